@@ -1,0 +1,148 @@
+"""The repairs that let today's PyTorch and pip work with MMAction2.
+
+Each repair says what is broken and when it can go, and does nothing where
+nothing is broken. Without MMAction2 there is nothing to repair:
+``selfy_mmaction.ops`` then needs PyTorch alone.
+"""
+import importlib.util
+import pickle
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+
+def apply():
+    """Apply every repair; called when ``selfy_mmaction`` is imported."""
+    if importlib.util.find_spec('mmaction') is None:
+        return
+    check_mmcv()
+    stub_missing_drn()
+    allow_runner_checkpoints()
+
+
+def check_mmcv():
+    """Say in one line that mmcv is missing or of a wrong version.
+
+    mmcv and mmcv-lite both bring the module ``mmcv``, so neither can be a
+    hard requirement of ours, and MMAction2 requires neither: it asserts.
+
+    Can go when MMAction2 requires a version of mmcv itself.
+
+    Raises:
+        ImportError: Without mmcv, or with versions of mmcv and mmengine that
+            the installed MMAction2 refuses.
+    """
+    if importlib.util.find_spec('mmcv') is None:
+        raise ImportError(
+            'MMAction2 needs mmcv or mmcv-lite, and neither is installed: '
+            'pip install mmcv-lite==2.1.0')
+    try:
+        import mmaction  # noqa: F401
+    except AssertionError as error:
+        # MMAction2's own words: they name the version found and its range.
+        raise ImportError(f'{error} mmcv-lite serves as well; uninstall the '
+                          'mmcv that is there first.') from None
+
+
+class _MissingDRN:
+    """What stands for DRN where MMAction2 came without it."""
+
+    def __init__(self, *args, **kwargs):
+        raise ImportError('this installation of MMAction2 lacks '
+                          'mmaction/models/localizers/drn; install MMAction2 '
+                          'from source to use DRN.')
+
+
+def stub_missing_drn():
+    """Let ``import mmaction.models`` pass without the folder of DRN.
+
+    The wheel of mmaction2 1.2.0 imports ``mmaction.models.localizers.drn``
+    and does not contain it (the folder has no ``__init__.py``). Version 1.1.0
+    has no DRN, a source tree has the folder.
+
+    Can go with the first wheel after 1.2.0 that contains the folder.
+    """
+    import mmaction
+    localizers = Path(mmaction.__file__).parent / 'models' / 'localizers'
+    imports_drn = '.drn.drn' in (localizers / '__init__.py').read_text()
+    if not imports_drn or (localizers / 'drn').exists():
+        return
+    name = 'mmaction.models.localizers.drn'
+    package = sys.modules.setdefault(name, ModuleType(name))
+    package.drn = sys.modules.setdefault(f'{name}.drn',
+                                         ModuleType(f'{name}.drn'))
+    package.drn.DRN = _MissingDRN
+
+
+def allow_runner_checkpoints():
+    """Let ``torch.load`` read the checkpoints of MMEngine's runner.
+
+    Since PyTorch 2.6 ``torch.load`` reads with ``weights_only=True``, and
+    MMEngine's runner saves more than weights: the history of every logged
+    value as a ``HistoryBuffer`` of numpy arrays, and numpy's scalars among
+    scores. This extends PyTorch's list of what such a pickle may name by just
+    that. The check itself stays on.
+
+    A name on the list may be called with arguments of the pickle's choice.
+    ``getattr``, ``numpy.dtype`` and ``numpy.ndarray`` would let it run code
+    or forge object pointers that way, so these names lead to stand-ins that
+    answer only as a runner's checkpoint needs it.
+
+    Can go with the first MMEngine after 0.10.7 that does this itself.
+    """
+    if torch.__version__ < (2, 6):
+        return
+    import numpy as np
+    from mmengine.logging import HistoryBuffer
+
+    # _reconstruct and scalar live in numpy.core or, since 2.0, numpy._core.
+    scalar = np.float64().__reduce__()[0]
+    names = [HistoryBuffer, (_getattr, 'builtins.getattr'),
+             (_dtype, 'numpy.dtype'), (_ndarray, 'numpy.ndarray')]
+    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
+        names += [(_reconstruct, f'{module}._reconstruct'),
+                  (scalar, f'{module}.scalar')]
+    # To have its state set an object's class must be listed, too. No pickle
+    # can spell a name with a line break: these are listed, never callable.
+    for cls in (np.ndarray, *(type(np.dtype(code)) for code in _DTYPES)):
+        names.append((cls, f'{cls.__name__}\n'))
+    torch.serialization.add_safe_globals(names)
+
+
+_DTYPES = ('f8', 'i8')
+
+
+def _getattr(obj, name):
+    """How a pickle writes the methods that ``HistoryBuffer`` holds."""
+    from mmengine.logging import HistoryBuffer
+    if obj is HistoryBuffer and name in ('min', 'max', 'mean', 'current'):
+        return getattr(HistoryBuffer, name)
+    raise pickle.UnpicklingError(
+        f'getattr({obj!r}, {name!r}) is not part of a runner checkpoint.')
+
+
+def _dtype(code, align=False, copy=False):
+    """A numpy dtype without object pointers.
+
+    Never a copy: on numpy's own instances setting a state has no effect,
+    while a copy's flags can be made to lie.
+    """
+    import numpy as np
+    if code not in _DTYPES:
+        raise pickle.UnpicklingError(
+            f'numpy.dtype({code!r}) is not part of a runner checkpoint.')
+    return np.dtype(code)
+
+
+def _ndarray(*args):
+    """Only named in a pickle, as an argument of :func:`_reconstruct`."""
+    raise pickle.UnpicklingError(
+        'a call of numpy.ndarray is not part of a runner checkpoint.')
+
+
+def _reconstruct(cls, shape, code):
+    """An array to have its state set, as numpy's function of this name."""
+    import numpy as np
+    return np.empty(0)

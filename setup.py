@@ -1,0 +1,78 @@
+"""Installs selfy_mmaction with the extension that MIM looks for.
+
+MIM finds configs, tools and the model index in ``selfy_mmaction/.mim``: links
+to the originals in an editable installation, copies in any other.
+"""
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+PACKAGE = 'selfy_mmaction'
+
+
+def version():
+    """The package's version, read without importing PyTorch."""
+    scope = {}
+    exec((ROOT / PACKAGE / 'version.py').read_text(), scope)
+    return scope['__version__']
+
+
+class BuildWithMIM(build_py):
+    """Also brings configs, tools and the model index to MIM's folder."""
+
+    def run(self):
+        if self.editable_mode:
+            mim = ROOT / PACKAGE / '.mim'
+        else:
+            built = Path(self.build_lib) / PACKAGE
+            # An earlier build may hold what the source no longer has.
+            shutil.rmtree(built, ignore_errors=True)
+            mim = built / '.mim'
+        super().run()
+        shutil.rmtree(mim, ignore_errors=True)
+        mim.mkdir(parents=True)
+        for name in ('configs', 'tools', 'model-index.yml'):
+            source, target = ROOT / name, mim / name
+            if self.editable_mode:
+                target.symlink_to(Path('..', '..', name))
+            elif source.is_dir():
+                shutil.copytree(source, target,
+                                ignore=shutil.ignore_patterns('__pycache__'))
+            else:
+                shutil.copy(source, target)
+
+
+setup(
+    # onedl-mim takes the first line of RECORD for the package's folder, so
+    # this name must sort after 'selfy_mmaction/' once '-' has become '_'. For
+    # the same reason there are no console scripts.
+    name='selfy-mmaction2',
+    version=version(),
+    description='SELFY: self-similarity motion for video action recognition, '
+    'a plugin for MMAction2',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
+    cmdclass=dict(build_py=BuildWithMIM),
+    python_requires='>=3.10',
+    install_requires=[
+        'torch>=2.0',
+        'mmengine>=0.10.3,<1',
+        'mmaction2>=1.1.0,<1.3',
+        'decord>=0.4.1',
+        # MMAction2 imports it and does not declare it.
+        'importlib_metadata',
+        # MMEngine needs distutils and pkg_resources, which 82 has not.
+        'setuptools<82',
+    ],
+    extras_require={
+        # MMAction2 needs the module mmcv and requires no distribution of it.
+        # mmcv serves as well where it is installed; both at once do not.
+        'lite': ['mmcv-lite>=2.0.0,<2.2'],
+        'tests': ['pytest', 'hypothesis', 'ruff', 'scikit-image'],
+    },
+    zip_safe=False)
