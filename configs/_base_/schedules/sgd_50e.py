@@ -1,0 +1,23 @@
+# The official recipe for Something-Something: SGD with Nesterov momentum, the
+# rate divided by 10 after epochs 30 and 40 of 50, no warm-up.
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=50, val_interval=1)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+
+# Without `fc_lr5` this constructor is the official parameter groups: no weight
+# decay on BN and biases, biases at twice the rate (those of BN excepted).
+optim_wrapper = dict(
+    type='OptimWrapper',
+    constructor='TSMOptimWrapperConstructor',
+    paramwise_cfg=dict(fc_lr5=False),
+    optimizer=dict(
+        type='SGD', lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4),
+    clip_grad=dict(max_norm=20))
+
+param_scheduler = [
+    dict(type='MultiStepLR', by_epoch=True, milestones=[30, 40], gamma=0.1)
+]
+
+# lr=0.01 is for 64 clips in a batch: 8 GPUs x 8 clips. With another batch size,
+# `--auto-scale-lr` scales the rate.
+auto_scale_lr = dict(enable=False, base_batch_size=64)

@@ -1,0 +1,60 @@
+"""Transforms that MMAction2 lacks."""
+from typing import Sequence, Union
+
+from mmaction.datasets.transforms import Flip
+from mmaction.registry import TRANSFORMS
+from mmcv.transforms import BaseTransform
+from mmengine.fileio import list_from_file
+
+
+@TRANSFORMS.register_module()
+class SelectiveFlip(BaseTransform):
+    """Flip that leaves the clips of some classes as they are.
+
+    A flip turns "Pushing something from left to right" into its opposite.
+    MMAction2's ``Flip`` can rename the label of such a clip; this transform
+    does not flip it, as in the official code. The classes are given by name,
+    since their numbers depend on the class list of a data set.
+
+    Required and modified keys are those of ``Flip``, and "label".
+
+    Args:
+        frozen_classes (Sequence[str]): Names of the classes that are never
+            flipped.
+        classes (str | Sequence[str]): Names of all classes in the order of
+            the labels, or a text file with one name a line.
+        flip_ratio (float): Probability of a flip for the other classes.
+            Defaults to 0.5.
+        **kwargs: Further arguments of ``Flip``.
+    """
+
+    def __init__(self,
+                 frozen_classes: Sequence[str],
+                 classes: Union[str, Sequence[str]],
+                 flip_ratio: float = 0.5,
+                 **kwargs) -> None:
+        source = 'classes'
+        if isinstance(classes, str):
+            source, classes = classes, list_from_file(classes)
+        classes = list(classes)
+        unknown = [name for name in frozen_classes if name not in classes]
+        if unknown:
+            raise ValueError(
+                f'frozen_classes names {unknown[0]!r}, which is not one of '
+                f'the {len(classes)} classes of {source}: spell it as there.')
+        self.frozen_labels = {classes.index(name) for name in frozen_classes}
+        self.flip = Flip(flip_ratio=flip_ratio, **kwargs)
+        self.keep = Flip(flip_ratio=0, **kwargs)
+
+    def transform(self, results: dict) -> dict:
+        """Flip the clip, or mark it as not flipped.
+
+        Args:
+            results (dict): The sample; its ``label`` is a class number.
+        """
+        frozen = results['label'] in self.frozen_labels
+        return self.keep(results) if frozen else self.flip(results)
+
+    def __repr__(self) -> str:
+        return (f'{type(self).__name__}(flip={self.flip}, '
+                f'frozen_labels={sorted(self.frozen_labels)})')

@@ -1,0 +1,191 @@
+"""From a command line to a runner: configs, processes and errors."""
+import argparse
+import functools
+import os
+import os.path as osp
+import subprocess
+import sys
+from typing import Callable, Iterator, Sequence
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.device import get_device
+from mmengine.runner import Runner
+
+from mmaction.registry import RUNNERS
+
+# Where launchers other than torchrun leave the rank, the number of processes
+# and the rank on this machine.
+RANK_VARIABLES = dict(
+    pytorch=('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    slurm=('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    mpi=('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE',
+         'OMPI_COMM_WORLD_LOCAL_RANK'))
+
+
+def one_line_errors(main: Callable[[], None]) -> Callable[[], None]:
+    """Report bad input in one line and exit with 1.
+
+    ``python -X dev tools/...`` shows the traceback, too.
+    """
+
+    @functools.wraps(main)
+    def run() -> None:
+        name = osp.basename(sys.argv[0])
+        try:
+            main()
+        except KeyboardInterrupt:
+            sys.exit(f'{name}: interrupted.')
+        except (OSError, ValueError) as error:
+            if sys.flags.dev_mode:
+                raise
+            # An error of a data loading process comes with its traceback.
+            sys.exit(f'{name}: error: {str(error).strip().splitlines()[-1]}')
+
+    return run
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Add the option that changes a config."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='settings that replace those of the config, e.g. '
+        'train_dataloader.batch_size=4 or model.backbone.pretrained=None')
+
+
+def add_runner_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of every tool that starts a runner."""
+    add_config_options(parser)
+    parser.add_argument(
+        '--work-dir',
+        help='folder of logs and checkpoints; ./work_dirs/CONFIG by default')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', *RANK_VARIABLES],
+        default='none',
+        help='what started the processes')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def load_config(path: str, options: dict) -> Config:
+    """Load a config and change some of its settings."""
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'config {path} does not exist.')
+    cfg = Config.fromfile(path)
+    try:
+        cfg.merge_from_dict(options)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f'--cfg-options {options}: {error}') from error
+    return cfg
+
+
+def load_runner_config(args: argparse.Namespace) -> Config:
+    """Load the config of a tool that starts a runner."""
+    cfg = load_config(args.config, args.cfg_options)
+    name = osp.splitext(osp.basename(args.config))[0]
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{name}'
+    cfg.launcher = args.launcher
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return cfg
+
+
+def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
+    """Check the input, set the processes up and build the runner.
+
+    Args:
+        cfg (Config): The config, with ``work_dir`` and ``launcher``.
+        stages (Sequence[str]): Which of 'train', 'val' and 'test' will run.
+    """
+    for stage in stages:
+        check_dataloader(cfg, stage)
+    if cfg.launcher != 'none':
+        if get_device() == 'cpu':
+            init_cpu_processes(cfg)
+        else:
+            check_num_processes(
+                int(os.environ.get('LOCAL_WORLD_SIZE', 1)),
+                torch.cuda.device_count())
+    if 'runner_type' in cfg:
+        return RUNNERS.build(cfg)
+    return Runner.from_cfg(cfg)
+
+
+def check_dataloader(cfg: Config, stage: str) -> None:
+    """Raise where a data loader cannot serve the model.
+
+    A clip is reshaped by the number of segments deep in the model: with
+    another number of frames, a batch may pass with its videos mixed up.
+    """
+    name = f'{stage}_dataloader'
+    segments = cfg.model.get('backbone', {}).get('num_segments')
+    head_segments = cfg.model.get('cls_head', {}).get('num_segments')
+    if segments and head_segments and segments != head_segments:
+        raise ValueError(
+            f'model.backbone.num_segments={segments}, but '
+            f'model.cls_head.num_segments={head_segments}: make them equal.')
+    for node in _dicts(cfg.get(name) or {}):
+        if 'ann_file' in node:
+            path = osp.join(node.get('data_root') or '', node['ann_file'])
+            if '://' not in path and not osp.isfile(path):
+                raise FileNotFoundError(
+                    f'annotation file {path} of {name} does not exist.')
+        if segments and 'clip_len' in node:
+            frames = node['clip_len'] * node.get('num_clips', 1)
+            fits = frames == segments if stage == 'train' else (
+                frames % segments == 0)
+            if not fits:
+                raise ValueError(
+                    f'{name} samples {frames} frames (clip_len x num_clips), '
+                    f'but model.backbone.num_segments={segments}: make them '
+                    'equal.')
+
+
+def _dicts(node: object) -> Iterator[dict]:
+    """Yield all dicts in a part of a config."""
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            yield from _dicts(child)
+
+
+def check_num_processes(processes: int, gpus: int) -> None:
+    """Raise unless each process of this machine has a GPU of its own."""
+    if processes > gpus:
+        raise ValueError(
+            f'{processes} processes were started on a machine with {gpus} '
+            f'GPUs: start {gpus} at most, or hide the GPUs to run on CPU '
+            '(CUDA_VISIBLE_DEVICES=).')
+
+
+def init_cpu_processes(cfg: Config) -> None:
+    """Connect the processes of a machine without GPU through gloo.
+
+    MMEngine would set a CUDA device and hand it to the model's wrapper.
+    """
+    for name, variable in zip(RANK_VARIABLES['pytorch'],
+                              RANK_VARIABLES[cfg.launcher]):
+        if variable not in os.environ:
+            raise ValueError(
+                f'--launcher {cfg.launcher}, but {variable} is not set: start '
+                'with tools/dist_*.sh, tools/slurm_*.sh or mpirun.')
+        os.environ[name] = os.environ[variable]
+    if 'MASTER_ADDR' not in os.environ and cfg.launcher == 'slurm':
+        hosts = subprocess.check_output(
+            ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']],
+            text=True)
+        os.environ['MASTER_ADDR'] = hosts.split()[0]
+    os.environ.setdefault('MASTER_PORT', '29500')
+    torch.distributed.init_process_group('gloo')
+    cfg.model_wrapper_cfg = dict(
+        dict(
+            type='MMDistributedDataParallel',
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False)),
+        **(cfg.get('model_wrapper_cfg') or {}))
+    cfg.model_wrapper_cfg.device_ids = None

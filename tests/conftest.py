@@ -1,0 +1,73 @@
+"""Miniature data sets, cut from a photograph that Matplotlib ships."""
+from pathlib import Path
+from typing import Dict
+
+import cv2
+import numpy as np
+import pytest
+from matplotlib.cbook import get_sample_data
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope='session')
+def repo() -> Path:
+    """The root of the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope='session')
+def clips() -> Dict[str, np.ndarray]:
+    """Clips of a camera that turns left or right, [T, 100, 132, 3] in BGR."""
+    with get_sample_data('grace_hopper.jpg') as file:
+        photo = cv2.imdecode(
+            np.frombuffer(file.read(), np.uint8), cv2.IMREAD_COLOR)
+    clips = {}
+    for i in range(6):
+        top, length = 60 * i, 17 + i
+        pan = np.stack([
+            photo[top:top + 100, 12 * t:12 * t + 132] for t in range(length)
+        ])
+        clips[f'right{i}'] = pan
+        clips[f'left{i}'] = pan[::-1]
+    return clips
+
+
+@pytest.fixture(scope='session')
+def video_dir(tmp_path_factory, clips) -> Path:
+    """A folder with each clip as a mp4 file, and a text file."""
+    folder = tmp_path_factory.mktemp('videos')
+    for name, clip in clips.items():
+        writer = cv2.VideoWriter(
+            str(folder / f'{name}.mp4'), cv2.VideoWriter_fourcc(*'mp4v'), 12,
+            clip.shape[2:0:-1])
+        for frame in clip:
+            writer.write(frame)
+        writer.release()
+    (folder / 'notes.txt').write_text('Not a video.\n')
+    return folder
+
+
+@pytest.fixture(scope='session')
+def sthv1_root(tmp_path_factory, repo, clips) -> Path:
+    """Frames and lists in the shape of Something-Something V1.
+
+    8 clips to train on and 4 to validate on, of two classes.
+    """
+    root = tmp_path_factory.mktemp('sthv1')
+    classes = (repo / 'configs/_base_/datasets/sthv1_classes.txt'
+               ).read_text().splitlines()
+    lines = []
+    for number, (name, clip) in enumerate(clips.items(), 1):
+        folder = root / 'rawframes' / str(number)
+        folder.mkdir(parents=True)
+        for i, frame in enumerate(clip, 1):
+            cv2.imwrite(str(folder / f'{i:05}.jpg'), frame)
+        side = name.rstrip('0123456789')
+        label = classes.index(
+            f'Turning the camera {side} while filming something')
+        lines.append(f'{number} {len(clip)} {label}\n')
+    for split, part in ('train', lines[:8]), ('val', lines[8:]):
+        path = root / f'sthv1_{split}_list_rawframes.txt'
+        path.write_text(''.join(part))
+    return root

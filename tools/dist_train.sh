@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Train with several processes: dist_train.sh CONFIG GPUS [train.py options]
+#
+# GPUS is the number of processes on this machine; without a GPU they run on
+# CPU. On several machines, run it on each with NNODES, NODE_RANK (from 0),
+# MASTER_ADDR (the machine of rank 0) and PORT.
+set -eu
+: "${2:?usage: dist_train.sh CONFIG GPUS [train.py options]}"
+
+exec "${PYTHON:-python}" -m torch.distributed.run \
+    --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
+    --nproc_per_node="$2" \
+    "$(dirname "${BASH_SOURCE[0]}")/train.py" "$1" --launcher pytorch "${@:3}"

@@ -1,0 +1,94 @@
+"""Train a recognizer."""
+import argparse
+
+from mmengine.config import Config
+
+from selfy_mmaction.engine.checkpoint import (check_checkpoint,
+                                              find_last_checkpoint)
+from selfy_mmaction.engine.launch import (add_runner_options, build_runner,
+                                          get_device, load_runner_config,
+                                          one_line_errors)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='continue from this checkpoint; without a value, from the newest '
+        'one in the work directory, or from the start if there is none')
+    parser.add_argument(
+        '--amp', action='store_true', help='train in mixed precision')
+    parser.add_argument(
+        '--no-validate',
+        action='store_true',
+        help='do not evaluate during training')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate with the batch size')
+    parser.add_argument('--seed', type=int, help='random seed')
+    parser.add_argument(
+        '--diff-rank-seed',
+        action='store_true',
+        help='give each process a seed of its own')
+    parser.add_argument(
+        '--deterministic',
+        action='store_true',
+        help='let cuDNN use deterministic algorithms only')
+    add_runner_options(parser)
+    return parser.parse_args()
+
+
+def apply_args(cfg: Config, args: argparse.Namespace) -> None:
+    """Write the arguments into the config."""
+    if args.resume == 'auto':
+        args.resume = find_last_checkpoint(cfg.work_dir)
+        if args.resume is None:
+            print(f'Nothing to resume in {cfg.work_dir}: starting anew.')
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = args.resume
+    if cfg.get('load_from'):
+        check_checkpoint(cfg.load_from)
+
+    if args.amp:
+        kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+        if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+            raise ValueError(f'--amp does not work with the {kind} of the '
+                             'config: use OptimWrapper.')
+        if get_device() == 'cpu':
+            raise ValueError('--amp needs a GPU, and there is none.')
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise ValueError('--auto-scale-lr needs auto_scale_lr.'
+                             'base_batch_size in the config: the batch size '
+                             'that the learning rate is meant for.')
+        cfg.auto_scale_lr.enable = True
+
+    cfg.randomness = dict(dict(seed=None), **(cfg.get('randomness') or {}))
+    if args.seed is not None:
+        cfg.randomness.seed = args.seed
+    if args.diff_rank_seed:
+        cfg.randomness.diff_rank_seed = True
+    if args.deterministic:
+        cfg.randomness.deterministic = True
+
+
+@one_line_errors
+def main() -> None:
+    args = parse_args()
+    cfg = load_runner_config(args)
+    apply_args(cfg, args)
+    build_runner(cfg, stages=('train', 'val')).train()
+
+
+if __name__ == '__main__':
+    main()
