@@ -24,7 +24,9 @@ class BuildWithMIM(build_py):
     """Also brings configs, tools and the model index to MIM's folder."""
 
     def run(self):
-        if self.editable_mode:
+        # setuptools before 64, which openmim asks for, knows no such mode.
+        editable = getattr(self, 'editable_mode', False)
+        if editable:
             mim = ROOT / PACKAGE / '.mim'
         else:
             built = Path(self.build_lib) / PACKAGE
@@ -36,7 +38,7 @@ class BuildWithMIM(build_py):
         mim.mkdir(parents=True)
         for name in ('configs', 'tools', 'model-index.yml'):
             source, target = ROOT / name, mim / name
-            if self.editable_mode:
+            if editable:
                 target.symlink_to(Path('..', '..', name))
             elif source.is_dir():
                 shutil.copytree(source, target,
