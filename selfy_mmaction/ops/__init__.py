@@ -1,0 +1,3 @@
+from .stss import stss
+
+__all__ = ['stss']

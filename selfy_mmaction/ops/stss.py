@@ -1,0 +1,296 @@
+"""STSS transformation (Sec. 3.1 of the paper): features to similarities.
+
+Everything here needs torch alone. The products are matrix products over
+whole frames, or over tiles of large ones; each unordered pair of frames is
+multiplied once, since S(t, t + l)[p, q] = S(t + l, t)[q, p].
+"""
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+SIMILARITIES = ('cosine', 'dot')
+TEMPORAL_PADDINGS = ('zeros', 'replicate')
+
+# A side of up to _WHOLE positions is one tile; a longer one is cut into
+# tiles of _TILE, so that the cost per position does not grow with the map.
+_WHOLE = 16
+_TILE = 8
+
+
+def check_window(window: Sequence[int]) -> tuple[int, int, int]:
+    """Return the window (L, U, V) as a tuple of three odd positive ints.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    window = tuple(window) if isinstance(window, Sequence) else (window, )
+    if len(window) != 3 or not all(
+            isinstance(size, int) and size > 0 and size % 2 == 1
+            for size in window):
+        raise ValueError(
+            'window must be three odd positive integers (L, U, V), such as '
+            f'(5, 9, 9), but got {window}.')
+    return window
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f'{name} must be one of {choices}, but got '
+                         f'{value!r}.')
+
+
+class _Span(NamedTuple):
+    """One side of a tile: its query positions and the keys they reach."""
+    start: int
+    stop: int
+    key_start: int
+    key_stop: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Queries, keys, and where query 0 stands among the keys."""
+        return (self.stop - self.start, self.key_stop - self.key_start,
+                self.start - self.key_start)
+
+
+def _spans(size: int, reach: int) -> Iterator[_Span]:
+    step = size if size <= _WHOLE else _TILE
+    for start in range(0, size, step):
+        stop = min(start + step, size)
+        yield _Span(start, stop, max(start - reach, 0),
+                    min(stop + reach, size))
+
+
+def _offsets(num_queries: int, num_keys: int, first: int, size: int,
+             device: torch.device) -> tuple[Tensor, Tensor]:
+    """Key of each (query, offset) along one side, and whether it exists.
+
+    ``first`` is the key that stands where query 0 does.
+    """
+    # [num_queries, 1] + [size] => [num_queries, size]
+    key = (
+        torch.arange(num_queries, device=device)[:, None] + first +
+        torch.arange(size, device=device) - size // 2)
+    return key, (key >= 0) & (key < num_keys)
+
+
+def _band(rows: _Span, cols: _Span, U: int, V: int,
+          device: torch.device) -> tuple[Tensor, Tensor]:
+    """Where the window of each query lies in the product of a tile.
+
+    Returns:
+        tuple[Tensor, Tensor]: Two flat tensors over (h, w, u, v): the index
+        into the product, flattened over (query, key), and whether that key
+        exists. Where it does not, the index is one past the product's end.
+    """
+    row, row_in = _offsets(*rows.shape, U, device)
+    col, col_in = _offsets(*cols.shape, V, device)
+    (h, key_h, _), (w, key_w, _) = rows.shape, cols.shape
+    query = torch.arange(h * w, device=device).view(h, w, 1, 1)
+    # [h, 1, u, 1], [1, w, 1, v] => [h, w, u, v]
+    index = ((query * key_h + row[:, None, :, None]) * key_w +
+             col[None, :, None, :])
+    inside = row_in[:, None, :, None] & col_in[None, :, None, :]
+    index = torch.where(inside, index, h * w * key_h * key_w)
+    return index.flatten(), inside.flatten()
+
+
+def _mirror(H: int, W: int, U: int, V: int, device: torch.device) -> Tensor:
+    """Index that turns the maps (h, w, u, v) of l into those of -l.
+
+    It is its own inverse where the neighbour exists, and 0 elsewhere: entry
+    0 looks up and left of the first position, so it is 0 in every map.
+    """
+    row, row_in = _offsets(H, H, 0, U, device)
+    col, col_in = _offsets(W, W, 0, V, device)
+    u = torch.arange(U - 1, -1, -1, device=device)[:, None]
+    v = torch.arange(V - 1, -1, -1, device=device)
+    # [h, 1, u, 1], [1, w, 1, v] => [h, w, u, v]
+    position = row[:, None, :, None] * W + col[None, :, None, :]
+    index = (position * U + u) * V + v
+    inside = row_in[:, None, :, None] & col_in[None, :, None, :]
+    return torch.where(inside, index, 0).flatten()
+
+
+class _Tile(NamedTuple):
+    """Queries, the keys that they reach, and their band, see ``_band``."""
+    queries: tuple[slice, slice]
+    keys: tuple[slice, slice]
+    num_queries: int
+    num_keys: int
+    index: Tensor
+    inside: Tensor
+
+
+def _tiles(H: int, W: int, U: int, V: int,
+           device: torch.device) -> list[_Tile]:
+    bands, tiles = {}, []
+    for rows in _spans(H, U // 2):
+        for cols in _spans(W, V // 2):
+            shapes = rows.shape, cols.shape
+            if shapes not in bands:
+                bands[shapes] = _band(rows, cols, U, V, device)
+            tiles.append(
+                _Tile((slice(rows.start, rows.stop),
+                       slice(cols.start, cols.stop)),
+                      (slice(rows.key_start, rows.key_stop),
+                       slice(cols.key_start, cols.key_stop)),
+                      rows.shape[0] * cols.shape[0],
+                      rows.shape[1] * cols.shape[1], *bands[shapes]))
+    return tiles
+
+
+def _crop(x: Tensor, region: tuple[slice, slice]) -> Tensor:
+    """[N, T, H, W, ...] => [N, T, h, w, ...]"""
+    return x[:, :, region[0], region[1]]
+
+
+def _matrices(x: Tensor) -> Tensor:
+    """[N, T, h, w, C] => [N * T, h * w, C]"""
+    return x.flatten(2, 3).flatten(0, 1)
+
+
+def _reflect(maps: Tensor, mirror: Tensor) -> Tensor:
+    """Maps [N, T, H, W, U, V] of one temporal offset to its opposite's."""
+    reflected = maps.flatten(2).flatten(0, 1).index_select(1, mirror)
+    return reflected.view(maps.shape)
+
+
+class _LocalProducts(torch.autograd.Function):
+    """Inner products of a clip's positions with their neighbours.
+
+    Only the features are kept for backward.
+    """
+
+    @staticmethod
+    def forward(ctx, q: Tensor, window: tuple[int, int, int]) -> Tensor:
+        """[N, T, H, W, C] => [N, T, L, H, W, U, V]"""
+        ctx.save_for_backward(q)
+        ctx.window = window
+        (N, T, H, W, _), (L, U, V) = q.shape, window
+        mirror = _mirror(H, W, U, V, q.device)
+        tiles = _tiles(H, W, U, V, q.device)
+        out = q.new_zeros(N, T, L, H, W, U, V)
+        for d in range(min(L // 2, T - 1) + 1):
+            # frames t and t + d, at offset d of t
+            maps = out[:, :T - d, L // 2 + d]
+            for tile in tiles:
+                query = _matrices(_crop(q[:, :T - d], tile.queries))
+                key = _matrices(_crop(q[:, d:], tile.keys))
+                # [B, queries, C], [B, keys, C] => [B, queries * keys]
+                product = torch.bmm(query, key.transpose(1, 2)).flatten(1)
+                # [B, queries * keys] => [B, queries * U * V]
+                index = tile.index.clamp(max=product.shape[1] - 1)
+                band = product.index_select(1, index).mul_(tile.inside)
+                region = _crop(maps, tile.queries)
+                region.copy_(band.view(region.shape))
+            if d > 0:
+                # and at offset -d of t + d
+                out[:, d:, L // 2 - d] = _reflect(maps, mirror)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        q, = ctx.saved_tensors
+        (_, T, H, W, _), (L, U, V) = q.shape, ctx.window
+        mirror = _mirror(H, W, U, V, q.device)
+        tiles = _tiles(H, W, U, V, q.device)
+        grad_q = torch.zeros_like(q)
+        for d in range(min(L // 2, T - 1) + 1):
+            maps = grad[:, :T - d, L // 2 + d]
+            if d > 0:
+                maps = maps + _reflect(grad[:, d:, L // 2 - d], mirror)
+            for tile in tiles:
+                query = _crop(q[:, :T - d], tile.queries)
+                key = _crop(q[:, d:], tile.keys)
+                # [N, T - d, h, w, U, V] => [B, queries * U * V]
+                band = _crop(maps, tile.queries).flatten(2).flatten(0, 1)
+                # What has no neighbour lands in a last column, cut off.
+                product = band.new_zeros(
+                    len(band), tile.num_queries * tile.num_keys + 1)
+                product.scatter_(1, tile.index.expand(len(band), -1), band)
+                # [B, queries * keys + 1] => [B, queries, keys]
+                product = product[:, :-1].unflatten(
+                    1, (tile.num_queries, tile.num_keys))
+                _crop(grad_q[:, :T - d], tile.queries).add_(
+                    torch.bmm(product, _matrices(key)).view(query.shape))
+                _crop(grad_q[:, d:], tile.keys).add_(
+                    torch.bmm(product.transpose(1, 2),
+                              _matrices(query)).view(key.shape))
+        return grad_q, None
+
+
+def _normalize(x: Tensor, eps: float) -> Tensor:
+    """Unit vectors over dim 2, summed in float32 for the half types."""
+    wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    length = wide.square().sum(2, keepdim=True).add(eps).sqrt()
+    return x / length.to(x.dtype)
+
+
+def stss(x: Tensor,
+         window: Sequence[int] = (5, 9, 9),
+         similarity: str = 'cosine',
+         temporal_padding: str = 'zeros',
+         eps: float = 1e-6) -> Tensor:
+    r"""Spatio-temporal self-similarity of a clip's features (Sec. 3.1).
+
+    Each position is compared with its neighbours in space and time:
+
+    .. math::
+        S[n, t, h, w, l, u, v] = \langle q[n, t, :, h, w],
+        q[n, t + l - \lfloor L / 2 \rfloor, :, h + u - \lfloor U / 2 \rfloor,
+        w + v - \lfloor V / 2 \rfloor] \rangle
+
+    Args:
+        x (Tensor): Features, [N, T, C, H, W]: clips, frames, channels,
+            height, width. Any floating-point type, memory layout and size,
+            N = 0 included.
+        window (Sequence[int]): (L, U, V), odd: how many frames, rows and
+            columns of neighbours, centred on the position, in cells of the
+            feature map. Defaults to (5, 9, 9).
+        similarity (str): 'cosine' normalises the features over C first,
+            :math:`q = x / \sqrt{\sum_c x_c^2 + eps}`; 'dot' takes
+            :math:`q = x`. Defaults to 'cosine'.
+        temporal_padding (str): What stands beyond the clip's ends: 'zeros',
+            similarity 0 as in the official code, or 'replicate', the first
+            and the last frame. Beyond the map's sides it is always 0.
+            Defaults to 'zeros'.
+        eps (float): Added to the squared length, inside the root.
+            Defaults to 1e-6.
+
+    Returns:
+        Tensor: Similarities, [N, T, H, W, L, U, V], of the type of ``x``;
+        U is the vertical offset, V the horizontal one. In memory the order
+        is [N, T, L, H, W, U, V], that in which convolutions over (U, V) and
+        then over (H, W) read it.
+
+    Raises:
+        ValueError: If ``x`` is not a five-dimensional floating-point tensor,
+            a window size is even or not positive, or a choice is unknown.
+
+    Time and memory grow linearly with T and with H * W.
+    """
+    if x.dim() != 5 or not x.is_floating_point():
+        raise ValueError('x must be floating-point features [N, T, C, H, W], '
+                         f'but got {x.dtype} {tuple(x.shape)}.')
+    window = check_window(window)
+    _check_choice('similarity', similarity, SIMILARITIES)
+    _check_choice('temporal_padding', temporal_padding, TEMPORAL_PADDINGS)
+
+    q = _normalize(x, eps) if similarity == 'cosine' else x
+    # [N, T, C, H, W] => [N, T, H, W, C]
+    q = q.permute(0, 1, 3, 4, 2)
+    reach, T = window[0] // 2, x.shape[1]
+    if temporal_padding == 'replicate':
+        frames = torch.arange(-reach, T + reach, device=x.device)
+        q = q.index_select(1, frames.clamp(0, T - 1))
+    # [N, T, H, W, C] => [N, T, L, H, W, U, V]
+    similarities = _LocalProducts.apply(q, window)
+    if temporal_padding == 'replicate':
+        similarities = similarities[:, reach:reach + T]
+    # => [N, T, H, W, L, U, V], a view
+    return similarities.permute(0, 1, 3, 4, 2, 5, 6)

@@ -1,0 +1,199 @@
+"""STSS against a plain loop over its definition."""
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from selfy_mmaction.ops import stss
+
+ODD = st.sampled_from([1, 3, 5, 7])
+
+
+def stss_loop(x, window=(5, 9, 9), similarity='cosine',
+              temporal_padding='zeros', eps=1e-6):
+    """The definition, position by position and offset by offset."""
+    N, T, _, H, W = x.shape
+    L, U, V = window
+    q = x
+    if similarity == 'cosine':
+        q = x / torch.sqrt((x**2).sum(2, keepdim=True) + eps)
+    out = [[[[[[x.new_zeros(N) for _ in range(V)] for _ in range(U)]
+              for _ in range(L)] for _ in range(W)] for _ in range(H)]
+           for _ in range(T)]
+    for t in range(T):
+        for h in range(H):
+            for w in range(W):
+                for l in range(L):
+                    s = t + l - L // 2
+                    if temporal_padding == 'replicate':
+                        s = min(max(s, 0), T - 1)
+                    for u in range(U):
+                        for v in range(V):
+                            i, j = h + u - U // 2, w + v - V // 2
+                            if (0 <= s < T and 0 <= i < H and 0 <= j < W):
+                                out[t][h][w][l][u][v] = (
+                                    q[:, t, :, h, w] *
+                                    q[:, s, :, i, j]).sum(1)
+    flat = [out[t][h][w][l][u][v] for t in range(T) for h in range(H)
+            for w in range(W) for l in range(L) for u in range(U)
+            for v in range(V)]
+    return torch.stack(flat, 1).view(N, T, H, W, L, U, V)
+
+
+def features(*shape, dtype=torch.float64, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=dtype)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    N=st.integers(1, 2), T=st.integers(1, 4), C=st.integers(1, 5),
+    H=st.integers(1, 5), W=st.integers(1, 6), L=ODD, U=ODD, V=ODD,
+    similarity=st.sampled_from(['cosine', 'dot']),
+    temporal_padding=st.sampled_from(['zeros', 'replicate']))
+def test_equals_the_definition(N, T, C, H, W, L, U, V, similarity,
+                               temporal_padding):
+    x = features(N, T, C, H, W)
+    args = ((L, U, V), similarity, temporal_padding)
+    actual = stss(x, *args)
+    assert actual.shape == (N, T, H, W, L, U, V)
+    torch.testing.assert_close(
+        actual, stss_loop(x, *args), rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize('shape, window', [
+    ((1, 2, 3, 19, 4), (3, 5, 3)),  # a side that is cut into tiles
+    ((1, 1, 2, 18, 17), (1, 3, 5)),  # both sides, with uneven last tiles
+    ((1, 2, 2, 17, 3), (5, 19, 7)),  # a window larger than a tile
+])
+def test_large_maps_equal_the_definition(shape, window):
+    x = features(*shape)
+    torch.testing.assert_close(
+        stss(x, window), stss_loop(x, window), rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize('temporal_padding', ['zeros', 'replicate'])
+@pytest.mark.parametrize('shape, window', [
+    ((2, 3, 16, 3, 4), (5, 3, 5)),
+    ((1, 2, 8, 17, 3), (3, 5, 3)),
+])
+def test_float32_forward_and_gradients(shape, window, temporal_padding):
+    x = features(*shape, dtype=torch.float32).requires_grad_()
+    ours = stss(x, window, temporal_padding=temporal_padding)
+    loop = stss_loop(x, window, temporal_padding=temporal_padding)
+    torch.testing.assert_close(ours, loop, rtol=1e-5, atol=1e-6)
+    cotangent = features(*ours.shape, dtype=torch.float32, seed=1)
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, x, cotangent),
+        torch.autograd.grad(loop, x, cotangent),
+        rtol=1e-5,
+        atol=1e-6)
+
+
+@pytest.mark.parametrize('similarity', ['cosine', 'dot'])
+@pytest.mark.parametrize('window', [(3, 3, 5), (5, 1, 1), (1, 5, 3)])
+def test_gradcheck(window, similarity):
+    x = features(1, 3, 2, 3, 4).requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda x: stss(x, window, similarity), (x, ))
+
+
+def test_gradcheck_of_tiles():
+    x = features(1, 2, 1, 18, 2).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: stss(x, (3, 3, 3)), (x, ))
+
+
+def test_any_memory_layout():
+    x = features(2, 3, 4, 5, 6)
+    expected = stss(x, (3, 3, 5))
+    for order in [(0, 1, 3, 4, 2), (4, 3, 2, 1, 0)]:
+        inverse = [order.index(i) for i in range(5)]
+        other = x.permute(order).contiguous().permute(inverse)
+        assert not other.is_contiguous()
+        torch.testing.assert_close(stss(other, (3, 3, 5)), expected)
+    torch.testing.assert_close(
+        stss(x[:, ::2, :, 1:], (3, 3, 5)),
+        stss(x[:, ::2, :, 1:].contiguous(), (3, 3, 5)))
+
+
+def test_empty_batch():
+    x = features(0, 3, 4, 5, 6).requires_grad_()
+    out = stss(x, (3, 3, 5))
+    assert out.shape == (0, 3, 5, 6, 3, 3, 5)
+    out.sum().backward()
+    assert x.grad.shape == x.shape
+
+
+def test_bfloat16():
+    x = features(1, 3, 64, 6, 5, dtype=torch.float32)
+    out = stss(x.bfloat16(), (3, 5, 5))
+    assert out.dtype == torch.bfloat16
+    torch.testing.assert_close(
+        out.float(), stss(x, (3, 5, 5)), rtol=2e-2, atol=2e-2)
+
+
+def test_zero_features_are_similar_to_nothing():
+    x = torch.zeros(1, 2, 3, 4, 4, requires_grad=True)
+    out = stss(x, (3, 3, 3))
+    assert torch.equal(out, torch.zeros_like(out))
+    out.sum().backward()
+    assert torch.isfinite(x.grad).all()
+
+
+def test_a_shifted_pattern_peaks_at_its_displacement():
+    """The centre of a dot that moves two right and one down per frame."""
+    x = torch.zeros(1, 3, 1, 9, 12)
+    for t in range(3):
+        x[0, t, 0, 2 + t, 3 + 2 * t] = 1
+    similarity = stss(x, (5, 9, 9))[0, 1, 3, 5]
+    for l in (1, 2, 3):
+        peak = similarity[l].argmax().item()
+        assert divmod(peak, 9) == (4 + (l - 2), 4 + 2 * (l - 2))
+
+
+@pytest.mark.parametrize('kwargs, named', [
+    (dict(window=(5, 8, 9)), '(5, 8, 9)'),
+    (dict(window=(5, 9)), '(5, 9)'),
+    (dict(window=(5, 9, -1)), '(5, 9, -1)'),
+    (dict(window=9), '(9,)'),
+    (dict(similarity='euclid'), "'euclid'"),
+    (dict(temporal_padding='reflect'), "'reflect'"),
+])
+def test_bad_arguments_are_named(kwargs, named):
+    with pytest.raises(ValueError) as error:
+        stss(features(1, 2, 3, 4, 4), **kwargs)
+    assert named in str(error.value)
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('x', [
+    torch.zeros(2, 3, 4, 4),
+    torch.zeros(1, 2, 3, 4, 4, dtype=torch.int64),
+])
+def test_bad_features_are_named(x):
+    with pytest.raises(ValueError, match=r'\[N, T, C, H, W\]'):
+        stss(x)
+
+
+def test_memory_of_a_large_map_stays_bounded():
+    """56 x 56 at window 9: far below one H*W x H*W volume per frame."""
+    code = (
+        'import resource, torch\n'
+        'from selfy_mmaction.ops import stss\n'
+        'peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n'
+        'x = torch.randn(1, 8, 16, 56, 56)\n'
+        'stss(x[..., :8, :8])\n'
+        'before = peak()\n'
+        'out = stss(x)\n'
+        'extra = (peak() - before) / 1024 - out.numel() * 4 / 2**20\n'
+        'print(extra)\n')
+    extra = float(
+        subprocess.run([sys.executable, '-c', code],
+                       check=True,
+                       capture_output=True,
+                       text=True).stdout)
+    # One volume of 3136 x 3136 floats for each of 8 frames is 300 MB.
+    assert extra < 60
