@@ -1,0 +1,106 @@
+"""Checkpoints of the official code to those of MMAction2 recognizers.
+
+Pure functions on state dicts; torch alone is needed. The official networks
+are the ResNets of torchvision with a SELFY block between the second and the
+third stage, inside DataParallel.
+"""
+import re
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from torch import Tensor
+
+_SELFY = 'backbone.selfy.layer2.'
+_RULES: Sequence[tuple[str, str]] = [
+    # the ResNet, of which every first convolution is shifted
+    (r'base_model\.conv1\.', 'backbone.conv1.conv.'),
+    (r'base_model\.bn1\.', 'backbone.conv1.bn.'),
+    (r'base_model\.(layer\d\.\d+)\.conv1\.', r'backbone.\1.conv1.conv.net.'),
+    (r'base_model\.(layer\d\.\d+)\.conv(\d)\.', r'backbone.\1.conv\2.conv.'),
+    (r'base_model\.(layer\d\.\d+)\.bn(\d)\.', r'backbone.\1.conv\2.bn.'),
+    (r'base_model\.(layer\d\.\d+)\.downsample\.0\.',
+     r'backbone.\1.downsample.conv.'),
+    (r'base_model\.(layer\d\.\d+)\.downsample\.1\.',
+     r'backbone.\1.downsample.bn.'),
+    # the SELFY block
+    (r'base_model\.selfy\.stss_transformation\.downsample\.0\.',
+     f'{_SELFY}transformation.downsample.conv.'),
+    (r'base_model\.selfy\.stss_transformation\.downsample\.1\.',
+     f'{_SELFY}transformation.downsample.bn.'),
+    (r'base_model\.selfy\.stss_(\w+)\.conv(\d)\.0\.',
+     rf'{_SELFY}\1.convs.\2.conv.'),
+    (r'base_model\.selfy\.stss_(\w+)\.conv(\d)\.1\.',
+     rf'{_SELFY}\1.convs.\2.bn.'),
+    (r'base_model\.selfy\.stss_integration\.conv3_fuse\.1\.',
+     f'{_SELFY}integration.fuse.conv.'),
+    (r'base_model\.selfy\.stss_integration\.conv3_fuse\.2\.',
+     f'{_SELFY}integration.fuse.bn.'),
+    (r'base_model\.selfy\.stss_integration\.upsample\.0\.',
+     f'{_SELFY}residual_add.conv.'),
+    (r'base_model\.selfy\.stss_integration\.upsample\.1\.',
+     f'{_SELFY}residual_add.bn.'),
+    # the classifier: without dropout it is the network's own
+    (r'(new_fc|base_model\.fc1)\.', 'cls_head.fc_cls.'),
+]
+_PARAMETERS = ('weight', 'bias', 'running_mean', 'running_var',
+               'num_batches_tracked')
+
+
+def _convert_key(key: str) -> str | None:
+    """The recognizer's name of an official key, None if it is unknown."""
+    stem, _, parameter = key.rpartition('.')
+    if parameter not in _PARAMETERS:
+        return None
+    stem = f'{stem}.'.removeprefix('module.')
+    for pattern, replacement in _RULES:
+        match = re.fullmatch(pattern, stem)
+        if match:
+            return match.expand(replacement) + parameter
+    return None
+
+
+def _convert_tensor(key: str, tensor: Tensor) -> Tensor:
+    """An official tensor in the shape of ours; ``key`` is our name."""
+    if key.endswith('fc_cls.weight'):
+        # Conv1d => Linear: [classes, C, 1] => [classes, C]
+        return tensor.squeeze(-1)
+    if key.endswith('residual_add.conv.weight'):
+        # transposed Conv3d => Conv2d: [in, out, 1, 1, 1] => [out, in, 1, 1]
+        return tensor.squeeze(2).transpose(0, 1).contiguous()
+    if '.selfy.' in key and tensor.dim() == 5:
+        # Conv3d => Conv2d: [out, in, 1, 3, 3] => [out, in, 3, 3]
+        return tensor.squeeze(2)
+    return tensor
+
+
+def convert_official_state_dict(
+        state_dict: dict) -> 'OrderedDict[str, Tensor]':
+    """Rename and reshape what the official code saved.
+
+    Args:
+        state_dict (dict): Official keys ('module.base_model...',
+            'module.new_fc...') to tensors, of a SELFYNet or of a plain TSM;
+            with or without the 'module.' of DataParallel.
+
+    Returns:
+        OrderedDict: Keys of a Recognizer2D with a ResNetSELFY (or, without
+        a SELFY block, a ResNetTSM) and a TSMHead, to tensors.
+
+    Raises:
+        ValueError: If there are keys that the official code does not write.
+    """
+    converted, unknown = OrderedDict(), []
+    for key, tensor in state_dict.items():
+        new_key = _convert_key(key) if isinstance(key, str) else None
+        if new_key is None or not isinstance(tensor, Tensor):
+            unknown.append(key)
+        else:
+            converted[new_key] = _convert_tensor(new_key, tensor)
+    if unknown or not converted:
+        found = ', '.join(map(repr, unknown[:3])) or 'no key at all'
+        more = f' and {len(unknown) - 3} more' if len(unknown) > 3 else ''
+        raise ValueError(
+            "Not a state dict of the official SELFY or TSM code: it has "
+            f"{found}{more}, where keys begin with 'module.base_model.' or "
+            "'module.new_fc.'.")
+    return converted

@@ -1,0 +1,213 @@
+"""SELFYNet: backbones of MMAction2 with SELFY blocks after chosen stages."""
+import contextlib
+import io
+from collections.abc import Sequence
+
+from mmaction.models.backbones.mobilenet_v2_tsm import MobileNetV2TSM
+from mmaction.models.backbones.resnet_tsm import ResNetTSM
+from mmengine.logging import MMLogger
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..registry import MODELS
+
+
+class _SELFYBackbone:
+    """What SELFY adds to a TSM backbone of MMAction2, as a mixin.
+
+    The blocks live beside the stages, in ``self.selfy``, so that the names
+    of all other parameters stay those of the TSM backbone.
+    """
+
+    def _add_selfy(self, selfy: dict, indices: Sequence[int],
+                   channels: Sequence[int], num_segments: Sequence[int],
+                   **kwargs) -> None:
+        """Build one block per index.
+
+        Args:
+            selfy (dict): Type and arguments of the blocks.
+            indices (Sequence[int]): The stages that a block follows.
+            channels (Sequence[int]): Output channels of each stage.
+            num_segments (Sequence[int]): Frames per clip after each stage.
+            **kwargs: Arguments of the blocks that follow from the backbone.
+        """
+        self.selfy_indices = tuple(indices)
+        if (len(set(self.selfy_indices)) != len(self.selfy_indices)
+                or not all(i in range(len(channels))
+                           for i in self.selfy_indices)):
+            raise ValueError(
+                'selfy_indices must be different stages from 0 to '
+                f'{len(channels) - 1}, but got {self.selfy_indices}.')
+        self.selfy = nn.ModuleDict({
+            self._stages[i]: MODELS.build({
+                'in_channels': channels[i],
+                'num_segments': num_segments[i],
+                'with_cp': self.with_cp,
+                **kwargs,
+                **selfy
+            })
+            for i in self.selfy_indices
+        })
+        # Without a 2D network there is none to load: MMAction2 would try.
+        self.pretrained2d = self.pretrained2d and self.pretrained is not None
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """[N * T, 3, H, W] => the maps of the stages in out_indices."""
+        x = self._stem(x)
+        outs = []
+        for i, name in enumerate(self._stages):
+            x = getattr(self, name)(x)
+            if i in self.selfy_indices:
+                x = self.selfy[name](x)
+            if i in self.out_indices:
+                outs.append(x)
+        return outs[0] if len(outs) == 1 else tuple(outs)
+
+    def load_original_weights(self, logger: MMLogger) -> None:
+        """Load a 2D network, which knows nothing of the blocks."""
+        blocks, self.selfy = self.selfy, nn.ModuleDict()
+        # MMAction2 prints a line for each shifted convolution.
+        with contextlib.redirect_stdout(io.StringIO()):
+            super().load_original_weights(logger)
+        self.selfy = blocks
+
+    def init_weights(self) -> None:
+        """Initialise from ``pretrained``, or from scratch if it is None."""
+        super().init_weights()
+        for block in self.selfy.values():
+            block.init_weights()
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        for name in self.selfy:
+            key = f'{prefix}selfy.{name}.'
+            if not any(other.startswith(key) for other in state_dict):
+                MMLogger.get_current_instance().info(
+                    f'The checkpoint has no SELFY block {key[:-1]}: it keeps '
+                    'its initialisation.')
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+@MODELS.register_module()
+class ResNetSELFY(_SELFYBackbone, ResNetTSM):
+    """SELFYNet: a TSM or TSN ResNet with SELFY blocks (Sec. 3.4).
+
+    Args:
+        depth (int): Depth of the ResNet: 18, 34, 50, 101 or 152.
+        num_segments (int): Frames per clip. Defaults to 8.
+        is_shift (bool): Whether to shift features in time: TSM with, TSN
+            without. Defaults to True.
+        selfy (dict): Type and arguments of the blocks; those that follow
+            from the backbone need not be named.
+            Defaults to ``dict(type='SELFYBlock')``.
+        selfy_indices (Sequence[int]): The stages that a block follows,
+            counted from 0; (1, ) is after res3 of the paper.
+            Defaults to (1, ).
+        pretrained (str, optional): 2D weights, such as
+            'torchvision://resnet50'; from scratch if None.
+            Defaults to None.
+        **kwargs: Other arguments of MMAction2's ResNetTSM.
+
+    ``frozen_stages`` and ``partial_bn`` leave the blocks alone, since no 2D
+    network brings weights for them; ``norm_eval`` holds for all norms.
+
+    Raises:
+        ValueError: If a stage does not exist or is named twice.
+    """
+
+    def __init__(self,
+                 depth: int,
+                 num_segments: int = 8,
+                 is_shift: bool = True,
+                 selfy: dict = dict(type='SELFYBlock'),
+                 selfy_indices: Sequence[int] = (1, ),
+                 pretrained: str | None = None,
+                 **kwargs):
+        super().__init__(
+            depth,
+            num_segments=num_segments,
+            is_shift=is_shift,
+            pretrained=pretrained,
+            **kwargs)
+        # The temporal pooling of MMAction2 stands before the second stage.
+        pooled = num_segments // 2 if self.temporal_pool else num_segments
+        self._add_selfy(
+            selfy,
+            selfy_indices,
+            channels=[
+                self.block.expansion * 64 * 2**i
+                for i in range(self.num_stages)
+            ],
+            num_segments=[num_segments] + [pooled] * (self.num_stages - 1))
+
+    @property
+    def _stages(self) -> Sequence[str]:
+        return self.res_layers
+
+    def _stem(self, x: Tensor) -> Tensor:
+        return self.maxpool(self.conv1(x))
+
+    def train(self, mode: bool = True) -> 'ResNetSELFY':
+        """Set the mode, minding what is frozen; unlike MMAction2's, return
+        the backbone itself."""
+        super().train(mode)
+        if mode and self.partial_bn:
+            for module in self.selfy.modules():
+                if isinstance(module, _BatchNorm):
+                    module.train(not self.norm_eval).requires_grad_()
+        return self
+
+
+@MODELS.register_module()
+class MobileNetV2SELFY(_SELFYBackbone, MobileNetV2TSM):
+    """SELFYNet on MobileNetV2.
+
+    Args:
+        num_segments (int): Frames per clip. Defaults to 8.
+        is_shift (bool): Whether to shift features in time: TSM with, TSN
+            without. Defaults to True.
+        selfy (dict): See :class:`ResNetSELFY`.
+        selfy_indices (Sequence[int]): The stages that a block follows,
+            counted from 0. Stage 2 ends at the resolution of a ResNet's
+            res3. Defaults to (2, ).
+        pretrained (str, optional): 2D weights; from scratch if None.
+            Defaults to None.
+        **kwargs: Other arguments of MMAction2's MobileNetV2TSM.
+
+    Raises:
+        ValueError: If a stage does not exist or is named twice.
+    """
+
+    def __init__(self,
+                 num_segments: int = 8,
+                 is_shift: bool = True,
+                 selfy: dict = dict(type='SELFYBlock'),
+                 selfy_indices: Sequence[int] = (2, ),
+                 pretrained: str | None = None,
+                 **kwargs):
+        super().__init__(
+            num_segments=num_segments,
+            is_shift=is_shift,
+            pretrained=pretrained,
+            **kwargs)
+        bottlenecks = [getattr(self, name) for name in self._stages[:-1]]
+        channels = [stage[-1].conv[-1].out_channels for stage in bottlenecks]
+        # Linear bottlenecks end without an activation, the last conv has it.
+        self._add_selfy(
+            selfy,
+            selfy_indices,
+            channels=channels,
+            num_segments=[num_segments] * len(channels),
+            relu=False)
+
+    @property
+    def _stages(self) -> Sequence[str]:
+        return self.layers
+
+    def _stem(self, x: Tensor) -> Tensor:
+        return self.conv1(x)
+
+    def train(self, mode: bool = True) -> 'MobileNetV2SELFY':
+        """Set the mode, minding what is frozen; unlike MMAction2's, return
+        the backbone itself."""
+        super().train(mode)
+        return self

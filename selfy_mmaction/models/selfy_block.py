@@ -1,0 +1,314 @@
+"""The SELFY block: transformation, extraction and integration (Sec. 3).
+
+Everything here needs torch alone. N counts clips, T frames (num_segments),
+(L, U, V) the window; a feature map has H x W positions, h x w after the
+stride of the transformation.
+"""
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from ..ops.stss import check_window, stss
+from ..registry import MODELS
+
+
+def _conv(in_channels: int, out_channels: int, kernel_size, stride: int = 1,
+          padding: int = 0) -> nn.Sequential:
+    """Conv2d without bias, batch norm and ReLU."""
+    return nn.Sequential(
+        OrderedDict(
+            conv=nn.Conv2d(
+                in_channels,
+                out_channels,
+                kernel_size,
+                stride,
+                padding,
+                bias=False),
+            bn=nn.BatchNorm2d(out_channels),
+            act=nn.ReLU(inplace=True)))
+
+
+class STSSTransformation(nn.Module):
+    """Features to their self-similarities (Sec. 3.1).
+
+    A 3 x 3 convolution of stride 2 reduces the map first.
+
+    Args:
+        in_channels (int): Channels of the feature map.
+        num_segments (int): Frames per clip, T.
+        mid_channels (int): Channels that are compared. Defaults to 128.
+        window (Sequence[int]): (L, U, V), see :func:`stss`.
+            Defaults to (5, 9, 9).
+        similarity (str): See :func:`stss`. Defaults to 'cosine'.
+        temporal_padding (str): See :func:`stss`. Defaults to 'zeros'.
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 num_segments: int,
+                 mid_channels: int = 128,
+                 window: Sequence[int] = (5, 9, 9),
+                 similarity: str = 'cosine',
+                 temporal_padding: str = 'zeros'):
+        super().__init__()
+        self.num_segments = num_segments
+        self.window = window
+        self.similarity = similarity
+        self.temporal_padding = temporal_padding
+        self.downsample = _conv(in_channels, mid_channels, 3, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N * T, C, H, W] => [N, T, h, w, L, U, V]"""
+        x = self.downsample(x)
+        # [N * T, C', h, w] => [N, T, C', h, w]
+        x = x.unflatten(0, (-1, self.num_segments))
+        return stss(x, self.window, self.similarity, self.temporal_padding)
+
+
+@MODELS.register_module()
+class STSSConvExtraction(nn.Module):
+    """Each similarity map to a motion feature, by convolutions (Sec. 3.2).
+
+    3 x 3 convolutions over (U, V), of which all but the first have stride 2,
+    and a last one that covers what they leave. At (U, V) = (9, 9) these are
+    the official 9 -> 9 -> 5 -> 3 -> 1; any odd window is reduced likewise.
+
+    Args:
+        window (Sequence[int]): (L, U, V) of the similarities.
+        channels (Sequence[int]): Output channels of each convolution, two
+            of them at least. Defaults to (4, 16, 64, 64).
+    """
+
+    def __init__(self,
+                 window: Sequence[int],
+                 channels: Sequence[int] = (4, 16, 64, 64)):
+        super().__init__()
+        if len(channels) < 2:
+            raise ValueError('channels of STSSConvExtraction must name two '
+                             f'convolutions at least, but got {channels}.')
+        _, U, V = window
+        convs = [_conv(1, channels[0], 3, 1, 1)]
+        for inner, outer in zip(channels[:-2], channels[1:-1], strict=False):
+            convs.append(_conv(inner, outer, 3, 2, 1))
+            U, V = (U + 1) // 2, (V + 1) // 2
+        convs.append(_conv(channels[-2], channels[-1], (U, V)))
+        self.convs = nn.Sequential(*convs)
+        self.out_channels = channels[-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, T, h, w, L, U, V] => [N, T, h, w, L, C]"""
+        # The memory order of stss: [N, T, L, h, w, U, V]
+        x = x.permute(0, 1, 4, 2, 3, 5, 6)
+        shape = x.shape[:5]
+        # [N, T, L, h, w, U, V] => [N * T * L * h * w, 1, U, V]
+        x = self.convs(x.flatten(0, 4).unsqueeze(1))
+        # [N * T * L * h * w, C, 1, 1] => [N, T, L, h, w, C]
+        x = x.view(*shape, self.out_channels)
+        return x.permute(0, 1, 3, 4, 2, 5)
+
+
+@MODELS.register_module()
+class STSSConvIntegration(nn.Module):
+    """Motion features to a motion map, by convolutions (Sec. 3.3).
+
+    3 x 3 convolutions over (H, W), for each of the L offsets alone, and a
+    last one that fuses the L offsets.
+
+    Args:
+        in_channels (int): Channels of the extracted features.
+        window (Sequence[int]): (L, U, V) of the similarities.
+        channels (Sequence[int]): Output channels of each convolution, the
+            last being the fusion. Defaults to (64, 64, 64, 64).
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 window: Sequence[int],
+                 channels: Sequence[int] = (64, 64, 64, 64)):
+        super().__init__()
+        if len(channels) < 1:
+            raise ValueError('channels of STSSConvIntegration must name one '
+                             f'convolution at least, but got {channels}.')
+        widths = (in_channels, *channels)
+        self.convs = nn.Sequential(*[
+            _conv(inner, outer, 3, 1, 1)
+            for inner, outer in zip(widths[:-2], widths[1:-1], strict=False)
+        ])
+        self.fuse = _conv(window[0] * widths[-2], widths[-1], 3, 1, 1)
+        self.out_channels = channels[-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, T, h, w, L, C] => [N * T, C', h, w]"""
+        N, T, h, w, L, C = x.shape
+        # [N, T, h, w, L, C] => [N * T * L, C, h, w], channels last in memory
+        x = x.permute(0, 1, 4, 5, 2, 3).flatten(0, 2)
+        x = self.convs(x)
+        # [N * T * L, C, h, w] => [N * T, L * C, h, w]
+        x = x.unflatten(0, (N * T, L)).flatten(1, 2)
+        return self.fuse(x)
+
+
+class _ResidualAdd(nn.Module):
+    """Adds the motion map to the feature map that it came from.
+
+    A 1 x 1 transposed convolution of stride 2 and a batch norm: of the four
+    positions that a motion vector covers, it is written to one, the others
+    are zero. Neither the zeros nor products with them are computed; the
+    norm's statistics are those of the whole map all the same.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.bn = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor, motion: Tensor) -> Tensor:
+        """[N * T, C, H, W], [N * T, C', h, w] => [N * T, C, H, W]"""
+        y = F.conv2d(motion, self.conv.weight)
+        if isinstance(self.bn, nn.SyncBatchNorm):
+            # Its statistics are those of all processes: do as it does.
+            zeros = y.new_zeros(x.shape)
+            zeros[:, :, ::2, ::2] = y
+            return x + self.bn(zeros)
+        scale, shift = self._affine(y, x)
+        # The norm of a zero is the shift.
+        out = x + shift[:, None, None]
+        out[:, :, ::2, ::2] += y * scale[:, None, None]
+        return out
+
+    def _affine(self, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale and shift of the norm, [C] each, given the compact map."""
+        bn = self.bn
+        if isinstance(bn, nn.Identity):  # after fuse_conv_bn
+            return torch.ones_like(self.conv.bias), self.conv.bias
+        if bn.training or not bn.track_running_stats:
+            mean, var = self._statistics(y, x)
+        else:
+            mean, var = bn.running_mean, bn.running_var
+        scale = bn.weight * (var + bn.eps).rsqrt()
+        return scale, bn.bias - mean * scale
+
+    def _statistics(self, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of the zero-stuffed map; updates the running."""
+        bn = self.bn
+        filled = y[0, 0].numel() / x[0, 0].numel()
+        var, mean = torch.var_mean(
+            y.to(bn.running_mean.dtype), (0, 2, 3), correction=0)
+        # E[z^2] - E[z]^2 where z = y for one in 1 / filled, else 0
+        var = filled * (var + (1 - filled) * mean.square())
+        mean = filled * mean
+        if bn.training and bn.track_running_stats:
+            with torch.no_grad():
+                bn.num_batches_tracked += 1
+                momentum = bn.momentum
+                if momentum is None:  # a cumulative average
+                    momentum = 1 / bn.num_batches_tracked.float()
+                count = x.numel() // x.shape[1]
+                bn.running_mean.lerp_(mean, momentum)
+                bn.running_var.lerp_(var * count / (count - 1), momentum)
+        return mean, var
+
+
+@MODELS.register_module()
+class SELFYBlock(nn.Module):
+    """Adds motion, learned from self-similarity, to a feature map.
+
+    At initialisation it changes nothing, since the scale of its last norm is
+    zero: a network starts as what it was without the block.
+
+    Args:
+        in_channels (int): Channels of the feature map, C.
+        num_segments (int): Frames per clip, T.
+        mid_channels (int): Channels that are compared. Defaults to 128.
+        window (Sequence[int]): (L, U, V), odd, see :func:`stss`.
+            Defaults to (5, 9, 9).
+        similarity (str): See :func:`stss`. Defaults to 'cosine'.
+        temporal_padding (str): See :func:`stss`. Defaults to 'zeros'.
+        extraction (dict): Its type and arguments (Sec. 3.2): a module
+            ``[N, T, h, w, L, U, V] => [N, T, h, w, L, out_channels]``.
+        integration (dict): Its type and arguments (Sec. 3.3): a module
+            ``[N, T, h, w, L, C] => [N * T, out_channels, h, w]``.
+        relu (bool): Whether the feature map has passed a ReLU, as a ResNet's
+            has: the sum then passes one too. Defaults to True.
+        with_cp (bool): Whether to recompute the block in backward instead
+            of keeping what it computed. Defaults to False.
+
+    Raises:
+        ValueError: If the window is not three odd positive integers.
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 num_segments: int,
+                 mid_channels: int = 128,
+                 window: Sequence[int] = (5, 9, 9),
+                 similarity: str = 'cosine',
+                 temporal_padding: str = 'zeros',
+                 extraction: dict = dict(
+                     type='STSSConvExtraction', channels=(4, 16, 64, 64)),
+                 integration: dict = dict(
+                     type='STSSConvIntegration', channels=(64, 64, 64, 64)),
+                 relu: bool = True,
+                 with_cp: bool = False):
+        super().__init__()
+        window = check_window(window)
+        self.num_segments = num_segments
+        self.relu = relu
+        self.with_cp = with_cp
+        self.transformation = STSSTransformation(in_channels, num_segments,
+                                                 mid_channels, window,
+                                                 similarity, temporal_padding)
+        self.extraction = MODELS.build(dict(extraction, window=window))
+        self.integration = MODELS.build(
+            dict(
+                integration,
+                in_channels=self.extraction.out_channels,
+                window=window))
+        self.residual_add = _ResidualAdd(self.integration.out_channels,
+                                         in_channels)
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """The official initialisation, ending in a scale of zero."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(
+                    module.weight, mode='fan_out', nonlinearity='relu')
+            elif isinstance(module, _BatchNorm):
+                nn.init.ones_(module.weight)
+                nn.init.zeros_(module.bias)
+        # A transposed convolution: its outputs are the inputs of ours.
+        nn.init.kaiming_normal_(
+            self.residual_add.conv.weight, mode='fan_in', nonlinearity='relu')
+        nn.init.zeros_(self.residual_add.bn.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N * T, C, H, W] => [N * T, C, H, W]
+
+        Raises:
+            ValueError: If the batch is not a multiple of num_segments.
+        """
+        if x.shape[0] % self.num_segments:
+            raise ValueError(
+                'The batch of SELFYBlock should be a multiple of '
+                f'num_segments, but got a batch of {x.shape[0]} frames and '
+                f'num_segments={self.num_segments}.')
+        if self.with_cp and x.requires_grad:
+            return checkpoint(self._forward, x, use_reentrant=False)
+        return self._forward(x)
+
+    def _forward(self, x: Tensor) -> Tensor:
+        # [N * T, C, H, W] => [N, T, h, w, L, U, V]
+        motion = self.transformation(x)
+        # => [N, T, h, w, L, C']
+        motion = self.extraction(motion)
+        # => [N * T, C'', h, w]
+        motion = self.integration(motion)
+        # => [N * T, C, H, W]
+        out = self.residual_add(x, motion)
+        return F.relu(out, inplace=True) if self.relu else out

@@ -1,0 +1,54 @@
+"""MMAction2's registries, or a stand-in for plain PyTorch.
+
+The block is arithmetic that needs torch alone. Where MMAction2 is installed
+it is registered there; where it is not, `_Models` builds its parts.
+"""
+from importlib import import_module
+from importlib.util import find_spec
+
+HAS_MMACTION = find_spec('mmaction') is not None
+
+
+class _Models:
+    """Builds classes by their name, as MMEngine's registry does."""
+
+    def __init__(self):
+        self._classes = {}
+
+    def register_module(self):
+
+        def register(cls):
+            self._classes[cls.__name__] = cls
+            return cls
+
+        return register
+
+    def build(self, cfg: dict):
+        cfg = dict(cfg)
+        name = cfg.pop('type')
+        if name not in self._classes:
+            raise KeyError(f'{name} is not one of {sorted(self._classes)}.')
+        return self._classes[name](**cfg)
+
+
+if HAS_MMACTION:
+    from mmaction.registry import MODELS
+else:
+    MODELS = _Models()
+
+
+def add_locations() -> None:
+    """Tell MMAction2's registries where our components live.
+
+    They are then imported when a registry is first asked for something, as
+    MMAction2's own are, so that ``import selfy_mmaction`` stays light.
+    """
+    from mmaction import registry
+
+    for name, location in (('MODELS', 'selfy_mmaction.models'),
+                           ('TRANSFORMS', 'selfy_mmaction.datasets')):
+        components = getattr(registry, name)
+        if components._imported:
+            import_module(location)
+        elif location not in components._locations:
+            components._locations.append(location)
