@@ -1,6 +1,5 @@
 """Miniature data sets, cut from a photograph that Matplotlib ships."""
 from pathlib import Path
-from typing import Dict
 
 import cv2
 import numpy as np
@@ -17,7 +16,7 @@ def repo() -> Path:
 
 
 @pytest.fixture(scope='session')
-def clips() -> Dict[str, np.ndarray]:
+def clips() -> dict[str, np.ndarray]:
     """Clips of a camera that turns left or right, [T, 100, 132, 3] in BGR."""
     with get_sample_data('grace_hopper.jpg') as file:
         photo = cv2.imdecode(

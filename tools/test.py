@@ -1,11 +1,11 @@
 """Test a recognizer."""
 import argparse
+import os
+import sys
 
 from mmengine.config import Config
 
-from selfy_mmaction.engine.checkpoint import StrictLoadHook, check_checkpoint
-from selfy_mmaction.engine.launch import (add_runner_options, build_runner,
-                                          load_runner_config, one_line_errors)
+from selfy_mmaction.engine import checkpoint, hooks, launch
 
 
 def parse_args() -> argparse.Namespace:
@@ -18,7 +18,8 @@ def parse_args() -> argparse.Namespace:
         help='write the predictions to a pickle file')
     parser.add_argument(
         '--show', action='store_true', help='show the predictions in a window')
-    parser.add_argument('--show-dir', help='write drawn predictions here')
+    parser.add_argument(
+        '--show-dir', help='folder to draw the predictions in')
     parser.add_argument(
         '--interval',
         type=int,
@@ -29,28 +30,21 @@ def parse_args() -> argparse.Namespace:
         type=float,
         default=2,
         help='seconds to show a window; 2 by default')
-    add_runner_options(parser)
+    launch.add_runner_options(parser)
     return parser.parse_args()
 
 
 def apply_args(cfg: Config, args: argparse.Namespace) -> None:
     """Write the arguments into the config."""
-    check_checkpoint(args.checkpoint)
+    checkpoint.check_checkpoint(args.checkpoint)
     cfg.load_from = args.checkpoint
     cfg.resume = False
 
-    if args.show or args.show_dir:
-        if 'visualization' not in cfg.default_hooks:
-            raise ValueError('--show and --show-dir need '
-                             'default_hooks.visualization='
-                             "dict(type='VisualizationHook') in the config.")
-        cfg.default_hooks.visualization.update(
-            enable=True,
-            show=args.show,
-            wait_time=args.wait_time,
-            out_dir=args.show_dir,
-            interval=args.interval)
-
+    if args.interval < 1:
+        raise ValueError(f'--interval {args.interval}: give 1 or more.')
+    if args.show and sys.platform == 'linux' and not (
+            os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')):
+        raise ValueError('--show needs a display: use --show-dir here.')
     if args.dump:
         if not args.dump.endswith(('.pkl', '.pickle')):
             raise ValueError(f'--dump {args.dump}: give it the ending .pkl.')
@@ -62,13 +56,17 @@ def apply_args(cfg: Config, args: argparse.Namespace) -> None:
         ]
 
 
-@one_line_errors
+@launch.one_line_errors
 def main() -> None:
     args = parse_args()
-    cfg = load_runner_config(args)
+    cfg = launch.load_runner_config(args)
     apply_args(cfg, args)
-    runner = build_runner(cfg, stages=('test', ))
-    runner.register_hook(StrictLoadHook())
+    runner = launch.build_runner(cfg, stages=('test', ))
+    runner.register_hook(hooks.StrictLoadHook())
+    if args.show or args.show_dir:
+        runner.register_hook(
+            hooks.DrawPredictionsHook(args.show_dir, args.show, args.interval,
+                                      args.wait_time))
     runner.test()
 
 

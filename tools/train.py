@@ -2,12 +2,9 @@
 import argparse
 
 from mmengine.config import Config
+from mmengine.device import get_device
 
-from selfy_mmaction.engine.checkpoint import (check_checkpoint,
-                                              find_last_checkpoint)
-from selfy_mmaction.engine.launch import (add_runner_options, build_runner,
-                                          get_device, load_runner_config,
-                                          one_line_errors)
+from selfy_mmaction.engine import checkpoint, launch
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,21 +36,21 @@ def parse_args() -> argparse.Namespace:
         '--deterministic',
         action='store_true',
         help='let cuDNN use deterministic algorithms only')
-    add_runner_options(parser)
+    launch.add_runner_options(parser)
     return parser.parse_args()
 
 
 def apply_args(cfg: Config, args: argparse.Namespace) -> None:
     """Write the arguments into the config."""
     if args.resume == 'auto':
-        args.resume = find_last_checkpoint(cfg.work_dir)
+        args.resume = checkpoint.find_last_checkpoint(cfg.work_dir)
         if args.resume is None:
             print(f'Nothing to resume in {cfg.work_dir}: starting anew.')
     if args.resume:
         cfg.resume = True
         cfg.load_from = args.resume
     if cfg.get('load_from'):
-        check_checkpoint(cfg.load_from)
+        checkpoint.check_checkpoint(cfg.load_from)
 
     if args.amp:
         kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
@@ -73,7 +70,7 @@ def apply_args(cfg: Config, args: argparse.Namespace) -> None:
                              'that the learning rate is meant for.')
         cfg.auto_scale_lr.enable = True
 
-    cfg.randomness = dict(dict(seed=None), **(cfg.get('randomness') or {}))
+    cfg.randomness = {'seed': None, **(cfg.get('randomness') or {})}
     if args.seed is not None:
         cfg.randomness.seed = args.seed
     if args.diff_rank_seed:
@@ -82,12 +79,12 @@ def apply_args(cfg: Config, args: argparse.Namespace) -> None:
         cfg.randomness.deterministic = True
 
 
-@one_line_errors
+@launch.one_line_errors
 def main() -> None:
     args = parse_args()
-    cfg = load_runner_config(args)
+    cfg = launch.load_runner_config(args)
     apply_args(cfg, args)
-    build_runner(cfg, stages=('train', 'val')).train()
+    launch.build_runner(cfg, stages=('train', 'val')).train()
 
 
 if __name__ == '__main__':

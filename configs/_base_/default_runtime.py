@@ -10,8 +10,7 @@ default_hooks = dict(
     checkpoint=dict(
         type='CheckpointHook', interval=1, max_keep_ckpts=3, save_best='auto'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    sync_buffers=dict(type='SyncBuffersHook'),
-    visualization=dict(type='VisualizationHook'))
+    sync_buffers=dict(type='SyncBuffersHook'))
 
 env_cfg = dict(
     cudnn_benchmark=True,

@@ -1,5 +1,5 @@
 """Transforms that MMAction2 lacks."""
-from typing import Sequence, Union
+from collections.abc import Sequence
 
 from mmaction.datasets.transforms import Flip
 from mmaction.registry import TRANSFORMS
@@ -30,7 +30,7 @@ class SelectiveFlip(BaseTransform):
 
     def __init__(self,
                  frozen_classes: Sequence[str],
-                 classes: Union[str, Sequence[str]],
+                 classes: str | Sequence[str],
                  flip_ratio: float = 0.5,
                  **kwargs) -> None:
         source = 'classes'

@@ -4,13 +4,8 @@ import os.path as osp
 import re
 import zipfile
 from pathlib import Path
-from typing import Dict, Optional
 
-from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
-
-from mmaction.registry import HOOKS
 
 
 def is_whole(path: os.PathLike) -> bool:
@@ -32,7 +27,7 @@ def check_checkpoint(path: str) -> None:
                          'it was written: give another one.')
 
 
-def find_last_checkpoint(work_dir: str) -> Optional[str]:
+def find_last_checkpoint(work_dir: str) -> str | None:
     """Return the newest whole checkpoint that training can resume from.
 
     MMEngine's own search takes the name in ``last_checkpoint``. A run killed
@@ -47,7 +42,15 @@ def find_last_checkpoint(work_dir: str) -> Optional[str]:
     return next((str(path) for path in saved if is_whole(path)), None)
 
 
-def check_state_dict(model: nn.Module, state_dict: Dict[str, Tensor],
+def get_state_dict(checkpoint: dict) -> dict[str, Tensor]:
+    """Return the weights in a checkpoint, without a wrapper's prefix."""
+    return {
+        re.sub(r'^module\.', '', key): value
+        for key, value in checkpoint.get('state_dict', checkpoint).items()
+    }
+
+
+def check_state_dict(model: nn.Module, state_dict: dict[str, Tensor],
                      source: str) -> None:
     """Raise unless a state dict fills a model exactly.
 
@@ -56,21 +59,16 @@ def check_state_dict(model: nn.Module, state_dict: Dict[str, Tensor],
         state_dict (dict[str, Tensor]): Its weights.
         source (str): Where they come from, for the message.
     """
-    expected = {
-        key: value.shape
-        for key, value in model.state_dict().items()
-        # absent in checkpoints of PyTorch before 0.4.1, as in MMEngine
+    expected, given = ({
+        key: tuple(value.shape)
+        for key, value in weights.items()
+        # MMEngine minds these neither: old checkpoints lack them.
         if not key.endswith('num_batches_tracked')
-    }
-    given = {
-        re.sub(r'^module\.', '', key): value.shape
-        for key, value in state_dict.items()
-        if not key.endswith('num_batches_tracked')
-    }
+    } for weights in (model.state_dict(), state_dict))
     faults = [f'{key} is missing' for key in expected if key not in given]
     faults += [f'{key} is unknown' for key in given if key not in expected]
     faults += [
-        f'{key} has shape {tuple(given[key])} instead of {tuple(shape)}'
+        f'{key} has shape {given[key]} instead of {shape}'
         for key, shape in expected.items()
         if key in given and given[key] != shape
     ]
@@ -82,23 +80,3 @@ def check_state_dict(model: nn.Module, state_dict: Dict[str, Tensor],
     more = f' (and {len(faults) - 1} more)' if len(faults) > 1 else ''
     raise ValueError(f'{source} does not fit the model of the config: '
                      f'{faults[0]}{more}; {remedy}')
-
-
-@HOOKS.register_module()
-class StrictLoadHook(Hook):
-    """Refuses a checkpoint that does not fill the model exactly.
-
-    MMEngine's runner loads what fits and logs a warning about the rest, which
-    is right for initialising a training, and wrong for a test.
-    """
-
-    # after the EMA hook, which chooses the weights that are tested
-    priority = 'LOWEST'
-
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Check the weights before they are loaded."""
-        model = runner.model
-        if is_model_wrapper(model):
-            model = model.module
-        check_state_dict(model, checkpoint.get('state_dict', checkpoint),
-                         runner.cfg.load_from)

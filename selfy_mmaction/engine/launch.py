@@ -5,14 +5,13 @@ import os
 import os.path as osp
 import subprocess
 import sys
-from typing import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
+from mmaction.registry import RUNNERS
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.runner import Runner
-
-from mmaction.registry import RUNNERS
 
 # Where launchers other than torchrun leave the rank, the number of processes
 # and the rank on this machine.
@@ -50,11 +49,20 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=_SettingsAction,
         default={},
         metavar='KEY=VALUE',
         help='settings that replace those of the config, e.g. '
         'train_dataloader.batch_size=4 or model.backbone.pretrained=None')
+
+
+class _SettingsAction(DictAction):
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        for value in values:
+            if '=' not in value:
+                parser.error(f'{option_string}: {value} is not KEY=VALUE.')
+        super().__call__(parser, namespace, values, option_string)
 
 
 def add_runner_options(parser: argparse.ArgumentParser) -> None:
@@ -168,8 +176,10 @@ def init_cpu_processes(cfg: Config) -> None:
 
     MMEngine would set a CUDA device and hand it to the model's wrapper.
     """
-    for name, variable in zip(RANK_VARIABLES['pytorch'],
-                              RANK_VARIABLES[cfg.launcher]):
+    for name, variable in zip(
+            RANK_VARIABLES['pytorch'],
+            RANK_VARIABLES[cfg.launcher],
+            strict=True):
         if variable not in os.environ:
             raise ValueError(
                 f'--launcher {cfg.launcher}, but {variable} is not set: start '
@@ -182,10 +192,10 @@ def init_cpu_processes(cfg: Config) -> None:
         os.environ['MASTER_ADDR'] = hosts.split()[0]
     os.environ.setdefault('MASTER_PORT', '29500')
     torch.distributed.init_process_group('gloo')
-    cfg.model_wrapper_cfg = dict(
-        dict(
-            type='MMDistributedDataParallel',
-            broadcast_buffers=False,
-            find_unused_parameters=cfg.get('find_unused_parameters', False)),
-        **(cfg.get('model_wrapper_cfg') or {}))
-    cfg.model_wrapper_cfg.device_ids = None
+    cfg.model_wrapper_cfg = {
+        'type': 'MMDistributedDataParallel',
+        'broadcast_buffers': False,
+        'find_unused_parameters': cfg.get('find_unused_parameters', False),
+        **(cfg.get('model_wrapper_cfg') or {}),
+        'device_ids': None
+    }

@@ -87,6 +87,7 @@ val_dataloader = dict(
         ann_file='sthv1_val_list_rawframes.txt',
         data_prefix=dict(img='rawframes'),
         filename_tmpl='{:05}.jpg',
+        metainfo=dict(classes=classes),
         pipeline=test_pipeline,
         test_mode=True))
 test_dataloader = val_dataloader
