@@ -104,10 +104,10 @@ def allow_runner_checkpoints():
     for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
         names += [(_reconstruct, f'{module}._reconstruct'),
                   (scalar, f'{module}.scalar')]
-    # To have its state set an object's class must be listed, too. No pickle
-    # can spell a name with a line break: these are listed, never callable.
+    # An object's state is set only if its class is listed. A pickle asks for
+    # module.name: by a name without a dot it cannot get at the class itself.
     for cls in (np.ndarray, *(type(np.dtype(code)) for code in _DTYPES)):
-        names.append((cls, f'{cls.__name__}\n'))
+        names.append((cls, cls.__name__))
     torch.serialization.add_safe_globals(names)
 
 
