@@ -7,6 +7,7 @@ nothing is broken. Without MMAction2 there is nothing to repair:
 import importlib.util
 import pickle
 import sys
+import warnings
 from pathlib import Path
 from types import ModuleType
 
@@ -18,6 +19,7 @@ def apply():
     if importlib.util.find_spec('mmaction') is None:
         return
     check_mmcv()
+    quiet_mmcv_lite()
     stub_missing_drn()
     allow_runner_checkpoints()
 
@@ -44,6 +46,17 @@ def check_mmcv():
         # MMAction2's own words: they name the version found and its range.
         raise ImportError(f'{error} mmcv-lite serves as well; uninstall the '
                           'mmcv that is there first.') from None
+
+
+def quiet_mmcv_lite():
+    """Keep mmcv-lite from warning of a compiled operator at each start.
+
+    No recognizer of ours uses it, nor does any of MMAction2.
+
+    Can go when MMAction2 no longer imports mmcv's transformers.
+    """
+    warnings.filterwarnings(
+        'ignore', message='Fail to import ``MultiScaleDeformableAttention``')
 
 
 class _MissingDRN:

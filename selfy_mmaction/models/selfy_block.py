@@ -6,6 +6,7 @@ stride of the transformation.
 """
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import contextmanager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -214,6 +215,24 @@ class _ResidualAdd(nn.Module):
         return mean, var
 
 
+@contextmanager
+def _keep_statistics(module: nn.Module):
+    """Compute as in training without counting the batch a second time."""
+    norms = [
+        m for m in module.modules()
+        if isinstance(m, _BatchNorm) and m.training and m.track_running_stats
+    ]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked -= 1
+
+
 @MODELS.register_module()
 class SELFYBlock(nn.Module):
     """Adds motion, learned from self-similarity, to a feature map.
@@ -299,7 +318,11 @@ class SELFYBlock(nn.Module):
                 f'num_segments, but got a batch of {x.shape[0]} frames and '
                 f'num_segments={self.num_segments}.')
         if self.with_cp and x.requires_grad:
-            return checkpoint(self._forward, x, use_reentrant=False)
+            return checkpoint(
+                self._forward,
+                x,
+                use_reentrant=False,
+                context_fn=lambda: (nullcontext(), _keep_statistics(self)))
         return self._forward(x)
 
     def _forward(self, x: Tensor) -> Tensor:

@@ -1,0 +1,121 @@
+"""Official checkpoints, from the file to the recognizer."""
+import re
+import subprocess
+import sys
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import load_checkpoint
+from official import LAYOUTS, official_state_dict
+
+from selfy_mmaction.convert import convert_official_state_dict
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_every_key_is_used_once(layout):
+    official = official_state_dict(layout)
+    converted = convert_official_state_dict(official)
+    assert isinstance(converted, OrderedDict)
+    assert len(converted) == len(official)
+    bare = {key.removeprefix('module.'): v for key, v in official.items()}
+    assert convert_official_state_dict(bare).keys() == converted.keys()
+
+
+def test_without_dropout_the_classifier_is_fc1():
+    converted = convert_official_state_dict(
+        {'module.base_model.fc1.weight': torch.ones(3, 5, 1)})
+    assert converted['cls_head.fc_cls.weight'].shape == (3, 5)
+
+
+@pytest.mark.parametrize('state_dict, named', [
+    ({}, 'no key at all'),
+    ({'backbone.conv1.conv.weight': torch.ones(1)}, 'backbone.conv1'),
+    ({'module.base_model.conv1.scale': torch.ones(1)}, 'conv1.scale'),
+    ({'module.base_model.selfy.conv.weight': torch.ones(1)}, 'selfy.conv'),
+    ({'module.new_fc.weight': 'a text'}, 'new_fc.weight'),
+    ({1: torch.ones(1)}, '1'),
+    ({f'layer{i}': torch.ones(1) for i in range(9)}, 'and 6 more'),
+])
+def test_unknown_keys_are_named(state_dict, named):
+    with pytest.raises(ValueError) as error:
+        convert_official_state_dict(state_dict)
+    assert named in str(error.value)
+    assert '\n' not in str(error.value)
+
+
+def convert(*args):
+    return subprocess.run(
+        [sys.executable, ROOT / 'tools/convert_checkpoint.py', *args],
+        capture_output=True,
+        text=True)
+
+
+def save_official(path, state_dict):
+    torch.save(
+        dict(epoch=50, arch='SELFY', best_prec1=0.0, state_dict=state_dict),
+        path)
+    return path
+
+
+def build(config):
+    from mmaction.registry import MODELS
+    from mmengine.registry import DefaultScope
+    with DefaultScope.overwrite_default_scope('mmaction'):
+        return MODELS.build(Config.fromfile(ROOT / 'configs' / config).model)
+
+
+@pytest.mark.parametrize('layout, config', [
+    ('selfy', 'selfy_tsm_r50_sthv1.py'),
+    ('tsm', 'tsm_r50_sthv1.py'),
+])
+def test_command_line(layout, config, tmp_path):
+    src = save_official(tmp_path / 'official.pth.tar',
+                        official_state_dict(layout))
+    dst = tmp_path / 'converted.pth'
+    result = convert(src, dst)
+    assert result.returncode == 0, result.stderr
+    assert config in result.stdout
+    load_checkpoint(build(config), str(dst), strict=True)
+
+
+def resnet18_keys(state_dict):
+    """Only the blocks, and their convolutions, that a ResNet-18 has."""
+    return {
+        key: value for key, value in state_dict.items()
+        if not re.search(r'layer\d\.[2-9]|conv3|bn3|layer1.0.downsample', key)
+    }
+
+
+@pytest.mark.parametrize('break_it, named', [
+    (resnet18_keys, 'layer1.0.conv3.conv.weight is missing'),
+    (lambda official: {
+        **official, 'module.new_fc.weight': torch.ones(101, 2048, 1)
+    }, 'fc_cls.weight has shape (101, 2048) instead of (174, 2048)'),
+    (lambda official: {**official, 'optimizer.state': torch.ones(1)},
+     "'optimizer.state'"),
+])
+def test_what_does_not_fit_is_one_line(break_it, named, tmp_path):
+    src = save_official(tmp_path / 'official.pth.tar',
+                        break_it(official_state_dict('tsm')))
+    dst = tmp_path / 'converted.pth'
+    result = convert(src, dst)
+    assert result.returncode == 1
+    assert named in result.stderr
+    assert result.stderr.count('\n') == 1
+    assert not dst.exists()
+
+
+@pytest.mark.parametrize('content', [None, b'', b'not a checkpoint'])
+def test_a_bad_file_is_one_line(content, tmp_path):
+    src = tmp_path / 'official.pth.tar'
+    if content is not None:
+        src.write_bytes(content)
+    result = convert(src, tmp_path / 'converted.pth')
+    assert result.returncode == 1
+    assert str(src) in result.stderr
+    assert result.stderr.count('\n') == 1

@@ -1,0 +1,312 @@
+"""SELFYNet against MMAction2's own TSM and the official network."""
+import numpy as np
+import pytest
+import torch
+from mmaction.registry import MODELS
+from mmengine.logging import MMLogger
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+from mmengine.runner import load_checkpoint
+from official import DATA, official_state_dict, standard_normal
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from selfy_mmaction.convert import convert_official_state_dict
+
+SMALL = dict(
+    type='SELFYBlock',
+    mid_channels=8,
+    window=(3, 5, 5),
+    extraction=dict(type='STSSConvExtraction', channels=(2, 4, 4)),
+    integration=dict(type='STSSConvIntegration', channels=(4, 4)))
+
+
+@pytest.fixture(autouse=True)
+def mmaction_scope():
+    with DefaultScope.overwrite_default_scope('mmaction'):
+        torch.manual_seed(0)
+        yield
+
+
+def selfynet(depth=18, **kwargs):
+    kwargs = dict(num_segments=4, selfy=SMALL, **kwargs)
+    return MODELS.build(dict(type='ResNetSELFY', depth=depth, **kwargs))
+
+
+def tsm(depth=18, **kwargs):
+    return MODELS.build(
+        dict(type='ResNetTSM', depth=depth, num_segments=4, **kwargs))
+
+
+def clip(num_clips=1, size=32):
+    return torch.randn(4 * num_clips, 3, size, size)
+
+
+def awaken(backbone):
+    """Give the blocks a scale other than the initial zero."""
+    for block in backbone.selfy.values():
+        nn.init.ones_(block.residual_add.bn.weight)
+    return backbone
+
+
+def recognizer(backbone, num_classes=174, in_channels=2048, num_segments=8):
+    return MODELS.build(
+        dict(
+            type='Recognizer2D',
+            backbone=backbone,
+            cls_head=dict(
+                type='TSMHead',
+                num_classes=num_classes,
+                in_channels=in_channels,
+                num_segments=num_segments,
+                dropout_ratio=0.5)))
+
+
+@pytest.mark.parametrize('layout, backbone', [
+    ('selfy', dict(type='ResNetSELFY', depth=50)),
+    ('tsm', dict(type='ResNetTSM', depth=50)),
+    ('tsm', dict(type='ResNetSELFY', depth=50, selfy_indices=())),
+])
+def test_network_is_the_official_one(layout, backbone):
+    golden = np.load(DATA / 'golden_net.npz')
+    model = recognizer(backbone).eval()
+    model.load_state_dict(
+        convert_official_state_dict(official_state_dict(layout)), strict=True)
+    x, = standard_normal(int(golden['seed']), (2, 8, 3, 112, 112))
+    with torch.no_grad():
+        logits, _ = model.extract_feat(x, stage='head')
+    expected = torch.from_numpy(golden[f'{layout}_t8_hw112'])
+    torch.testing.assert_close(
+        logits, expected, rtol=1e-3, atol=1e-4 * expected.std().item())
+
+
+@pytest.mark.parametrize('depth', [18, 34, 50, 101, 152])
+def test_every_depth_starts_as_its_tsm(depth):
+    backbone, plain = selfynet(depth), tsm(depth)
+    missing, unexpected = backbone.load_state_dict(
+        plain.state_dict(), strict=False)
+    assert not unexpected
+    assert missing and all(key.startswith('selfy.') for key in missing)
+    x = clip()
+    with torch.no_grad():
+        assert torch.equal(backbone.train()(x), plain(x))
+        backbone.eval(), plain.eval()
+        assert torch.equal(backbone(x), plain(x))
+
+
+@pytest.mark.parametrize('is_shift', [True, False])
+@pytest.mark.parametrize('indices', [(), (0, ), (1, ), (0, 1, 2, 3)])
+def test_tsn_and_tsm_with_any_blocks_start_as_without(is_shift, indices):
+    backbone = selfynet(is_shift=is_shift, selfy_indices=indices)
+    backbone.init_weights()
+    plain = tsm(is_shift=is_shift)
+    plain.load_state_dict(
+        {k: v for k, v in backbone.state_dict().items() if 'selfy' not in k})
+    assert len(backbone.selfy) == len(indices)
+    x = clip(num_clips=2, size=40)
+    with torch.no_grad():
+        assert torch.equal(backbone(x), plain(x))
+        assert indices == () or not torch.equal(awaken(backbone)(x), plain(x))
+
+
+def test_mobilenet_starts_as_its_tsm():
+    backbone = MODELS.build(
+        dict(type='MobileNetV2SELFY', num_segments=4, selfy=SMALL))
+    backbone.init_weights()
+    plain = MODELS.build(dict(type='MobileNetV2TSM', num_segments=4))
+    plain.load_state_dict(
+        {k: v for k, v in backbone.state_dict().items() if 'selfy' not in k})
+    x = clip()
+    with torch.no_grad():
+        assert torch.equal(backbone(x), plain(x))
+        assert not torch.equal(awaken(backbone)(x), plain(x))
+
+
+def test_several_outputs():
+    x = clip()
+    outs = selfynet(out_indices=(0, 1, 3))(x)
+    assert [out.shape[1] for out in outs] == [64, 128, 512]
+
+
+def test_temporal_pooling():
+    backbone = awaken(selfynet(temporal_pool=True, selfy_indices=(0, 1)))
+    assert backbone(clip(2)).shape[0] == 4
+
+
+@pytest.mark.parametrize('build', [
+    selfynet, lambda: MODELS.build(
+        dict(type='MobileNetV2SELFY', num_segments=4, selfy=SMALL))
+])
+def test_training_from_scratch_reaches_every_parameter(build):
+    backbone = build()
+    backbone.init_weights()
+    out = awaken(backbone).train()(clip(2))
+    (out * torch.randn_like(out)).sum().backward()
+    for name, parameter in backbone.named_parameters():
+        assert parameter.grad is not None and parameter.grad.any(), name
+
+
+def test_from_scratch_keeps_the_initialisation_of_the_block():
+    backbone = selfynet()
+    backbone.init_weights()
+    block = backbone.selfy['layer2']
+    assert not block.residual_add.bn.weight.any()
+    weight = block.integration.convs[0].conv.weight
+    fan_out = weight.shape[0] * 9
+    assert 0.7 < weight.std() / (2 / fan_out)**0.5 < 1.3
+
+
+@pytest.mark.parametrize('plain, selfy', [
+    (lambda: tsm(is_shift=False), dict(type='ResNetSELFY', depth=18)),
+    (lambda: MODELS.build(dict(type='MobileNetV2TSM', is_shift=False)),
+     dict(type='MobileNetV2SELFY')),
+])
+def test_2d_weights(plain, selfy, tmp_path, capsys):
+    """A 2D network's file, its names those of the unshifted backbone."""
+    plain = plain()
+    path = str(tmp_path / '2d.pth')
+    state_dict = plain.state_dict()
+    if selfy['type'] == 'ResNetSELFY':
+        state_dict = {
+            torchvision_name(key): value
+            for key, value in state_dict.items()
+        }
+    torch.save({'state_dict': state_dict}, path)
+    backbone = MODELS.build(
+        dict(**selfy, num_segments=4, selfy=SMALL, pretrained=path))
+    backbone.init_weights()
+    loaded = backbone.state_dict()
+    for key, value in plain.state_dict().items():
+        ours = key if key in loaded else next(
+            k for k in loaded if k.replace('.net', '') == key)
+        assert torch.equal(loaded[ours], value), key
+    assert 'wrapped_name' not in capsys.readouterr().out
+
+
+def torchvision_name(key):
+    """'layer1.0.conv1.bn.weight' => 'layer1.0.bn1.weight' and so on."""
+    *stem, module, kind, parameter = key.split('.')
+    if module == 'downsample':
+        kind = {'conv': '0', 'bn': '1'}[kind]
+        return '.'.join([*stem, module, kind, parameter])
+    if kind == 'bn':
+        module = module.replace('conv', 'bn')
+    return '.'.join([*stem, module, parameter])
+
+
+def test_load_from_a_tsm_checkpoint_says_what_it_leaves(tmp_path, caplog):
+    path = str(tmp_path / 'tsm.pth')
+    plain = recognizer(
+        dict(type='ResNetTSM', depth=18, num_segments=4), 5, 512, 4)
+    torch.save({'state_dict': plain.state_dict()}, path)
+    model = recognizer(
+        dict(type='ResNetSELFY', depth=18, num_segments=4, selfy=SMALL), 5,
+        512, 4)
+    # MMEngine's logger does not propagate to the root, where caplog listens.
+    MMLogger.get_current_instance().addHandler(caplog.handler)
+    load_checkpoint(model, path, map_location='cpu')
+    MMLogger.get_current_instance().removeHandler(caplog.handler)
+    assert 'no SELFY block backbone.selfy.layer2' in caplog.text
+    x = clip()[None]
+    plain.eval(), model.eval()
+    with torch.no_grad():
+        assert torch.equal(
+            model.extract_feat(x, stage='head')[0],
+            plain.extract_feat(x, stage='head')[0])
+
+
+def test_frozen_stages_leave_the_block():
+    backbone = selfynet(frozen_stages=2).train()
+    assert not any(p.requires_grad for p in backbone.layer2.parameters())
+    assert not backbone.layer2[0].conv1.bn.training
+    assert all(p.requires_grad for p in backbone.selfy.parameters())
+    assert all(p.requires_grad for p in backbone.layer3.parameters())
+
+
+def test_partial_bn_leaves_the_block():
+    backbone = selfynet(partial_bn=True).train()
+    norms = {
+        name: m
+        for name, m in backbone.named_modules() if isinstance(m, _BatchNorm)
+    }
+    for name, norm in norms.items():
+        free = name == 'conv1.bn' or name.startswith('selfy.')
+        assert norm.training == norm.weight.requires_grad == free, name
+
+
+@pytest.mark.parametrize('kwargs', [{}, dict(partial_bn=True)])
+def test_norm_eval_holds_for_all(kwargs):
+    backbone = selfynet(norm_eval=True, **kwargs).train()
+    assert not any(m.training for m in backbone.modules()
+                   if isinstance(m, _BatchNorm))
+    assert all(p.requires_grad for p in backbone.selfy.parameters())
+
+
+def test_train_and_eval_return_the_backbone():
+    backbone = selfynet()
+    assert backbone.eval() is backbone and not backbone.selfy.training
+    assert backbone.train() is backbone and backbone.selfy.training
+
+
+def test_with_cp_changes_nothing():
+    gradients = []
+    for with_cp in (False, True):
+        torch.manual_seed(0)
+        backbone = awaken(selfynet(50, with_cp=with_cp)).train()
+        assert backbone.selfy['layer2'].with_cp == with_cp
+        backbone(clip(2)).square().mean().backward()
+        gradients.append([p.grad for p in backbone.parameters()])
+    for plain, recomputed in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, recomputed, rtol=1e-3, atol=1e-4)
+
+
+def test_sync_bn_conversion():
+    backbone = awaken(selfynet())
+    x = clip()
+    with torch.no_grad():
+        expected = backbone.eval()(x)
+        synced = nn.SyncBatchNorm.convert_sync_batchnorm(backbone).eval()
+        assert not any(
+            type(m) is nn.BatchNorm2d for m in synced.modules())
+        torch.testing.assert_close(synced(x), expected)
+
+
+def test_fused_conv_bn():
+    from mmcv.cnn import fuse_conv_bn
+    backbone = awaken(selfynet())
+    for module in backbone.selfy.modules():
+        if isinstance(module, _BatchNorm):
+            nn.init.normal_(module.bias)
+            nn.init.normal_(module.running_mean)
+    x = clip()
+    with torch.no_grad():
+        expected = backbone.eval()(x)
+        torch.testing.assert_close(
+            fuse_conv_bn(backbone)(x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_tsm_optim_wrapper_constructor():
+    model = recognizer(
+        dict(type='ResNetSELFY', depth=18, num_segments=4, selfy=SMALL), 5,
+        512, 4)
+    optimizer = build_optim_wrapper(
+        model,
+        dict(
+            constructor='TSMOptimWrapperConstructor',
+            paramwise_cfg=dict(fc_lr5=False),
+            optimizer=dict(type='SGD', lr=0.01, weight_decay=5e-4)))
+    decay = {
+        id(p): group['weight_decay']
+        for group in optimizer.param_groups for p in group['params']
+    }
+    block = model.backbone.selfy['layer2']
+    for name, parameter in block.named_parameters():
+        assert decay[id(parameter)] == (0 if '.bn.' in name else 5e-4), name
+    assert all(id(p) in decay for p in model.parameters())
+
+
+@pytest.mark.parametrize('indices', [(4, ), (-1, ), (1, 1)])
+def test_a_bad_index_is_named(indices):
+    with pytest.raises(ValueError) as error:
+        selfynet(selfy_indices=indices)
+    assert f'from 0 to 3, but got {indices}' in str(error.value)

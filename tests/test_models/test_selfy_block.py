@@ -1,0 +1,214 @@
+"""The block against the official one, whose numbers are in tests/data."""
+import json
+
+import numpy as np
+import pytest
+import torch
+from official import DATA, official_tensor, standard_normal
+from torch import nn
+
+from selfy_mmaction.convert import convert_official_state_dict
+from selfy_mmaction.models import SELFYBlock, STSSConvExtraction
+
+GOLDEN = np.load(DATA / 'golden_block.npz')
+CASES = ('small', 'wide')
+PREFIX = 'backbone.selfy.layer2.'
+
+
+def golden(name):
+    return torch.from_numpy(GOLDEN[name])
+
+
+def converted(named):
+    """Official names inside the block to those of our block."""
+    state_dict = convert_official_state_dict(
+        {f'module.base_model.selfy.{key}': x for key, x in named.items()})
+    return {key.removeprefix(PREFIX): x for key, x in state_dict.items()}
+
+
+def golden_group(case, group):
+    start = f'{case}/{group}.'
+    return converted({
+        key.removeprefix(start): golden(key)
+        for key in GOLDEN if key.startswith(start)
+    })
+
+
+def official_block(case):
+    """A block with the weights, and the input, of a golden case."""
+    meta = json.loads(str(GOLDEN[f'{case}/meta']))
+    block = SELFYBlock(
+        meta['d_in'],
+        meta['T'],
+        meta['d_hid'],
+        extraction=dict(type='STSSConvExtraction', channels=meta['ext']),
+        integration=dict(type='STSSConvIntegration', channels=meta['integ']))
+    names = [
+        key.split('.', 1)[1] for key in GOLDEN
+        if key.startswith((f'{case}/grad.', f'{case}/buffer.'))
+    ]
+    shapes = {
+        key.split('.', 1)[1]: GOLDEN[key].shape
+        for key in GOLDEN if '.' in key and key.startswith(case)
+    }
+    block.load_state_dict(
+        converted({
+            name: official_tensor(f'selfy.{name}', shapes[name])
+            for name in names
+        }))
+    shape = GOLDEN[f'{case}/eval'].shape
+    return block, *standard_normal(meta['seed'], shape, shape)
+
+
+def assert_close(actual, expected):
+    """Relative to the tensor's scale, which float32 sums are exact to."""
+    scale = max(1, expected.abs().max().item())
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_similarities_are_the_official_ones(case):
+    block, x, _ = official_block(case)
+    with torch.no_grad():
+        actual = block.eval().transformation(x)
+    # the official layout has a channel axis
+    torch.testing.assert_close(
+        actual, golden(f'{case}/stss').squeeze(4), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_evaluation_is_the_official_one(case):
+    block, x, _ = official_block(case)
+    with torch.no_grad():
+        actual = block.eval()(x)
+    torch.testing.assert_close(
+        actual, golden(f'{case}/eval'), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('with_cp', [False, True])
+@pytest.mark.parametrize('case', CASES)
+def test_training_is_the_official_one(case, with_cp):
+    """Forward, every gradient and every running statistic."""
+    block, x, cotangent = official_block(case)
+    block.train().with_cp = with_cp
+    x.requires_grad_()
+    out = block(x)
+    out.backward(cotangent)
+    assert_close(out.detach(), golden(f'{case}/train'))
+    assert_close(x.grad, golden(f'{case}/grad_x'))
+    gradients = golden_group(case, 'grad')
+    assert gradients.keys() == dict(block.named_parameters()).keys()
+    for name, expected in gradients.items():
+        assert_close(block.get_parameter(name).grad, expected)
+    buffers = golden_group(case, 'buffer')
+    assert buffers.keys() == dict(block.named_buffers()).keys()
+    for name, expected in buffers.items():
+        assert_close(block.get_buffer(name), expected)
+
+
+def small_block(channels=8, num_segments=3, **kwargs):
+    torch.manual_seed(0)
+    kwargs = {
+        'mid_channels': 6,
+        'extraction': dict(type='STSSConvExtraction', channels=(2, 3, 4, 5)),
+        'integration': dict(type='STSSConvIntegration', channels=(4, 5, 6, 7)),
+        **kwargs
+    }
+    return SELFYBlock(channels, num_segments, **kwargs)
+
+
+def awake(block):
+    """Give the block's last norm a scale other than the initial zero."""
+    nn.init.uniform_(block.residual_add.bn.weight, 0.5, 1.5)
+    nn.init.normal_(block.residual_add.bn.bias)
+    return block
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('size', [(8, 8), (7, 11), (1, 2)])
+def test_starts_as_the_identity(size, training):
+    x = torch.randn(6, 8, *size).relu()
+    block = small_block().train(training)
+    assert torch.equal(block(x), x)
+    x = torch.randn(6, 8, *size)
+    block = small_block(relu=False).train(training)
+    assert torch.equal(block(x), x)
+
+
+@pytest.mark.parametrize('size', [(8, 8), (7, 11), (5, 4)])
+@pytest.mark.parametrize('momentum', [0.1, None])
+def test_zero_stuffed_norm_equals_a_norm_of_the_stuffed_map(size, momentum):
+    add = awake(small_block()).residual_add.double()
+    add.bn.momentum = momentum
+    stuffed_norm = nn.BatchNorm2d(8, momentum=momentum).double()
+    stuffed_norm.load_state_dict(add.bn.state_dict())
+    height, width = size
+    for _ in range(2):
+        x = torch.randn(6, 8, *size, dtype=torch.float64)
+        motion = torch.randn(
+            6, 7, (height + 1) // 2, (width + 1) // 2, dtype=torch.float64)
+        zeros = torch.zeros_like(x)
+        zeros[:, :, ::2, ::2] = add.conv(motion)
+        torch.testing.assert_close(add(x, motion), x + stuffed_norm(zeros))
+    for name, expected in stuffed_norm.named_buffers():
+        torch.testing.assert_close(add.bn.get_buffer(name), expected)
+    add.eval(), stuffed_norm.eval()
+    torch.testing.assert_close(add(x, motion), x + stuffed_norm(zeros))
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_every_parameter_gets_a_gradient(training):
+    block = awake(small_block()).train(training)
+    out = block(torch.randn(6, 8, 9, 9))
+    (out * torch.randn_like(out)).sum().backward()
+    for name, parameter in block.named_parameters():
+        assert parameter.grad is not None and parameter.grad.any(), name
+
+
+@pytest.mark.parametrize('window', [(1, 1, 1), (3, 3, 3), (5, 5, 7),
+                                    (1, 9, 9), (9, 15, 11)])
+def test_any_odd_window(window):
+    block = awake(small_block(window=window))
+    x = torch.randn(3, 8, 6, 6)
+    out = block(x)
+    assert out.shape == x.shape
+    assert not torch.equal(out, x.relu())
+
+
+@pytest.mark.parametrize('channels', [(3, 4), (2, 3, 4), (2, 2, 2, 2, 3)])
+def test_extraction_of_any_depth_covers_the_window(channels):
+    extraction = STSSConvExtraction((3, 9, 13), channels)
+    x = torch.rand(1, 2, 3, 4, 3, 9, 13)
+    assert extraction(x).shape == (1, 2, 3, 4, 3, channels[-1])
+
+
+def test_checkpointing_changes_nothing():
+    plain, recomputed = awake(small_block()), awake(small_block(with_cp=True))
+    recomputed.load_state_dict(plain.state_dict())
+    x = torch.randn(6, 8, 7, 8)
+    gradients = []
+    for block in (plain, recomputed):
+        leaf = x.clone().requires_grad_()
+        block(leaf).square().sum().backward()
+        gradients.append(leaf.grad)
+    torch.testing.assert_close(*gradients)
+    for name, buffer in plain.named_buffers():
+        torch.testing.assert_close(recomputed.get_buffer(name), buffer)
+
+
+def test_a_frame_count_that_does_not_divide_is_named():
+    with pytest.raises(ValueError) as error:
+        small_block(num_segments=4)(torch.randn(6, 8, 4, 4))
+    assert 'num_segments=4' in str(error.value)
+    assert '6 frames' in str(error.value)
+
+
+@pytest.mark.parametrize('window', [(5, 8, 9), (5, 9), 9, (0, 9, 9)])
+def test_a_bad_window_is_named(window):
+    with pytest.raises(ValueError, match='window must be three odd'):
+        small_block(window=window)
+
+
+def test_too_few_channels_are_named():
+    with pytest.raises(ValueError, match='STSSConvExtraction'):
+        STSSConvExtraction((5, 9, 9), (4, ))
