@@ -1,0 +1,225 @@
+"""Installations of a copy of the tree, each in an environment of its own."""
+import filecmp
+import os
+import runpy
+import shutil
+import subprocess
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SITE = Path(sysconfig.get_path('purelib'))
+SHIPPED = ('configs', 'tools', 'model-index.yml')
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A copy of what is packed, without what builds left in the original."""
+    tree = tmp_path / 'tree'
+    tree.mkdir()
+    for name in (*SHIPPED, 'selfy_mmaction', 'requirements'):
+        if (ROOT / name).is_dir():
+            shutil.copytree(
+                ROOT / name, tree / name,
+                ignore=shutil.ignore_patterns('__pycache__', '.mim'))
+    for path in ROOT.iterdir():
+        if path.is_file():
+            shutil.copy(path, tree)
+    return tree
+
+
+class Environment:
+    """A virtual environment that borrows its packages from this one."""
+
+    def __init__(self, folder, without=()):
+        venv.create(folder, symlinks=True)
+        self.python = folder / 'bin' / 'python'
+        self.site, = folder.glob('lib/python3*/site-packages')
+        borrowed = folder / 'borrowed'
+        borrowed.mkdir()
+        for entry in SITE.iterdir():
+            if not entry.name.startswith(
+                ('selfy_mmaction', '__editable__', *without)):
+                (borrowed / entry.name).symlink_to(entry)
+        (self.site / 'borrowed.pth').write_text(f'{borrowed}\n')
+
+    def run(self, *args, **kwargs):
+        env = dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK='1')
+        env.pop('PYTHONPATH', None)
+        return subprocess.run([self.python, *args], capture_output=True,
+                              text=True, env=env, **kwargs)
+
+    def install(self, *args):
+        run = self.run('-m', 'pip', 'install', '--no-deps', *args)
+        if 'no matching distribution found for setuptools' in (
+                run.stderr.lower()):
+            pytest.skip('no package index to isolate a build with')
+        assert run.returncode == 0, run.stderr
+
+
+@pytest.fixture
+def env(tmp_path):
+    """An environment without PyTorch: installing must not import it."""
+    return Environment(tmp_path / 'env', without=['torch'])
+
+
+def files(folder):
+    return {
+        path.relative_to(folder)
+        for path in folder.rglob('*')
+        if path.is_file() and '__pycache__' not in path.parts
+    }
+
+
+def check_mim_copies(env, tree):
+    """Check that an installation has MIM's folder, and copies in it."""
+    mim = env.site / 'selfy_mmaction' / '.mim'
+    assert sorted(path.name for path in mim.iterdir()) == sorted(SHIPPED)
+    assert not any(path.is_symlink() for path in mim.rglob('*'))
+    for name in 'configs', 'tools':
+        assert files(mim / name) == files(tree / name)
+        for path in files(mim / name):
+            assert filecmp.cmp(mim / name / path, tree / name / path, False)
+
+
+def test_install(env, tree):
+    gone = tree / 'configs' / 'gone.py'
+    gone.write_text('a = 1\n')
+    env.install('--no-build-isolation', str(tree))
+    check_mim_copies(env, tree)
+
+    # What an earlier build left does not come back.
+    gone.unlink()
+    env.install('--no-build-isolation', str(tree))
+    check_mim_copies(env, tree)
+    assert not (tree / 'selfy_mmaction' / '.mim').exists()
+
+    version = env.run(
+        '-c', 'from importlib.metadata import version as v;'
+        'print(v("selfy-mmaction2"))').stdout.strip()
+    assert version == runpy.run_path(
+        str(ROOT / 'selfy_mmaction' / 'version.py'))['__version__']
+    # MIM takes the folder of the first recorded file for the package.
+    record, = env.site.glob('selfy_mmaction2-*.dist-info/RECORD')
+    assert record.read_text().startswith('selfy_mmaction/')
+
+
+def test_editable_install(env, tree):
+    for _ in range(2):
+        env.install('--no-build-isolation', '-e', str(tree))
+        mim = tree / 'selfy_mmaction' / '.mim'
+        assert sorted(path.name for path in mim.iterdir()) == sorted(SHIPPED)
+        for name in SHIPPED:
+            assert (mim / name).is_symlink()
+            assert (mim / name).resolve() == tree / name
+    found = env.run(
+        '-c', 'import importlib.util as u;'
+        'print(u.find_spec("selfy_mmaction").origin)', cwd=env.site)
+    assert Path(found.stdout.strip()) == tree / 'selfy_mmaction/__init__.py'
+    # The links of an editable installation stay out of a later wheel.
+    env.install('--no-build-isolation', str(tree))
+    check_mim_copies(env, tree)
+
+
+@pytest.mark.parametrize('editable', [[], ['-e']], ids=['plain', 'editable'])
+def test_install_with_build_isolation(env, tree, editable):
+    env.install(*editable, str(tree))
+    assert env.run('-c', 'import importlib.metadata as m;'
+                   'm.version("selfy-mmaction2")').returncode == 0
+    if not editable:
+        check_mim_copies(env, tree)
+
+
+def test_install_from_sdist(env, tree):
+    built = env.run(
+        '-c', 'from setuptools.build_meta import build_sdist;'
+        'build_sdist("dist")', cwd=tree)
+    sdist, = tree.glob('dist/*.tar.gz')
+    assert built.returncode == 0
+    env.install('--no-build-isolation', str(sdist))
+    check_mim_copies(env, tree)
+
+
+@pytest.mark.parametrize('python, words', [
+    ('/bin/false', 'PYTHON=/bin/false is no Python 3.10 to 3.13 with venv.'),
+    ('', 'no Python 3.10 to 3.13 with venv found on PATH'),
+])
+def test_setup_without_python_is_one_line(tmp_path, tree, python, words):
+    tools = tmp_path / 'bin'
+    tools.mkdir()
+    for name in 'dirname', 'cat', 'cmp':
+        (tools / name).symlink_to(shutil.which(name))
+    run = subprocess.run(
+        [shutil.which('bash'), tree / 'tools' / 'setup_env.sh'],
+        capture_output=True, text=True,
+        env=dict(PATH=str(tools), PYTHON=python))
+    assert run.returncode == 1
+    assert run.stderr.startswith(f'setup_env: {words}')
+    assert len(run.stderr.splitlines()) == 1
+    assert not (tree / '.venv').exists()
+
+
+CONFIG = """
+default_scope = 'mmaction'
+custom_imports = dict(imports=['selfy_mmaction'], allow_failed_imports=False)
+model = dict(
+    type='Recognizer2D',
+    backbone=dict(
+        type='ResNetSELFY', depth=18, num_segments=4, selfy_indices=(1, )),
+    cls_head=dict(
+        type='TSMHead', num_classes=2, in_channels=512, num_segments=4,
+        average_clips='prob'),
+    data_preprocessor=dict(
+        type='ActionDataPreprocessor', mean=[128.] * 3, std=[64.] * 3,
+        format_shape='NCHW'))
+loader = dict(
+    batch_size=2,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='VideoDataset', ann_file='list.txt',
+        pipeline=[
+            dict(type='DecordInit'),
+            dict(type='SampleFrames', clip_len=1, num_clips=4),
+            dict(type='DecordDecode'),
+            dict(type='Resize', scale=(64, 64), keep_ratio=False),
+            dict(type='FormatShape', input_format='NCHW'),
+            dict(type='PackActionInputs'),
+        ]))
+train_dataloader = val_dataloader = loader
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1, val_interval=1)
+val_cfg = dict(type='ValLoop')
+val_evaluator = dict(type='AccMetric')
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9))
+default_hooks = dict(logger=dict(type='LoggerHook', interval=1),
+                     checkpoint=dict(type='CheckpointHook', interval=1))
+work_dir = 'work'
+"""
+
+
+def test_a_project_of_the_users_own(tmp_path, tree, video_dir):
+    """MMAction2's own script trains and resumes, by custom_imports alone."""
+    import mmaction
+    script = Path(mmaction.__file__).parent / '.mim' / 'tools' / 'train.py'
+    if not script.exists():
+        pytest.skip('this MMAction2 came without its tools')
+    env = Environment(tmp_path / 'env')
+    env.install('--no-build-isolation', str(tree))
+    project = tmp_path / 'project'
+    project.mkdir()
+    (project / 'config.py').write_text(CONFIG)
+    videos = sorted(video_dir.glob('*.mp4'))[::3]
+    (project / 'list.txt').write_text(
+        ''.join(f'{path} {i % 2}\n' for i, path in enumerate(videos)))
+
+    train = [str(script), 'config.py']
+    run = env.run(*train, cwd=project)
+    assert run.returncode == 0, run.stderr
+    assert (project / 'work' / 'epoch_1.pth').exists()
+    run = env.run(*train, '--resume', '--cfg-options',
+                  'train_cfg.max_epochs=2', cwd=project)
+    assert run.returncode == 0, run.stderr
+    assert 'resumed epoch: 1' in run.stdout
+    assert (project / 'work' / 'epoch_2.pth').exists()
