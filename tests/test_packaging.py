@@ -45,6 +45,9 @@ class Environment:
                 ('selfy_mmaction', '__editable__', *without)):
                 (borrowed / entry.name).symlink_to(entry)
         (self.site / 'borrowed.pth').write_text(f'{borrowed}\n')
+        # How setuptools brings distutils back to Python 3.12 and newer.
+        for path in borrowed.glob('distutils*.pth'):
+            (self.site / path.name).symlink_to(path)
 
     def run(self, *args, **kwargs):
         env = dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK='1')
