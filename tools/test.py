@@ -6,6 +6,7 @@ import sys
 from mmengine.config import Config
 
 from selfy_mmaction.engine import checkpoint, hooks, launch
+from selfy_mmaction.evaluation.ensemble import dump_results
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,14 +47,7 @@ def apply_args(cfg: Config, args: argparse.Namespace) -> None:
             os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')):
         raise ValueError('--show needs a display: use --show-dir here.')
     if args.dump:
-        if not args.dump.endswith(('.pkl', '.pickle')):
-            raise ValueError(f'--dump {args.dump}: give it the ending .pkl.')
-        if not isinstance(cfg.test_evaluator, (list, tuple)):
-            cfg.test_evaluator = [cfg.test_evaluator]
-        cfg.test_evaluator = [
-            *cfg.test_evaluator,
-            dict(type='DumpResults', out_file_path=args.dump)
-        ]
+        dump_results(cfg, args.dump)
 
 
 @launch.one_line_errors

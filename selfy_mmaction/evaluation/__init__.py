@@ -1,0 +1,1 @@
+"""Reports on tested samples that MMAction2 lacks."""

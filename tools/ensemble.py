@@ -1,0 +1,80 @@
+"""Average the predictions of several tests and report on them.
+
+The dumps are what tools/test.py --dump writes: of networks of 8 and 16
+frames, for example, on the same list of videos. A single one will do.
+"""
+import argparse
+import sys
+
+from mmengine.fileio import list_from_file
+
+from selfy_mmaction.engine import launch
+from selfy_mmaction.evaluation import ensemble
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('dumps', nargs='+', metavar='DUMP', help='.pkl files')
+    parser.add_argument(
+        '--weights',
+        nargs='+',
+        type=float,
+        help='how much each dump counts; all the same by default')
+    parser.add_argument(
+        '--labels',
+        metavar='FILE',
+        help='names of the classes, one per line; numbers by default')
+    parser.add_argument(
+        '--per-class',
+        nargs='?',
+        const='-',
+        metavar='FILE.csv',
+        help='write the accuracy of each class; without a file, print it')
+    parser.add_argument(
+        '--confusion',
+        metavar='FILE.png',
+        help='draw the confusion matrix')
+    return parser.parse_args()
+
+
+def load_classes(path: str | None, num_classes: int) -> list[str]:
+    """The names of the classes, from a file or numbers."""
+    if path is None:
+        return [f'class {i}' for i in range(num_classes)]
+    classes = [name for name in list_from_file(path) if name]
+    if len(classes) != num_classes:
+        raise ValueError(f'{path} names {len(classes)} classes, but the dumps '
+                         f'have {num_classes}: give a file with as many.')
+    return classes
+
+
+@launch.one_line_errors
+def main() -> None:
+    args = parse_args()
+    dumps = [ensemble.load_dump(path) for path in args.dumps]
+    scores = ensemble.average_scores(dumps, args.weights)
+    labels = dumps[0].labels
+    classes = load_classes(args.labels, scores.shape[1])
+
+    rows = [(dump.path, dump.scores) for dump in dumps]
+    if len(dumps) > 1:
+        rows.append(('together', scores))
+        if not all(dump.names for dump in dumps):
+            print('Not every dump names its samples: only the labels were '
+                  'compared.', file=sys.stderr)
+    print(ensemble.format_accuracies(rows, labels))
+
+    matrix = ensemble.get_confusion_matrix(scores, labels)
+    if args.per_class == '-':
+        ensemble.write_class_table(matrix, classes, sys.stdout)
+    elif args.per_class:
+        with open(args.per_class, 'w', newline='', encoding='utf-8') as file:
+            ensemble.write_class_table(matrix, classes, file)
+    if args.confusion:
+        ensemble.draw_confusion_matrix(matrix, classes, args.confusion)
+
+
+if __name__ == '__main__':
+    main()
