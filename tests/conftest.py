@@ -48,14 +48,19 @@ def video_dir(tmp_path_factory, clips) -> Path:
 
 
 @pytest.fixture(scope='session')
-def sthv1_root(tmp_path_factory, repo, clips) -> Path:
+def class_names(repo) -> list[str]:
+    """The classes of Something-Something V1, in the order of its labels."""
+    path = repo / 'configs/_base_/datasets/sthv1_classes.txt'
+    return path.read_text().splitlines()
+
+
+@pytest.fixture(scope='session')
+def sthv1_root(tmp_path_factory, class_names, clips) -> Path:
     """Frames and lists in the shape of Something-Something V1.
 
     8 clips to train on and 4 to validate on, of two classes.
     """
     root = tmp_path_factory.mktemp('sthv1')
-    classes = (repo / 'configs/_base_/datasets/sthv1_classes.txt'
-               ).read_text().splitlines()
     lines = []
     for number, (name, clip) in enumerate(clips.items(), 1):
         folder = root / 'rawframes' / str(number)
@@ -63,7 +68,7 @@ def sthv1_root(tmp_path_factory, repo, clips) -> Path:
         for i, frame in enumerate(clip, 1):
             cv2.imwrite(str(folder / f'{i:05}.jpg'), frame)
         side = name.rstrip('0123456789')
-        label = classes.index(
+        label = class_names.index(
             f'Turning the camera {side} while filming something')
         lines.append(f'{number} {len(clip)} {label}\n')
     for split, part in ('train', lines[:8]), ('val', lines[8:]):

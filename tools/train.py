@@ -4,7 +4,7 @@ import argparse
 from mmengine.config import Config
 from mmengine.device import get_device
 
-from selfy_mmaction.engine import checkpoint, launch
+from selfy_mmaction.engine import checkpoint, hooks, launch
 
 
 def parse_args() -> argparse.Namespace:
@@ -84,7 +84,9 @@ def main() -> None:
     args = parse_args()
     cfg = launch.load_runner_config(args)
     apply_args(cfg, args)
-    launch.build_runner(cfg, stages=('train', 'val')).train()
+    runner = launch.build_runner(cfg, stages=('train', 'val'))
+    runner.register_hook(hooks.CheckDataHook())
+    runner.train()
 
 
 if __name__ == '__main__':

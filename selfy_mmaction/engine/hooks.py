@@ -1,4 +1,4 @@
-"""Hooks of the test tool."""
+"""Hooks of the command-line tools."""
 import os
 import os.path as osp
 from collections.abc import Sequence
@@ -12,6 +12,35 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from .checkpoint import check_state_dict, get_state_dict
+
+
+class CheckDataHook(Hook):
+    """Refuses data that training would pass over, or stumble on.
+
+    MMEngine runs epochs of no batch without a word; a label that the model
+    lacks is an ``IndexError`` on CPU and a device-side assert on a GPU.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Check the training data once."""
+        loader = runner.train_dataloader
+        dataset = loader.dataset
+        if len(loader) == 0:
+            raise ValueError(
+                f'train_dataloader has no batch: {len(dataset)} clips among '
+                f'{runner.world_size} processes are less than a batch of '
+                f'{loader.batch_size}.')
+        num_classes = runner.cfg.model.get('cls_head', {}).get('num_classes')
+        if num_classes is None or getattr(dataset, 'multi_class', False):
+            return
+        for i in range(len(dataset)):
+            info = dataset.get_data_info(i)
+            if not 0 <= info['label'] < num_classes:
+                source = info.get('frame_dir') or info.get('filename')
+                raise ValueError(
+                    f'train_dataloader has label {info["label"]} for {source},'
+                    f' but model.cls_head.num_classes={num_classes}: labels '
+                    f'go from 0 to {num_classes - 1}.')
 
 
 class StrictLoadHook(Hook):

@@ -1,8 +1,10 @@
 """From a command line to a runner: configs, processes and errors."""
 import argparse
+import ctypes
 import functools
 import os
 import os.path as osp
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -111,6 +113,7 @@ def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
     for stage in stages:
         check_dataloader(cfg, stage)
     if cfg.launcher != 'none':
+        end_with_launcher()
         if get_device() == 'cpu':
             init_cpu_processes(cfg)
         else:
@@ -169,6 +172,16 @@ def check_num_processes(processes: int, gpus: int) -> None:
             f'{processes} processes were started on a machine with {gpus} '
             f'GPUs: start {gpus} at most, or hide the GPUs to run on CPU '
             '(CUDA_VISIBLE_DEVICES=).')
+
+
+def end_with_launcher() -> None:
+    """End this process when torchrun is killed.
+
+    It would train on, unseen, and write into the folder of the next start.
+    """
+    if 'TORCHELASTIC_RUN_ID' in os.environ and sys.platform == 'linux':
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
 
 
 def init_cpu_processes(cfg: Config) -> None:

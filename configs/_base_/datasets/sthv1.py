@@ -19,9 +19,10 @@ left_right_classes = [
     'Turning the camera right while filming something'
 ]
 
-# The official recipe, for training and testing. Where MMAction2's SampleFrames
-# differs from the official sampling: it spreads a video of fewer frames than
-# segments over them, the official code repeats its first frame.
+# The official recipe, in MMAction2's transforms, which differ in two details.
+# SampleFrames spreads the segments over a video of fewer frames (SSV1 has 15 at
+# least), where the official code repeats the first one. Images are resized by
+# OpenCV instead of PIL.
 test_pipeline = [
     # the middle frame of each of the 8 segments
     dict(

@@ -1,0 +1,137 @@
+"""How the tests of the tools run them."""
+import argparse
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from selfy_mmaction.engine import launch
+
+
+@dataclass
+class Training:
+    """A finished training of the main config."""
+    config: str
+    options: list[str]
+    work_dir: Path
+    log: str
+
+    @property
+    def checkpoint(self) -> str:
+        return str(self.work_dir / 'epoch_1.pth')
+
+    def load_config(self) -> Config:
+        """Load the config with its options."""
+        parser = argparse.ArgumentParser()
+        launch.add_config_options(parser)
+        args = parser.parse_args(['--cfg-options', *self.options])
+        return launch.load_config(self.config, args.cfg_options)
+
+
+@pytest.fixture(scope='session')
+def tool_env() -> dict[str, str]:
+    """The environment that the tools run in, without GPUs."""
+    return {
+        **os.environ, 'PYTHON': sys.executable,
+        'OMP_NUM_THREADS': '1',
+        'CUDA_VISIBLE_DEVICES': ''
+    }
+
+
+@pytest.fixture
+def free_port() -> str:
+    """A port for the processes of one training to meet at."""
+    return get_free_port()
+
+
+def get_free_port() -> str:
+    with socket.socket() as server:
+        server.bind(('127.0.0.1', 0))
+        return str(server.getsockname()[1])
+
+
+@pytest.fixture(scope='session')
+def small(sthv1_root) -> list[str]:
+    """Settings that bring a SSV1 config down to the miniature data set."""
+    options = ['model.backbone.pretrained=None', 'train_cfg.max_epochs=1']
+    for stage in 'train', 'val', 'test':
+        loader = f'{stage}_dataloader'
+        options += [
+            f'{loader}.dataset.data_root={sthv1_root}',
+            f'{loader}.batch_size=2',
+            f'{loader}.num_workers=0',
+            f'{loader}.persistent_workers=False',
+        ]
+    for loader in 'val_dataloader', 'test_dataloader':
+        options += [
+            f'{loader}.dataset.pipeline.2.scale=(80,64)',
+            f'{loader}.dataset.pipeline.3.crop_size=64',
+        ]
+    return [*options, 'train_dataloader.dataset.pipeline.4.scale=(64,64)']
+
+
+@pytest.fixture(scope='session')
+def tiny(small) -> list[str]:
+    """The same with a ResNet-18."""
+    return [
+        *small, 'model.backbone.depth=18', 'model.cls_head.in_channels=512'
+    ]
+
+
+@pytest.fixture(scope='session')
+def main_config(repo) -> str:
+    return str(repo / 'configs/selfy_tsm_r50_sthv1.py')
+
+
+@pytest.fixture(scope='session')
+def trained(repo, main_config, small, tool_env,
+            tmp_path_factory) -> Training:
+    """The main config, trained for two iterations by two processes."""
+    folder = tmp_path_factory.mktemp('trained')
+    done = subprocess.run(
+        [
+            repo / 'tools/dist_train.sh', main_config, '2', '--work-dir',
+            'work dir', '--auto-scale-lr', '--cfg-options', *small
+        ],
+        cwd=folder,
+        env={**tool_env, 'PORT': get_free_port()},
+        capture_output=True,
+        text=True)
+    assert done.returncode == 0, done.stderr
+    return Training(main_config, small, folder / 'work dir', done.stdout)
+
+
+@pytest.fixture
+def load_tool(repo) -> Callable:
+    """Import a tool as a module."""
+
+    def load(name: str):
+        path = repo / f'tools/{name}.py'
+        spec = importlib.util.spec_from_file_location(f'tool_{name}', path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture
+def run_tool(load_tool, monkeypatch, tmp_path) -> Callable:
+    """Run a tool in this process and return what it exits with."""
+
+    def run(name: str, *args: str) -> int | str:
+        tool = load_tool(name)
+        monkeypatch.setattr(sys, 'argv', [f'{name}.py', *map(str, args)])
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(SystemExit) as exit_info:
+            tool.main()
+        return exit_info.value.code
+
+    return run

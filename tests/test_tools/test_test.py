@@ -1,0 +1,84 @@
+"""tools/test.py and tools/dist_test.sh."""
+import pickle
+import re
+import subprocess
+import sys
+
+import cv2
+import pytest
+import torch
+
+
+def run_test(command, trained, tool_env, cwd, *args):
+    """Test the trained checkpoint and return the predictions."""
+    done = subprocess.run(
+        [
+            *command, *args, '--dump', 'predictions.pkl', '--cfg-options',
+            *trained.options
+        ],
+        cwd=cwd,
+        env=tool_env,
+        capture_output=True,
+        text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r'Epoch\(test\) .*acc/top1', done.stdout)
+    return pickle.loads((cwd / 'predictions.pkl').read_bytes())
+
+
+def test_two_processes_test_as_one(repo, trained, tool_env, tmp_path,
+                                   free_port):
+    inputs = [trained.config, trained.checkpoint]
+    one = run_test([sys.executable, repo / 'tools/test.py', *inputs], trained,
+                   tool_env, tmp_path, '--show-dir', 'drawn')
+    two = run_test([repo / 'tools/dist_test.sh', *inputs, '2'], trained,
+                   dict(tool_env, PORT=free_port), tmp_path)
+    assert len(one) == len(two) == 4
+    for a, b in zip(one, two, strict=True):
+        assert a['gt_label'] == b['gt_label']
+        torch.testing.assert_close(a['pred_score'], b['pred_score'])
+        torch.testing.assert_close(a['pred_score'].sum(), torch.tensor(1.))
+
+    pictures = sorted((tmp_path / 'drawn').iterdir())
+    assert [p.name for p in pictures] == [
+        '000000_9.png', '000001_10.png', '000002_11.png', '000003_12.png'
+    ]
+    # two lines of text above 8 frames of 64 x 64
+    assert cv2.imread(str(pictures[0])).shape == (2 * 20 + 64, 8 * 64, 3)
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    ('model.cls_head.num_classes=10',
+     r'cls_head.fc_cls.weight has shape \(174, 2048\) instead of \(10, 2048\)'
+     r' \(and 1 more\); use the config it was trained with.'),
+    ('model.backbone.selfy_indices=(0,1)',
+     r'backbone.selfy.layer1.\S+ is missing \(and .*'),
+    ('model.backbone.selfy_indices=()',
+     r'backbone.selfy.layer2.\S+ is unknown \(and .*'),
+])
+def test_checkpoint_of_another_model_is_one_line(run_tool, trained, change,
+                                                 message):
+    code = run_tool('test', trained.config, trained.checkpoint,
+                    '--cfg-options', *trained.options, change)
+    assert re.fullmatch(
+        f'test.py: error: {re.escape(trained.checkpoint)} does not fit the '
+        f'model of the config: {message}', code)
+
+
+def test_official_checkpoint_is_to_be_converted(run_tool, trained, tmp_path):
+    path = tmp_path / 'official.pth.tar'
+    weights = {'module.base_model.conv1.weight': torch.zeros(64, 3, 7, 7)}
+    torch.save({'state_dict': weights}, path)
+    code = run_tool('test', trained.config, path, '--cfg-options',
+                    *trained.options)
+    assert code.endswith('with tools/convert_checkpoint.py.')
+
+
+@pytest.mark.parametrize(('args', 'message'), [
+    (['no.pth'], 'checkpoint no.pth does not exist.'),
+    (['{checkpoint}', '--dump', 'a.txt'], '--dump a.txt: .*.pkl.'),
+    (['{checkpoint}', '--interval', '0'], '--interval 0: give 1 or more.'),
+])
+def test_bad_input_is_one_line(run_tool, trained, args, message):
+    args = [arg.format(checkpoint=trained.checkpoint) for arg in args]
+    code = run_tool('test', trained.config, *args)
+    assert re.fullmatch(f'test.py: error: {message}', code)
