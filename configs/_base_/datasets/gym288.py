@@ -1,0 +1,15 @@
+# FineGym's Gym288: the same videos and recipe as Gym99, more elements.
+_base_ = 'gym99.py'
+
+# The names are FineGym's own gym288_categories.txt, of which
+# tools/data/prepare.py makes this file.
+classes = 'data/gym/gym288_classes.txt'
+
+train_dataloader = dict(
+    dataset=dict(
+        ann_file='gym288_train_list_videos.txt',
+        metainfo=dict(classes=classes)))
+val_dataloader = dict(
+    dataset=dict(
+        ann_file='gym288_val_list_videos.txt', metainfo=dict(classes=classes)))
+test_dataloader = val_dataloader

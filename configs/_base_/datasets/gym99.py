@@ -1,0 +1,33 @@
+# FineGym's Gym99, a file VIDEO_E_START_END_A_START_END.mp4 per element, which
+# MMAction2's tools/data/gym/trim_event.py and trim_subaction.py cut from the
+# videos. The lists are those of tools/data/prepare.py. The recipe of
+# Something-Something is our choice here.
+_base_ = 'videos.py'
+
+data_root = 'data/gym'
+# in the order of FineGym's own gym99_categories.txt
+classes = '{{fileDirname}}/gym99_classes.txt'
+
+# 16 frames, as in the paper.
+_base_.train_dataloader.dataset.pipeline[1].num_clips = 16
+_base_.val_dataloader.dataset.pipeline[1].num_clips = 16
+_base_.test_dataloader.dataset.pipeline[1].num_clips = 16
+_base_.test_pipeline[1].num_clips = 16
+
+train_dataloader = dict(
+    dataset=dict(
+        data_root=data_root,
+        ann_file='gym99_train_list_videos.txt',
+        data_prefix=dict(video='subactions'),
+        metainfo=dict(classes=classes)))
+val_dataloader = dict(
+    dataset=dict(
+        data_root=data_root,
+        ann_file='gym99_val_list_videos.txt',
+        data_prefix=dict(video='subactions'),
+        metainfo=dict(classes=classes)))
+test_dataloader = val_dataloader
+
+# The headline comes first.
+val_evaluator = dict(metric_list=('mean_class_accuracy', 'top_k_accuracy'))
+test_evaluator = val_evaluator

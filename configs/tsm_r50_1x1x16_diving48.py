@@ -1,0 +1,9 @@
+_base_ = [
+    '_base_/models/tsm_r50.py', '_base_/datasets/diving48.py',
+    '_base_/schedules/sgd_50e.py', '_base_/default_runtime.py'
+]
+
+# Ours: the recipe of Something-Something.
+model = dict(
+    backbone=dict(num_segments=16),
+    cls_head=dict(num_segments=16, num_classes=48))

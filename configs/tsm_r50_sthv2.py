@@ -1,0 +1,4 @@
+_base_ = [
+    '_base_/models/tsm_r50.py', '_base_/datasets/sthv2.py',
+    '_base_/schedules/sgd_50e.py', '_base_/default_runtime.py'
+]

@@ -1,0 +1,4 @@
+_base_ = [
+    '_base_/models/tsn_r50.py', '_base_/datasets/sthv1.py',
+    '_base_/schedules/sgd_50e.py', '_base_/default_runtime.py'
+]

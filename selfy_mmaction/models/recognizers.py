@@ -1,0 +1,50 @@
+"""A recognizer that tests many views of a video in bounded memory."""
+import torch
+from mmaction.models.recognizers import Recognizer2D
+from mmaction.utils import SampleList
+from torch import Tensor
+
+from ..registry import MODELS
+
+
+@MODELS.register_module()
+class BoundedViewsRecognizer2D(Recognizer2D):
+    """Recognizer2D that tests a bounded number of views at a time.
+
+    MMAction2 1.2 has ``max_testing_views`` in ``test_cfg`` for this, which
+    fails for every 2D backbone. Here only the scores of a view are kept, not
+    its features. The weights are those of a Recognizer2D.
+
+    Args:
+        max_testing_views (int): How many views, that is clips x crops, go
+            through the network together.
+        **kwargs: Arguments of MMAction2's Recognizer2D. The head must say
+            how many frames a view has, as TSMHead does.
+
+    Raises:
+        ValueError: If ``max_testing_views`` is not a positive integer.
+    """
+
+    def __init__(self, max_testing_views: int, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(max_testing_views, int) or max_testing_views < 1:
+            raise ValueError('max_testing_views must be a positive integer, '
+                             f'but got {max_testing_views!r}.')
+        self.max_testing_views = max_testing_views
+
+    def predict(self, inputs: Tensor, data_samples: SampleList,
+                **kwargs) -> SampleList:
+        """Predict from the views of each video.
+
+        Args:
+            inputs (Tensor): [N, V * T, 3, H, W], the frames of V views.
+            data_samples (SampleList): One sample per video.
+        """
+        # [N, V * T, 3, H, W] => [N * V, T, 3, H, W]
+        views = inputs.view(-1, self.cls_head.num_segments,
+                            *inputs.shape[2:])
+        scores = torch.cat([
+            self._forward(batch, stage='head')
+            for batch in views.split(self.max_testing_views)
+        ])
+        return self.cls_head.predict_by_feat(scores, data_samples)
