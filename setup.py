@@ -75,6 +75,11 @@ setup(
         # MMAction2 needs the module mmcv and requires no distribution of it.
         # mmcv serves as well where it is installed; both at once do not.
         'lite': ['mmcv-lite>=2.0.0,<2.2'],
-        'tests': ['pytest', 'hypothesis', 'ruff', 'scikit-image'],
+        # Published weights are also kept in a format that holds no program.
+        'publish': ['safetensors'],
+        'tests': [
+            'pytest', 'hypothesis', 'ruff', 'scikit-image', 'safetensors',
+            'onedl-mim'
+        ],
     },
     zip_safe=False)
