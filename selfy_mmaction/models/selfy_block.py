@@ -11,27 +11,191 @@ from contextlib import contextmanager, nullcontext
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from ..ops.stss import check_window, stss
 from ..registry import MODELS
 
+# On a CPU, what is read again soon should still lie in the cache: evaluation
+# extracts so many similarity maps at a time, and norms take so many values.
+_MAPS_PER_CHUNK = 2048
+_VALUES_PER_CHUNK = 1 << 17
 
-def _conv(in_channels: int, out_channels: int, kernel_size, stride: int = 1,
-          padding: int = 0) -> nn.Sequential:
-    """Conv2d without bias, batch norm and ReLU."""
-    return nn.Sequential(
-        OrderedDict(
-            conv=nn.Conv2d(
-                in_channels,
-                out_channels,
-                kernel_size,
-                stride,
-                padding,
-                bias=False),
-            bn=nn.BatchNorm2d(out_channels),
-            act=nn.ReLU(inplace=True)))
+
+def _in_one_piece(x: Tensor) -> bool:
+    """Whether chunks would cost more than they save."""
+    return x.device.type != 'cpu' or torch.compiler.is_compiling()
+
+
+def _wide(x: Tensor) -> Tensor:
+    """At least float32, for sums."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _rows(x: Tensor) -> Tensor:
+    """[B, C, h, w] => [B * h * w, C], a view if channels are last."""
+    return x.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def _update_running(bn: nn.BatchNorm2d, mean: Tensor, var: Tensor,
+                    count: int) -> None:
+    """Let a norm know of a batch as its own forward would.
+
+    Args:
+        bn (BatchNorm2d): The norm, in training mode.
+        mean (Tensor): Means of the batch, [C].
+        var (Tensor): Biased variances of the batch, [C].
+        count (int): Number of values per channel.
+    """
+    if not bn.track_running_stats:
+        return
+    with torch.no_grad():
+        bn.num_batches_tracked += 1
+        momentum = bn.momentum
+        if momentum is None:  # a cumulative average
+            momentum = 1 / bn.num_batches_tracked.float()
+        unbiased = var * (count / max(count - 1, 1))
+        bn.running_mean.lerp_(mean.to(bn.running_mean.dtype), momentum)
+        bn.running_var.lerp_(unbiased.to(bn.running_var.dtype), momentum)
+
+
+def _affine(bn: nn.BatchNorm2d, mean: Tensor,
+            var: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and shift, [C] each, that a norm with these statistics is."""
+    scale = bn.weight * (var + bn.eps).rsqrt()
+    return scale, bn.bias - mean * scale
+
+
+def _uses_batch_statistics(bn: nn.Module) -> bool:
+    return bn.training or bn.running_mean is None
+
+
+class _BatchNormReLU(torch.autograd.Function):
+    """Batch norm by the batch's statistics, and ReLU, in chunks.
+
+    PyTorch's own batch norm loses two digits on a CPU where channels are
+    last, and keeps its result besides that of the ReLU.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor,
+                eps: float) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, C, h, w] => the same shape, and mean and variance, [C] each"""
+        rows = _rows(x)
+        size = _rows_per_chunk(rows)
+        # Moments about a value near the mean: nothing cancels.
+        pivot = _wide(rows[:size]).mean(0)
+        first = second = 0
+        for chunk in rows.split(size):
+            chunk = _wide(chunk) - pivot
+            first = first + chunk.sum(0)
+            second = second + chunk.square_().sum(0)
+        first, second = first / len(rows), second / len(rows)
+        mean, var = pivot + first, second - first.square()
+        scale = weight * (var + eps).rsqrt()
+        shift = bias - mean * scale
+        out = torch.empty_like(rows)
+        for chunk, target in zip(
+                rows.split(size), out.split(size), strict=True):
+            target.copy_(
+                torch.addcmul(shift, _wide(chunk), scale).relu_())
+        # [B * h * w, C] => [B, C, h, w]
+        B, _, h, w = x.shape
+        out = out.view(B, h, w, -1).permute(0, 3, 1, 2)
+        ctx.save_for_backward(x, weight, mean, var, out)
+        ctx.eps = eps
+        ctx.mark_non_differentiable(mean, var)
+        return out, mean, var
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor, *_) -> tuple:
+        x, weight, mean, var, out = ctx.saved_tensors
+        rows, out, grad = _rows(x), _rows(out), _rows(grad)
+        size = _rows_per_chunk(rows)
+        rstd = (var + ctx.eps).rsqrt()
+        grad_bias = grad_scale = 0
+        for g, r, o in zip(
+                grad.split(size), rows.split(size), out.split(size),
+                strict=True):
+            g = _wide(torch.ops.aten.threshold_backward(g, o, 0))
+            grad_bias = grad_bias + g.sum(0)
+            grad_scale = grad_scale + g.mul_(_wide(r) - mean).sum(0)
+        scale = weight * rstd
+        # The mean and the variance follow x, too.
+        slope = -scale * rstd.square() * grad_scale / len(rows)
+        offset = -scale * grad_bias / len(rows) - slope * mean
+        grad_x = torch.empty_like(rows)
+        for g, r, o, target in zip(
+                grad.split(size), rows.split(size), out.split(size),
+                grad_x.split(size), strict=True):
+            g = _wide(torch.ops.aten.threshold_backward(g, o, 0))
+            target.copy_(
+                torch.addcmul(offset, g, scale).addcmul_(_wide(r), slope))
+        B, _, h, w = x.shape
+        grad_x = grad_x.view(B, h, w, -1).permute(0, 3, 1, 2)
+        return grad_x, grad_scale * rstd, grad_bias, None
+
+
+def _rows_per_chunk(rows: Tensor) -> int:
+    if _in_one_piece(rows):
+        return max(len(rows), 1)
+    return max(_VALUES_PER_CHUNK // rows.shape[1], 1)
+
+
+class _ConvNormReLU(nn.Sequential):
+    """Conv2d without bias, batch norm and ReLU.
+
+    Where the norm has fixed statistics it is part of the convolution's
+    weight and bias.
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 out_channels: int,
+                 kernel_size: int | tuple[int, int],
+                 stride: int = 1,
+                 padding: int = 0):
+        super().__init__(
+            OrderedDict(
+                conv=nn.Conv2d(
+                    in_channels,
+                    out_channels,
+                    kernel_size,
+                    stride,
+                    padding,
+                    bias=False),
+                bn=nn.BatchNorm2d(out_channels),
+                act=nn.ReLU(inplace=True)))
+
+    def parameters_now(self) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of the convolution that stands before `finish`."""
+        if isinstance(self.bn, nn.Identity):  # after fuse_conv_bn
+            return self.conv.weight, self.conv.bias
+        if _uses_batch_statistics(self.bn):
+            return self.conv.weight, None
+        scale, shift = _affine(self.bn, self.bn.running_mean,
+                               self.bn.running_var)
+        return self.conv.weight * scale[:, None, None, None], shift
+
+    def finish(self, x: Tensor) -> Tensor:
+        """Norm, unless it is in the weights, and ReLU."""
+        bn = self.bn
+        if isinstance(bn, nn.Identity) or not _uses_batch_statistics(bn):
+            return self.act(x)
+        if not isinstance(bn, nn.BatchNorm2d):
+            return self.act(bn(x))  # statistics of all processes
+        x, mean, var = _BatchNormReLU.apply(x, bn.weight, bn.bias, bn.eps)
+        _update_running(bn, mean, var, x.numel() // x.shape[1])
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, h, w] => [B, C', h', w']"""
+        weight, bias = self.parameters_now()
+        return self.finish(
+            F.conv2d(x, weight, bias, self.conv.stride, self.conv.padding))
 
 
 class STSSTransformation(nn.Module):
@@ -61,7 +225,7 @@ class STSSTransformation(nn.Module):
         self.window = window
         self.similarity = similarity
         self.temporal_padding = temporal_padding
-        self.downsample = _conv(in_channels, mid_channels, 3, 2, 1)
+        self.downsample = _ConvNormReLU(in_channels, mid_channels, 3, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N * T, C, H, W] => [N, T, h, w, L, U, V]"""
@@ -93,11 +257,11 @@ class STSSConvExtraction(nn.Module):
             raise ValueError('channels of STSSConvExtraction must name two '
                              f'convolutions at least, but got {channels}.')
         _, U, V = window
-        convs = [_conv(1, channels[0], 3, 1, 1)]
+        convs = [_ConvNormReLU(1, channels[0], 3, 1, 1)]
         for inner, outer in zip(channels[:-2], channels[1:-1], strict=False):
-            convs.append(_conv(inner, outer, 3, 2, 1))
+            convs.append(_ConvNormReLU(inner, outer, 3, 2, 1))
             U, V = (U + 1) // 2, (V + 1) // 2
-        convs.append(_conv(channels[-2], channels[-1], (U, V)))
+        convs.append(_ConvNormReLU(channels[-2], channels[-1], (U, V)))
         self.convs = nn.Sequential(*convs)
         self.out_channels = channels[-1]
 
@@ -106,11 +270,86 @@ class STSSConvExtraction(nn.Module):
         # The memory order of stss: [N, T, L, h, w, U, V]
         x = x.permute(0, 1, 4, 2, 3, 5, 6)
         shape = x.shape[:5]
-        # [N, T, L, h, w, U, V] => [N * T * L * h * w, 1, U, V]
-        x = self.convs(x.flatten(0, 4).unsqueeze(1))
-        # [N * T * L * h * w, C, 1, 1] => [N, T, L, h, w, C]
+        # [N, T, L, h, w, U, V] => [M, U, V], M similarity maps
+        maps = x.flatten(0, 4)
+        if (self.training or torch.is_grad_enabled() or _in_one_piece(maps)):
+            x = self._extract(maps)
+        else:
+            chunks = maps.split(_MAPS_PER_CHUNK)
+            x = torch.cat([self._extract(chunk) for chunk in chunks])
+        # [M, C] => [N, T, L, h, w, C]
         x = x.view(*shape, self.out_channels)
         return x.permute(0, 1, 3, 4, 2, 5)
+
+    def _extract(self, maps: Tensor) -> Tensor:
+        """[M, U, V] => [M, C]
+
+        On maps this small, the first and the last convolution are cheapest
+        as matrix products. All maps are channels last in memory.
+        """
+        # [M, U, V] => [M, C, U, V]
+        x = self._first(maps)
+        for conv in self.convs[1:-1]:
+            x = conv(x)
+        return self._last(x)
+
+    def _first(self, maps: Tensor) -> Tensor:
+        """[M, U, V] => [M, C, U, V]"""
+        (M, U, V), first = maps.shape, self.convs[0]
+        weight, bias = first.parameters_now()
+        # Its matrix is what the convolution makes of the unit maps:
+        # [U * V, 1, U, V] => [U * V, C, U, V] => [U * V, U * V, C]
+        units = torch.eye(U * V, dtype=weight.dtype, device=weight.device)
+        matrix = F.conv2d(units.view(-1, 1, U, V), weight, padding=1)
+        matrix = matrix.permute(0, 2, 3, 1).flatten(1, 2)
+        rows = maps.flatten(1)
+        known = bias is not None
+        if not known and isinstance(first.bn, nn.BatchNorm2d):
+            mean, var = _product_statistics(rows, matrix)
+            _update_running(first.bn, mean, var, M * U * V)
+            scale, bias = _affine(first.bn, mean, var)
+            matrix, known = matrix * scale, True
+        if known:
+            # [C] => [U * V * C]
+            x = torch.addmm(bias.repeat(U * V), rows, matrix.flatten(1))
+        else:
+            x = rows @ matrix.flatten(1)
+        # [M, U * V * C] => [M, C, U, V]
+        x = x.view(M, U, V, -1).permute(0, 3, 1, 2)
+        return first.act(x) if known else first.finish(x)
+
+    def _last(self, x: Tensor) -> Tensor:
+        """[M, C, u, v] => [M, C']"""
+        last = self.convs[-1]
+        weight, bias = last.parameters_now()
+        # [M, C, u, v] => [M, u * v * C] => [M, C']
+        x = F.linear(
+            x.permute(0, 2, 3, 1).flatten(1),
+            weight.permute(0, 2, 3, 1).flatten(1), bias)
+        return last.finish(x[:, :, None, None]).flatten(1)
+
+
+def _product_statistics(rows: Tensor,
+                        matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance, [C] each, of ``rows @ matrix``.
+
+    They follow from the mean and the covariance of the rows, so that the
+    product need not be written before its norm is known.
+
+    Args:
+        rows (Tensor): [M, K].
+        matrix (Tensor): [K, positions, C].
+    """
+    _, positions, C = matrix.shape
+    with torch.autocast(rows.device.type, enabled=False):
+        # [K, positions * C]
+        rows, matrix = _wide(rows), _wide(matrix.flatten(1))
+        covariance = torch.cov(rows.t(), correction=0).view(2 * rows.shape[1:])
+        var = (matrix * (covariance @ matrix)).sum(0)
+        mean = rows.mean(0) @ matrix
+    # [positions * C] => [positions, C]
+    mean, var = mean.view(positions, C), var.view(positions, C)
+    return mean.mean(0), var.mean(0) + mean.var(0, correction=0)
 
 
 @MODELS.register_module()
@@ -137,10 +376,10 @@ class STSSConvIntegration(nn.Module):
                              f'convolution at least, but got {channels}.')
         widths = (in_channels, *channels)
         self.convs = nn.Sequential(*[
-            _conv(inner, outer, 3, 1, 1)
+            _ConvNormReLU(inner, outer, 3, 1, 1)
             for inner, outer in zip(widths[:-2], widths[1:-1], strict=False)
         ])
-        self.fuse = _conv(window[0] * widths[-2], widths[-1], 3, 1, 1)
+        self.fuse = _ConvNormReLU(window[0] * widths[-2], widths[-1], 3, 1, 1)
         self.out_channels = channels[-1]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -154,6 +393,36 @@ class STSSConvIntegration(nn.Module):
         return self.fuse(x)
 
 
+class _AddStuffed(torch.autograd.Function):
+    """Adds a compact map to every other row and column of a whole one.
+
+    Only the result, which the next layer keeps anyway, and the compact map
+    are kept for backward.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, y: Tensor, scale: Tensor, shift: Tensor,
+                relu: bool) -> Tensor:
+        """x + shift, and y * scale where it belongs, and ReLU."""
+        out = x + shift[:, None, None]
+        out[:, :, ::2, ::2].add_(y * scale[:, None, None])
+        if relu:
+            out.relu_()
+        ctx.relu = relu
+        ctx.save_for_backward(y, scale, *([out] if relu else []))
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple:
+        y, scale, *out = ctx.saved_tensors
+        if ctx.relu:
+            grad = torch.ops.aten.threshold_backward(grad, out[0], 0)
+        compact = grad[:, :, ::2, ::2]
+        return (grad, compact * scale[:, None, None],
+                (compact * y).sum((0, 2, 3)), grad.sum((0, 2, 3)), None)
+
+
 class _ResidualAdd(nn.Module):
     """Adds the motion map to the feature map that it came from.
 
@@ -163,56 +432,45 @@ class _ResidualAdd(nn.Module):
     norm's statistics are those of the whole map all the same.
     """
 
-    def __init__(self, in_channels: int, out_channels: int):
+    def __init__(self, in_channels: int, out_channels: int, relu: bool):
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
         self.bn = nn.BatchNorm2d(out_channels)
+        self.relu = relu
 
     def forward(self, x: Tensor, motion: Tensor) -> Tensor:
         """[N * T, C, H, W], [N * T, C', h, w] => [N * T, C, H, W]"""
         y = F.conv2d(motion, self.conv.weight)
-        if isinstance(self.bn, nn.SyncBatchNorm):
+        if (isinstance(self.bn, nn.SyncBatchNorm)
+                and _uses_batch_statistics(self.bn)):
             # Its statistics are those of all processes: do as it does.
             zeros = y.new_zeros(x.shape)
             zeros[:, :, ::2, ::2] = y
-            return x + self.bn(zeros)
-        scale, shift = self._affine(y, x)
-        # The norm of a zero is the shift.
-        out = x + shift[:, None, None]
-        out[:, :, ::2, ::2] += y * scale[:, None, None]
-        return out
+            out = x + self.bn(zeros)
+            return F.relu(out, inplace=True) if self.relu else out
+        scale, shift = self._scale_and_shift(y, x)
+        return _AddStuffed.apply(x, y, scale, shift, self.relu)
 
-    def _affine(self, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale and shift of the norm, [C] each, given the compact map."""
+    def _scale_and_shift(self, y: Tensor,
+                         x: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale and shift of the norm, [C] each; a zero becomes the shift.
+
+        Args:
+            y (Tensor): The compact map, [N * T, C, h, w].
+            x (Tensor): The whole map, for its size, [N * T, C, H, W].
+        """
         bn = self.bn
         if isinstance(bn, nn.Identity):  # after fuse_conv_bn
             return torch.ones_like(self.conv.bias), self.conv.bias
-        if bn.training or not bn.track_running_stats:
-            mean, var = self._statistics(y, x)
-        else:
-            mean, var = bn.running_mean, bn.running_var
-        scale = bn.weight * (var + bn.eps).rsqrt()
-        return scale, bn.bias - mean * scale
-
-    def _statistics(self, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance of the zero-stuffed map; updates the running."""
-        bn = self.bn
+        if not _uses_batch_statistics(bn):
+            return _affine(bn, bn.running_mean, bn.running_var)
         filled = y[0, 0].numel() / x[0, 0].numel()
-        var, mean = torch.var_mean(
-            y.to(bn.running_mean.dtype), (0, 2, 3), correction=0)
-        # E[z^2] - E[z]^2 where z = y for one in 1 / filled, else 0
+        var, mean = torch.var_mean(_wide(y), (0, 2, 3), correction=0)
+        # E[z^2] - E[z]^2 of z, which is y for one in 1 / filled, else 0
         var = filled * (var + (1 - filled) * mean.square())
         mean = filled * mean
-        if bn.training and bn.track_running_stats:
-            with torch.no_grad():
-                bn.num_batches_tracked += 1
-                momentum = bn.momentum
-                if momentum is None:  # a cumulative average
-                    momentum = 1 / bn.num_batches_tracked.float()
-                count = x.numel() // x.shape[1]
-                bn.running_mean.lerp_(mean, momentum)
-                bn.running_var.lerp_(var * count / (count - 1), momentum)
-        return mean, var
+        _update_running(bn, mean, var, x.numel() // x.shape[1])
+        return _affine(bn, mean, var)
 
 
 @contextmanager
@@ -277,7 +535,6 @@ class SELFYBlock(nn.Module):
         super().__init__()
         window = check_window(window)
         self.num_segments = num_segments
-        self.relu = relu
         self.with_cp = with_cp
         self.transformation = STSSTransformation(in_channels, num_segments,
                                                  mid_channels, window,
@@ -289,7 +546,7 @@ class SELFYBlock(nn.Module):
                 in_channels=self.extraction.out_channels,
                 window=window))
         self.residual_add = _ResidualAdd(self.integration.out_channels,
-                                         in_channels)
+                                         in_channels, relu)
         self.init_weights()
 
     def init_weights(self) -> None:
@@ -333,5 +590,4 @@ class SELFYBlock(nn.Module):
         # => [N * T, C'', h, w]
         motion = self.integration(motion)
         # => [N * T, C, H, W]
-        out = self.residual_add(x, motion)
-        return F.relu(out, inplace=True) if self.relu else out
+        return self.residual_add(x, motion)
