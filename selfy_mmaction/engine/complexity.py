@@ -2,33 +2,37 @@
 import contextlib
 import copy
 import warnings
+from collections.abc import Sequence
+from math import prod
 
 import torch
 from mmaction.registry import MODELS
 from mmengine.analysis import FlopAnalyzer, parameter_count
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from torch import nn
 
-from ..models.selfy_block import STSSTransformation
+from ..models import SELFYBlock
 
 
-def get_complexity(cfg: Config, size: tuple[int, int] = (224, 224)) -> dict:
-    """Count what one clip costs, by MMEngine's counter.
+def get_complexity(cfg: Config,
+                   size: Sequence[int] = (224, 224)) -> dict[str, int]:
+    """Count what one clip costs; one multiply-add is one FLOP.
 
-    One multiply-add is one FLOP, as in MMAction2's tables. MMEngine does not
-    see into the autograd function of :func:`stss`, so that its products are
-    counted here: L * U * V * C for each position of a frame.
+    MMEngine counts the network by tracing it. The blocks are counted here,
+    from the sizes of their layers: how they compute is another matter, since
+    a trace sees products that serve speed, and does not see those of STSS.
 
     Args:
         cfg (Config): A config with a 2D recognizer; its weights are not
             loaded.
-        size (tuple[int, int]): Height and width of the frames.
+        size (Sequence[int]): Height and width of the frames.
             Defaults to (224, 224).
 
     Returns:
-        dict: ``flops`` of all but the products of STSS, which is what the
-        numbers in papers and tables are compared with, ``stss_flops`` of
-        these products, and ``params``.
+        dict[str, int]: ``params`` and ``flops``, and beside them
+        ``stss_flops``, the products of STSS, which the counts of the design
+        leave out: L * U * V * C for each position of a frame.
     """
     model_cfg = copy.deepcopy(cfg.model)
     model_cfg.backbone.pretrained = None
@@ -38,22 +42,60 @@ def get_complexity(cfg: Config, size: tuple[int, int] = (224, 224)) -> dict:
     model.eval()
     model.forward = lambda clip: model._forward(clip, stage='head')
 
-    products = []
-    for module in model.modules():
-        if isinstance(module, STSSTransformation):
-            module.register_forward_hook(
-                lambda module, _, out: products.append(
-                    out.numel() * module.downsample.conv.out_channels))
+    sizes = {}
+    for block in model.modules():
+        if isinstance(block, SELFYBlock):
+            block.forward = lambda x: x
+            block.register_forward_hook(
+                lambda block, args, _: sizes.update(
+                    {block: tuple(map(int, args[0].shape[-2:]))}))
 
     clip = torch.zeros(1, model_cfg.backbone.num_segments, 3, *size)
-    flops = FlopAnalyzer(model, (clip, ))
-    flops.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    analyzer = FlopAnalyzer(model, (clip, ))
+    analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     with torch.no_grad(), _quiet_tracer():
-        total = int(flops.total())
+        flops = int(analyzer.total())
+    counts = [_count_block(block, *size) for block, size in sizes.items()]
     return dict(
-        flops=total,
-        stss_flops=sum(products),
+        flops=flops + sum(count[0] for count in counts),
+        stss_flops=sum(count[1] for count in counts),
         params=parameter_count(model)[''])
+
+
+def _count_block(block: SELFYBlock, H: int, W: int) -> tuple[int, int]:
+    """Multiply-adds of a block's convolutions, and of its STSS."""
+    T, window = block.num_segments, block.transformation.window
+    L, U, V = window
+    downsample = block.transformation.downsample
+    flops, h, w = _count_convs(downsample, T, H, W)
+    flops += _count_convs(block.extraction, T * h * w * L, U, V)[0]
+    flops += _count_convs(block.integration.convs, T * L, h, w)[0]
+    flops += _count_convs(block.integration.fuse, T, h, w)[0]
+    flops += _count_convs(block.residual_add, T, h, w)[0]
+    channels = downsample.conv.out_channels
+    return flops, T * h * w * prod(window) * channels
+
+
+def _count_convs(module: nn.Module, maps: int, h: int,
+                 w: int) -> tuple[int, int, int]:
+    """Multiply-adds of convolutions in a row, and the size that they leave.
+
+    Args:
+        module (nn.Module): It contains them in the order of their use.
+        maps (int): How many maps go through.
+        h (int): Height of a map.
+        w (int): Width of a map.
+    """
+    flops = 0
+    for conv in module.modules():
+        if isinstance(conv, nn.Conv2d):
+            h, w = (
+                (n + 2 * padding - kernel) // stride + 1
+                for n, padding, kernel, stride in zip(
+                    (h, w), conv.padding, conv.kernel_size, conv.stride,
+                    strict=True))
+            flops += maps * h * w * conv.weight.numel()
+    return flops, h, w
 
 
 @contextlib.contextmanager
