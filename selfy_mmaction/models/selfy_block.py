@@ -15,134 +15,21 @@ from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from ..ops.batch_norm import (
+    affine,
+    batch_norm_relu,
+    in_one_piece,
+    update_running,
+    uses_batch_statistics,
+    wide,
+)
+from ..ops.conv_chain import Link, conv_chain
 from ..ops.stss import check_window, stss
 from ..registry import MODELS
 
-# On a CPU, what is read again soon should still lie in the cache: evaluation
-# extracts so many similarity maps at a time, and norms take so many values.
+# On a CPU, evaluation extracts so many similarity maps at a time: what one
+# convolution leaves then still lies in the cache when the next one reads it.
 _MAPS_PER_CHUNK = 2048
-_VALUES_PER_CHUNK = 1 << 17
-
-
-def _in_one_piece(x: Tensor) -> bool:
-    """Whether chunks would cost more than they save."""
-    return x.device.type != 'cpu' or torch.compiler.is_compiling()
-
-
-def _wide(x: Tensor) -> Tensor:
-    """At least float32, for sums."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-def _rows(x: Tensor) -> Tensor:
-    """[B, C, h, w] => [B * h * w, C], a view if channels are last."""
-    return x.permute(0, 2, 3, 1).flatten(0, 2)
-
-
-def _update_running(bn: nn.BatchNorm2d, mean: Tensor, var: Tensor,
-                    count: int) -> None:
-    """Let a norm know of a batch as its own forward would.
-
-    Args:
-        bn (BatchNorm2d): The norm, in training mode.
-        mean (Tensor): Means of the batch, [C].
-        var (Tensor): Biased variances of the batch, [C].
-        count (int): Number of values per channel.
-    """
-    if not bn.track_running_stats:
-        return
-    with torch.no_grad():
-        bn.num_batches_tracked += 1
-        momentum = bn.momentum
-        if momentum is None:  # a cumulative average
-            momentum = 1 / bn.num_batches_tracked.float()
-        unbiased = var * (count / max(count - 1, 1))
-        bn.running_mean.lerp_(mean.to(bn.running_mean.dtype), momentum)
-        bn.running_var.lerp_(unbiased.to(bn.running_var.dtype), momentum)
-
-
-def _affine(bn: nn.BatchNorm2d, mean: Tensor,
-            var: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale and shift, [C] each, that a norm with these statistics is."""
-    scale = bn.weight * (var + bn.eps).rsqrt()
-    return scale, bn.bias - mean * scale
-
-
-def _uses_batch_statistics(bn: nn.Module) -> bool:
-    return bn.training or bn.running_mean is None
-
-
-class _BatchNormReLU(torch.autograd.Function):
-    """Batch norm by the batch's statistics, and ReLU, in chunks.
-
-    PyTorch's own batch norm loses two digits on a CPU where channels are
-    last, and keeps its result besides that of the ReLU.
-    """
-
-    @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor,
-                eps: float) -> tuple[Tensor, Tensor, Tensor]:
-        """[B, C, h, w] => the same shape, and mean and variance, [C] each"""
-        rows = _rows(x)
-        size = _rows_per_chunk(rows)
-        # Moments about a value near the mean: nothing cancels.
-        pivot = _wide(rows[:size]).mean(0)
-        first = second = 0
-        for chunk in rows.split(size):
-            chunk = _wide(chunk) - pivot
-            first = first + chunk.sum(0)
-            second = second + chunk.square_().sum(0)
-        first, second = first / len(rows), second / len(rows)
-        mean, var = pivot + first, second - first.square()
-        scale = weight * (var + eps).rsqrt()
-        shift = bias - mean * scale
-        out = torch.empty_like(rows)
-        for chunk, target in zip(
-                rows.split(size), out.split(size), strict=True):
-            target.copy_(
-                torch.addcmul(shift, _wide(chunk), scale).relu_())
-        # [B * h * w, C] => [B, C, h, w]
-        B, _, h, w = x.shape
-        out = out.view(B, h, w, -1).permute(0, 3, 1, 2)
-        ctx.save_for_backward(x, weight, mean, var, out)
-        ctx.eps = eps
-        ctx.mark_non_differentiable(mean, var)
-        return out, mean, var
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor, *_) -> tuple:
-        x, weight, mean, var, out = ctx.saved_tensors
-        rows, out, grad = _rows(x), _rows(out), _rows(grad)
-        size = _rows_per_chunk(rows)
-        rstd = (var + ctx.eps).rsqrt()
-        grad_bias = grad_scale = 0
-        for g, r, o in zip(
-                grad.split(size), rows.split(size), out.split(size),
-                strict=True):
-            g = _wide(torch.ops.aten.threshold_backward(g, o, 0))
-            grad_bias = grad_bias + g.sum(0)
-            grad_scale = grad_scale + g.mul_(_wide(r) - mean).sum(0)
-        scale = weight * rstd
-        # The mean and the variance follow x, too.
-        slope = -scale * rstd.square() * grad_scale / len(rows)
-        offset = -scale * grad_bias / len(rows) - slope * mean
-        grad_x = torch.empty_like(rows)
-        for g, r, o, target in zip(
-                grad.split(size), rows.split(size), out.split(size),
-                grad_x.split(size), strict=True):
-            g = _wide(torch.ops.aten.threshold_backward(g, o, 0))
-            target.copy_(
-                torch.addcmul(offset, g, scale).addcmul_(_wide(r), slope))
-        B, _, h, w = x.shape
-        grad_x = grad_x.view(B, h, w, -1).permute(0, 3, 1, 2)
-        return grad_x, grad_scale * rstd, grad_bias, None
-
-
-def _rows_per_chunk(rows: Tensor) -> int:
-    if _in_one_piece(rows):
-        return max(len(rows), 1)
-    return max(_VALUES_PER_CHUNK // rows.shape[1], 1)
 
 
 class _ConvNormReLU(nn.Sequential):
@@ -170,30 +57,28 @@ class _ConvNormReLU(nn.Sequential):
                 bn=nn.BatchNorm2d(out_channels),
                 act=nn.ReLU(inplace=True)))
 
-    def parameters_now(self) -> tuple[Tensor, Tensor | None]:
+    def weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
         """Weight and bias of the convolution that stands before `finish`."""
         if isinstance(self.bn, nn.Identity):  # after fuse_conv_bn
             return self.conv.weight, self.conv.bias
-        if _uses_batch_statistics(self.bn):
+        if uses_batch_statistics(self.bn):
             return self.conv.weight, None
-        scale, shift = _affine(self.bn, self.bn.running_mean,
+        scale, shift = affine(self.bn, self.bn.running_mean,
                                self.bn.running_var)
         return self.conv.weight * scale[:, None, None, None], shift
 
     def finish(self, x: Tensor) -> Tensor:
         """Norm, unless it is in the weights, and ReLU."""
         bn = self.bn
-        if isinstance(bn, nn.Identity) or not _uses_batch_statistics(bn):
+        if isinstance(bn, nn.Identity) or not uses_batch_statistics(bn):
             return self.act(x)
         if not isinstance(bn, nn.BatchNorm2d):
             return self.act(bn(x))  # statistics of all processes
-        x, mean, var = _BatchNormReLU.apply(x, bn.weight, bn.bias, bn.eps)
-        _update_running(bn, mean, var, x.numel() // x.shape[1])
-        return x
+        return batch_norm_relu(x, bn)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, h, w] => [B, C', h', w']"""
-        weight, bias = self.parameters_now()
+        weight, bias = self.weight_and_bias()
         return self.finish(
             F.conv2d(x, weight, bias, self.conv.stride, self.conv.padding))
 
@@ -235,6 +120,16 @@ class STSSTransformation(nn.Module):
         return stss(x, self.window, self.similarity, self.temporal_padding)
 
 
+def _product(rows: Tensor, matrix: Tensor, conv: _ConvNormReLU) -> Tensor:
+    """A convolution by its matrix: [M, K] => [M, positions * C]"""
+    _, bias = conv.weight_and_bias()
+    if bias is None:
+        return rows @ matrix
+    # [C] => [positions * C]
+    bias = bias.repeat(matrix.shape[1] // len(bias))
+    return torch.addmm(bias, rows, matrix)
+
+
 @MODELS.register_module()
 class STSSConvExtraction(nn.Module):
     """Each similarity map to a motion feature, by convolutions (Sec. 3.2).
@@ -272,84 +167,62 @@ class STSSConvExtraction(nn.Module):
         shape = x.shape[:5]
         # [N, T, L, h, w, U, V] => [M, U, V], M similarity maps
         maps = x.flatten(0, 4)
-        if (self.training or torch.is_grad_enabled() or _in_one_piece(maps)):
+        if all(
+                isinstance(conv.bn, nn.BatchNorm2d)
+                and uses_batch_statistics(conv.bn) for conv in self.convs):
+            x = conv_chain(maps.flatten(1), self._links(*maps.shape[1:]))
+        elif torch.is_grad_enabled() or in_one_piece(maps):
             x = self._extract(maps)
         else:
             chunks = maps.split(_MAPS_PER_CHUNK)
             x = torch.cat([self._extract(chunk) for chunk in chunks])
-        # [M, C] => [N, T, L, h, w, C]
+        # [M, C] => [N, T, L, h, w, C] => [N, T, h, w, L, C]
         x = x.view(*shape, self.out_channels)
         return x.permute(0, 1, 3, 4, 2, 5)
 
-    def _extract(self, maps: Tensor) -> Tensor:
-        """[M, U, V] => [M, C]
+    def _links(self, U: int, V: int) -> list[Link]:
+        """The convolutions as `conv_chain` takes them."""
+        links, shape = [], (U, V, 1)
+        for conv, weight in zip(self.convs, self._weights(U, V), strict=True):
+            kernel, stride, padding = (conv.conv.kernel_size,
+                                       conv.conv.stride, conv.conv.padding)
+            out_shape = (*((shape[i] + 2 * padding[i] - kernel[i]) //
+                           stride[i] + 1 for i in range(2)),
+                         conv.conv.out_channels)
+            links.append(
+                Link(weight, conv.bn, shape, out_shape, stride, padding))
+            shape = out_shape
+        return links
 
-        On maps this small, the first and the last convolution are cheapest
-        as matrix products. All maps are channels last in memory.
+    def _weights(self, U: int, V: int) -> list[Tensor]:
+        """Weights, those of the first and the last convolution as matrices.
+
+        On maps this small these two are cheapest as matrix products.
         """
-        # [M, U, V] => [M, C, U, V]
-        x = self._first(maps)
-        for conv in self.convs[1:-1]:
+        first, *middle, last = (
+            conv.weight_and_bias()[0] for conv in self.convs)
+        # The matrix is what the convolution makes of the unit maps:
+        # [U * V, 1, U, V] => [U * V, C, U, V] => [U * V, U * V * C]
+        units = torch.eye(U * V, dtype=first.dtype, device=first.device)
+        first = F.conv2d(units.view(-1, 1, U, V), first, padding=1)
+        first = first.permute(0, 2, 3, 1).flatten(1)
+        # [C', C, u, v] => [u * v * C, C']
+        last = last.permute(2, 3, 1, 0).flatten(0, 2)
+        return [first, *middle, last]
+
+    def _extract(self, maps: Tensor) -> Tensor:
+        """[M, U, V] => [M, C], channels last in between."""
+        M, U, V = maps.shape
+        first, *middle, last = self.convs
+        first_matrix, *_, last_matrix = self._weights(U, V)
+        # [M, U * V] => [M, U * V * C] => [M, C, U, V]
+        x = _product(maps.flatten(1), first_matrix, first)
+        x = first.finish(x.view(M, U, V, -1).permute(0, 3, 1, 2))
+        for conv in middle:
             x = conv(x)
-        return self._last(x)
-
-    def _first(self, maps: Tensor) -> Tensor:
-        """[M, U, V] => [M, C, U, V]"""
-        (M, U, V), first = maps.shape, self.convs[0]
-        weight, bias = first.parameters_now()
-        # Its matrix is what the convolution makes of the unit maps:
-        # [U * V, 1, U, V] => [U * V, C, U, V] => [U * V, U * V, C]
-        units = torch.eye(U * V, dtype=weight.dtype, device=weight.device)
-        matrix = F.conv2d(units.view(-1, 1, U, V), weight, padding=1)
-        matrix = matrix.permute(0, 2, 3, 1).flatten(1, 2)
-        rows = maps.flatten(1)
-        known = bias is not None
-        if not known and isinstance(first.bn, nn.BatchNorm2d):
-            mean, var = _product_statistics(rows, matrix)
-            _update_running(first.bn, mean, var, M * U * V)
-            scale, bias = _affine(first.bn, mean, var)
-            matrix, known = matrix * scale, True
-        if known:
-            # [C] => [U * V * C]
-            x = torch.addmm(bias.repeat(U * V), rows, matrix.flatten(1))
-        else:
-            x = rows @ matrix.flatten(1)
-        # [M, U * V * C] => [M, C, U, V]
-        x = x.view(M, U, V, -1).permute(0, 3, 1, 2)
-        return first.act(x) if known else first.finish(x)
-
-    def _last(self, x: Tensor) -> Tensor:
-        """[M, C, u, v] => [M, C']"""
-        last = self.convs[-1]
-        weight, bias = last.parameters_now()
         # [M, C, u, v] => [M, u * v * C] => [M, C']
-        x = F.linear(
-            x.permute(0, 2, 3, 1).flatten(1),
-            weight.permute(0, 2, 3, 1).flatten(1), bias)
+        x = _product(x.permute(0, 2, 3, 1).flatten(1), last_matrix, last)
         return last.finish(x[:, :, None, None]).flatten(1)
-
-
-def _product_statistics(rows: Tensor,
-                        matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance, [C] each, of ``rows @ matrix``.
-
-    They follow from the mean and the covariance of the rows, so that the
-    product need not be written before its norm is known.
-
-    Args:
-        rows (Tensor): [M, K].
-        matrix (Tensor): [K, positions, C].
-    """
-    _, positions, C = matrix.shape
-    with torch.autocast(rows.device.type, enabled=False):
-        # [K, positions * C]
-        rows, matrix = _wide(rows), _wide(matrix.flatten(1))
-        covariance = torch.cov(rows.t(), correction=0).view(2 * rows.shape[1:])
-        var = (matrix * (covariance @ matrix)).sum(0)
-        mean = rows.mean(0) @ matrix
-    # [positions * C] => [positions, C]
-    mean, var = mean.view(positions, C), var.view(positions, C)
-    return mean.mean(0), var.mean(0) + mean.var(0, correction=0)
 
 
 @MODELS.register_module()
@@ -442,7 +315,7 @@ class _ResidualAdd(nn.Module):
         """[N * T, C, H, W], [N * T, C', h, w] => [N * T, C, H, W]"""
         y = F.conv2d(motion, self.conv.weight)
         if (isinstance(self.bn, nn.SyncBatchNorm)
-                and _uses_batch_statistics(self.bn)):
+                and uses_batch_statistics(self.bn)):
             # Its statistics are those of all processes: do as it does.
             zeros = y.new_zeros(x.shape)
             zeros[:, :, ::2, ::2] = y
@@ -462,15 +335,15 @@ class _ResidualAdd(nn.Module):
         bn = self.bn
         if isinstance(bn, nn.Identity):  # after fuse_conv_bn
             return torch.ones_like(self.conv.bias), self.conv.bias
-        if not _uses_batch_statistics(bn):
-            return _affine(bn, bn.running_mean, bn.running_var)
+        if not uses_batch_statistics(bn):
+            return affine(bn, bn.running_mean, bn.running_var)
         filled = y[0, 0].numel() / x[0, 0].numel()
-        var, mean = torch.var_mean(_wide(y), (0, 2, 3), correction=0)
+        var, mean = torch.var_mean(wide(y), (0, 2, 3), correction=0)
         # E[z^2] - E[z]^2 of z, which is y for one in 1 / filled, else 0
         var = filled * (var + (1 - filled) * mean.square())
         mean = filled * mean
-        _update_running(bn, mean, var, x.numel() // x.shape[1])
-        return _affine(bn, mean, var)
+        update_running(bn, mean, var, x.numel() // x.shape[1])
+        return affine(bn, mean, var)
 
 
 @contextmanager

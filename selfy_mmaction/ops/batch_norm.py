@@ -1,0 +1,215 @@
+"""Batch norm and ReLU over rows of channels, in chunks that fit the cache.
+
+PyTorch's batch norm loses two digits on a CPU where channels are last, and
+with a ReLU behind it reads and writes a map more often than need be. Maps
+are matrices here: a row is one or several positions, [..., positions * C].
+"""
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+# What a chunk may hold, so that it still lies in the cache when it is read
+# again.
+_VALUES_PER_CHUNK = 1 << 17
+
+
+def in_one_piece(x: Tensor) -> bool:
+    """Whether chunks would cost more than they save."""
+    return x.device.type != 'cpu' or torch.compiler.is_compiling()
+
+
+def chunks(size: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Go through tensors of equal length, ``size`` rows at a time."""
+    if in_one_piece(tensors[0]):
+        size = max(len(tensors[0]), 1)
+    return zip(*(x.split(size) for x in tensors), strict=True)
+
+
+def wide(x: Tensor) -> Tensor:
+    """At least float32, for sums."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def uses_batch_statistics(bn: nn.Module) -> bool:
+    """Whether a norm normalises by what it is given."""
+    return bn.training or bn.running_mean is None
+
+
+def affine(bn: nn.BatchNorm2d, mean: Tensor,
+           var: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and shift, [C] each, that a norm with these statistics is."""
+    scale = bn.weight * (var + bn.eps).rsqrt()
+    return scale, bn.bias - mean * scale
+
+
+def update_running(bn: nn.BatchNorm2d, mean: Tensor, var: Tensor,
+                   count: int) -> None:
+    """Let a norm know of a batch as its own forward would.
+
+    Args:
+        bn (BatchNorm2d): The norm, in training mode.
+        mean (Tensor): Means of the batch, [C].
+        var (Tensor): Biased variances of the batch, [C].
+        count (int): Number of values per channel.
+    """
+    if not bn.track_running_stats:
+        return
+    with torch.no_grad():
+        bn.num_batches_tracked += 1
+        momentum = bn.momentum
+        if momentum is None:  # a cumulative average
+            momentum = 1 / bn.num_batches_tracked.float()
+        unbiased = var * (count / max(count - 1, 1))
+        bn.running_mean.lerp_(mean.to(bn.running_mean.dtype), momentum)
+        bn.running_var.lerp_(unbiased.to(bn.running_var.dtype), momentum)
+
+
+class Moments:
+    """Mean and variance of rows that come in chunks.
+
+    They are taken about the mean of the first chunk, so nothing cancels.
+    """
+
+    def __init__(self):
+        self._count = 0
+
+    def add(self, rows: Tensor) -> None:
+        """[m, K]"""
+        rows = wide(rows)
+        if not self._count:
+            self._pivot = rows.mean(0)
+            self._first = torch.zeros_like(self._pivot)
+            self._second = torch.zeros_like(self._pivot)
+        self._count += len(rows)
+        rows = rows - self._pivot
+        self._first += rows.sum(0)
+        self._second += rows.square_().sum(0)
+
+    def per_channel(self, channels: int) -> tuple[Tensor, Tensor]:
+        """Mean and biased variance, [C] each, where K is positions * C."""
+        first, second = self._first / self._count, self._second / self._count
+        # [positions * C] => [positions, C]
+        var = (second - first.square()).view(-1, channels)
+        mean = (self._pivot + first).view(-1, channels)
+        return mean.mean(0), var.mean(0) + mean.var(0, correction=0)
+
+
+class NormReLU:
+    """A norm with the statistics of its input, and the ReLU behind it.
+
+    Vectors are repeated over the positions of a row.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor,
+                 eps: float, positions: int):
+        self._rstd = (var + eps).rsqrt()
+        self._scale = weight * self._rstd
+        self._mean, self._positions = mean, positions
+        self._tiled = [
+            x.repeat(positions)
+            for x in (self._scale, bias - mean * self._scale, mean)
+        ]
+        self._grad_bias = self._grad_scale = 0
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """[m, positions * C] => the same shape, after norm and ReLU"""
+        scale, shift, _ = self._tiled
+        out = torch.addcmul(shift, wide(rows), scale).relu_()
+        return out.to(rows.dtype)
+
+    def add_grad(self, grad: Tensor, rows: Tensor) -> None:
+        """Take in a chunk of the gradient behind the norm."""
+        grad = wide(grad)
+        self._grad_bias = self._grad_bias + grad.sum(0)
+        self._grad_scale = self._grad_scale + (
+            grad * (wide(rows) - self._tiled[2])).sum(0)
+
+    def grads(self, count: int) -> tuple[Tensor, Tensor]:
+        """Gradients of weight and bias, once every chunk was taken in.
+
+        Args:
+            count (int): Number of values per channel.
+        """
+        grad_bias, grad_scale = (
+            x.view(self._positions, -1).sum(0)
+            for x in (self._grad_bias, self._grad_scale))
+        # The mean and the variance follow the input, too.
+        slope = -self._scale * self._rstd.square() * grad_scale / count
+        offset = -self._scale * grad_bias / count - slope * self._mean
+        self._slope = slope.repeat(self._positions)
+        self._offset = offset.repeat(self._positions)
+        return grad_scale * self._rstd, grad_bias
+
+    def backward(self, grad: Tensor, rows: Tensor) -> Tensor:
+        """Gradient before the norm from that behind it, [m, positions * C]"""
+        out = torch.addcmul(self._offset, wide(grad), self._tiled[0])
+        return out.addcmul_(wide(rows), self._slope).to(rows.dtype)
+
+
+def relu_backward(grad: Tensor, out: Tensor) -> Tensor:
+    """Gradient before a ReLU from that behind it and what it gave."""
+    return torch.ops.aten.threshold_backward(grad, out, 0)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """[B, C, h, w] => [B * h * w, C], a view if channels are last."""
+    return x.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def _maps(rows: Tensor, like: Tensor) -> Tensor:
+    """[B * h * w, C] => [B, C, h, w], channels last."""
+    B, C, h, w = like.shape
+    return rows.view(B, h, w, C).permute(0, 3, 1, 2)
+
+
+class _BatchNormReLU(torch.autograd.Function):
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor,
+                eps: float) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, C, h, w] => the same shape, and mean and variance, [C] each"""
+        rows, moments = _rows(x), Moments()
+        ctx.size = max(_VALUES_PER_CHUNK // rows.shape[1], 1)
+        for chunk, in chunks(ctx.size, rows):
+            moments.add(chunk)
+        mean, var = moments.per_channel(rows.shape[1])
+        norm_relu = NormReLU(weight, bias, mean, var, eps, 1)
+        out = torch.empty_like(rows)
+        for chunk, target in chunks(ctx.size, rows, out):
+            target.copy_(norm_relu(chunk))
+        out = _maps(out, x)
+        ctx.save_for_backward(x, weight, bias, mean, var, out)
+        ctx.eps = eps
+        ctx.mark_non_differentiable(mean, var)
+        return out, mean, var
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor, *_) -> tuple:
+        x, weight, bias, mean, var, out = ctx.saved_tensors
+        rows, out, grad = _rows(x), _rows(out), _rows(grad)
+        norm_relu = NormReLU(weight, bias, mean, var, ctx.eps, 1)
+        for g, r, o in chunks(ctx.size, grad, rows, out):
+            norm_relu.add_grad(relu_backward(g, o), r)
+        grad_weight, grad_bias = norm_relu.grads(len(rows))
+        grad_x = torch.empty_like(rows)
+        for g, r, o, target in chunks(ctx.size, grad, rows, out, grad_x):
+            target.copy_(norm_relu.backward(relu_backward(g, o), r))
+        return _maps(grad_x, x), grad_weight, grad_bias, None
+
+
+def batch_norm_relu(x: Tensor, bn: nn.BatchNorm2d) -> Tensor:
+    """ReLU of a norm by the statistics of ``x``, which the norm is told.
+
+    Args:
+        x (Tensor): Maps, [B, C, h, w].
+        bn (BatchNorm2d): The norm, in training mode.
+
+    Returns:
+        Tensor: The same shape, channels last in memory.
+    """
+    out, mean, var = _BatchNormReLU.apply(x, bn.weight, bn.bias, bn.eps)
+    update_running(bn, mean, var, x.numel() // x.shape[1])
+    return out
