@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from mmaction.datasets import BaseActionDataset
 from mmaction.structures import ActionDataSample
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -30,8 +31,10 @@ class CheckDataHook(Hook):
                 f'train_dataloader has no batch: {len(dataset)} clips among '
                 f'{runner.world_size} processes are less than a batch of '
                 f'{loader.batch_size}.')
-        num_classes = runner.cfg.model.get('cls_head', {}).get('num_classes')
-        if num_classes is None or getattr(dataset, 'multi_class', False):
+        head = runner.cfg.model.get('cls_head') or {}
+        num_classes = head.get('num_classes')
+        if (num_classes is None or not isinstance(dataset, BaseActionDataset)
+                or dataset.multi_class):
             return
         for i in range(len(dataset)):
             info = dataset.get_data_info(i)

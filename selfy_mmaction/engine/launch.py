@@ -132,8 +132,8 @@ def check_dataloader(cfg: Config, stage: str) -> None:
     another number of frames, a batch may pass with its videos mixed up.
     """
     name = f'{stage}_dataloader'
-    segments = cfg.model.get('backbone', {}).get('num_segments')
-    head_segments = cfg.model.get('cls_head', {}).get('num_segments')
+    segments, head_segments = ((cfg.model.get(part) or {}).get('num_segments')
+                               for part in ('backbone', 'cls_head'))
     if segments and head_segments and segments != head_segments:
         raise ValueError(
             f'model.backbone.num_segments={segments}, but '

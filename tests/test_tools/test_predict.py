@@ -37,14 +37,19 @@ def test_table_of_a_video(predict, video_dir, class_names):
 
 
 def test_json_of_a_folder_is_all_of_the_output(predict, video_dir, tmp_path):
+    folder = tmp_path / 'videos'
+    folder.mkdir()
+    for name in 'right0.mp4', 'left0.mp4', 'notes.txt':
+        shutil.copy(video_dir / name, folder)
     labels = tmp_path / 'labels.txt'
     labels.write_text(''.join(f'name {i}\n' for i in range(174)))
-    code, out, _ = predict(video_dir, '--json', '--labels', labels, '--topk',
+    code, out, _ = predict(folder, '--json', '--labels', labels, '--topk',
                            '200')
     assert not code
     answers = json.loads(out)
-    assert [a['video'] for a in answers
-            ] == [str(path) for path in sorted(video_dir.glob('*.mp4'))]
+    assert [a['video'] for a in answers] == [
+        str(folder / 'left0.mp4'), str(folder / 'right0.mp4')
+    ]
     for answer in answers:
         scores = [p['score'] for p in answer['predictions']]
         assert scores == sorted(scores, reverse=True)
