@@ -138,7 +138,7 @@ def test_starts_as_the_identity(size, training):
 @pytest.mark.parametrize('size', [(8, 8), (7, 11), (5, 4)])
 @pytest.mark.parametrize('momentum', [0.1, None])
 def test_zero_stuffed_norm_equals_a_norm_of_the_stuffed_map(size, momentum):
-    add = awake(small_block()).residual_add.double()
+    add = awake(small_block(relu=False)).residual_add.double()
     add.bn.momentum = momentum
     stuffed_norm = nn.BatchNorm2d(8, momentum=momentum).double()
     stuffed_norm.load_state_dict(add.bn.state_dict())
