@@ -1,0 +1,227 @@
+"""Synthetic motion clips: small mp4 files that only motion tells apart.
+
+A clip shows a window of a photograph and, in front of it, an object cut out
+of another photograph. Five numbers describe a frame: where the camera looks
+(x and y), how far it is zoomed in, and where the object is (x and y). Every
+clip draws a track for each of the five; its class says which one is played,
+and in which direction. The others stand still at a random moment of their
+own track. A single frame is therefore distributed alike in every class, and
+the order of the frames is all that there is to learn.
+"""
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from functools import cache, partial
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from mmengine import track_iter_progress
+
+# Class name -> the number that is played, and its direction. Image axes: x
+# grows to the right, y downwards. A class and its neighbour are the same
+# clips, played backwards.
+MOTIONS = {
+    'camera pans left': ('camera_x', -1),
+    'camera pans right': ('camera_x', 1),
+    'camera tilts up': ('camera_y', -1),
+    'camera tilts down': ('camera_y', 1),
+    'camera zooms in': ('zoom', 1),
+    'camera zooms out': ('zoom', -1),
+    'object moves left': ('object_x', -1),
+    'object moves right': ('object_x', 1),
+}
+CLASSES = tuple(MOTIONS)
+
+# Photographs in the wheel of scikit-image. No split sees another's.
+PHOTOGRAPHS = {
+    'train': ('astronaut', 'brick', 'camera', 'coffee', 'coins', 'gravel',
+              'hubble_deep_field', 'stereo_motorcycle'),
+    'val': ('chelsea', 'grass', 'immunohistochemistry', 'rocket'),
+}
+
+FRAMES = 24
+FPS = 12
+SIZE = 96  # side of a frame, pixels
+# Lengths below are in sides of a frame, zooms are natural logarithms.
+SCENE = 2.0  # side of the scene that the camera looks at
+SCENE_SIZE = 256  # the same in pixels: sharp enough for the largest zoom
+SPANS = dict(
+    camera_x=(0.35, 0.5),
+    camera_y=(0.35, 0.5),
+    zoom=(np.log(1.5), np.log(2)),
+    object_x=(0.35, 0.5),
+    object_y=(0.35, 0.5))
+OBJECT_SIDE = (0.3, 0.4)
+WINDOW = (200, 300)  # side of the window of a photograph, pixels
+
+
+class Clip(NamedTuple):
+    """What a clip is made from."""
+    name: str
+    split: str
+    label: int
+    seed: tuple
+
+
+def list_clips(split: str, num_clips: int, seed: int) -> list[Clip]:
+    """The clips of a split: every class equally often."""
+    if num_clips <= 0 or num_clips % len(CLASSES):
+        raise ValueError(f'the {split} clips should be a positive multiple of '
+                         f'{len(CLASSES)}, the number of classes, but got '
+                         f'{num_clips}')
+    stream = list(PHOTOGRAPHS).index(split)
+    return [
+        Clip(f'{split}_{i:04d}.mp4', split, i % len(CLASSES),
+             (seed, stream, i)) for i in range(num_clips)
+    ]
+
+
+@cache
+def load_photograph(name: str) -> np.ndarray:
+    """A photograph of scikit-image as a BGR array of [H, W, 3]."""
+    from skimage import data  # needed to render, not to train
+    image = getattr(data, name)()
+    if isinstance(image, tuple):  # a stereo pair: the left view
+        image = image[0]
+    code = cv2.COLOR_GRAY2BGR if image.ndim == 2 else cv2.COLOR_RGB2BGR
+    return cv2.cvtColor(image, code)
+
+
+def cut_window(name: str, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A random square window of a photograph, turned and tinted at random."""
+    photograph = load_photograph(name)
+    windows = []
+    for _ in range(4):
+        side = int(rng.integers(*WINDOW))
+        y, x = (int(rng.integers(n - side)) for n in photograph.shape[:2])
+        windows.append(photograph[y:y + side, x:x + side])
+    # On a blank wall no motion shows: keep the window with most texture.
+    window = max(windows, key=lambda w: cv2.Laplacian(w, cv2.CV_32F).std())
+    window = cv2.resize(window, (size, size), interpolation=cv2.INTER_AREA)
+    window = np.rot90(window, rng.integers(4))
+    if rng.integers(2):
+        window = window.transpose(1, 0, 2)
+    tinted = window * rng.uniform(0.7, 1.3, size=3)
+    return tinted.clip(0, 255).astype(np.float32, order='C')
+
+
+def draw_tracks(label: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """The five numbers of every frame: name -> [FRAMES]."""
+    played, direction = MOTIONS[CLASSES[label]]
+    tracks = {}
+    for name, span in SPANS.items():
+        track = rng.uniform(*span) * np.linspace(-0.5, 0.5, FRAMES)
+        moment = rng.integers(FRAMES)
+        if name == played:
+            tracks[name] = track[::direction]
+        else:
+            tracks[name] = np.full(FRAMES, track[moment])
+    return tracks
+
+
+def render_frames(clip: Clip) -> Iterator[np.ndarray]:
+    """Yields the frames of a clip, BGR arrays of [SIZE, SIZE, 3]."""
+    rng = np.random.default_rng(clip.seed)
+    names = rng.choice(PHOTOGRAPHS[clip.split], size=2, replace=False)
+    scene = cut_window(names[0], SCENE_SIZE, rng)
+    scene_scale = SIZE * SCENE / SCENE_SIZE
+    side = rng.uniform(*OBJECT_SIDE)
+    thing = cut_window(names[1], SCENE_SIZE // 4, rng)
+    thing_scale = SIZE * side / len(thing)
+    mask = np.zeros(thing.shape, np.float32)
+    cv2.circle(mask, (len(thing) // 2, ) * 2, len(thing) // 2 - 2, (1, 1, 1),
+               cv2.FILLED)
+
+    tracks = draw_tracks(clip.label, rng)
+    for state in zip(*(tracks[name] for name in SPANS), strict=False):
+        camera_x, camera_y, zoom, object_x, object_y = state
+        zoom = np.exp(zoom)
+        frame = _place(scene, -camera_x * zoom, -camera_y * zoom,
+                       scene_scale * zoom)
+        place = partial(
+            _place,
+            x=(object_x - camera_x) * zoom,
+            y=(object_y - camera_y) * zoom,
+            scale=thing_scale * zoom)
+        alpha = place(mask)
+        frame = alpha * place(thing) + (1 - alpha) * frame
+        yield frame.round().astype(np.uint8)
+
+
+def _place(image: np.ndarray, x: float, y: float, scale: float) -> np.ndarray:
+    """A frame that shows ``image`` about (x, y); (0, 0) is the middle."""
+    centre = (len(image) - 1) / 2
+    matrix = np.array([[scale, 0, 0.], [0, scale, 0]])
+    matrix[:, 2] = (np.array([x, y]) * SIZE + (SIZE - 1) / 2 - scale * centre)
+    return cv2.warpAffine(image, matrix, (SIZE, SIZE))
+
+
+def write_clip(clip: Clip, folder: Path) -> None:
+    """Renders a clip to an mp4 file in ``folder``."""
+    path = str(folder / clip.name)
+    writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*'mp4v'), FPS,
+                             (SIZE, SIZE))
+    for frame in render_frames(clip):
+        writer.write(frame)
+    writer.release()
+    # The writer itself reports neither a full disk nor a missing codec.
+    if cv2.VideoCapture(path).get(cv2.CAP_PROP_FRAME_COUNT) != FRAMES:
+        raise OSError(f'could not write {path}: is the disk full?')
+
+
+def render_dataset(out: Path,
+                   num_train: int = 1600,
+                   num_val: int = 400,
+                   seed: int = 0,
+                   num_workers: int = 2) -> bool:
+    """Renders the motion data set, unless it is there already.
+
+    Makes ``train.txt`` and ``val.txt`` in the format of
+    :class:`mmaction.datasets.VideoDataset`, ``classes.txt`` and ``videos/``.
+    The folder gets its name when it is complete, so a run that was cut short
+    leaves nothing that a later one could take for the whole.
+
+    Args:
+        out (Path): Folder of the data set.
+        num_train (int): Number of training clips. Defaults to 1600.
+        num_val (int): Number of validation clips. Defaults to 400.
+        seed (int): Seed of the clips. Defaults to 0.
+        num_workers (int): Number of threads. Defaults to 2.
+
+    Returns:
+        bool: Whether anything had to be rendered.
+    """
+    settings = dict(train=num_train, val=num_val, seed=seed)
+    splits = {
+        split: list_clips(split, settings[split], seed)
+        for split in PHOTOGRAPHS
+    }
+    done = out / 'motion.json'
+    if done.exists() and json.loads(done.read_text()) == settings:
+        return False
+    if out.exists():
+        raise FileExistsError(
+            f'{out} holds something other than the motion clips of {settings}'
+            ': remove it or choose another folder')
+
+    partial_out = out.with_name(out.name + '.partial')
+    shutil.rmtree(partial_out, ignore_errors=True)
+    videos = partial_out / 'videos'
+    videos.mkdir(parents=True)
+    clips = sum(splits.values(), [])
+    # Threads: OpenCV lets go of the interpreter, and forks may hang in it.
+    with ThreadPool(num_workers) as pool:
+        written = pool.imap(partial(write_clip, folder=videos), clips)
+        for _ in track_iter_progress((written, len(clips))):
+            pass
+    for split, clips in splits.items():
+        lines = [f'{clip.name} {clip.label}\n' for clip in clips]
+        (partial_out / f'{split}.txt').write_text(''.join(lines))
+    (partial_out / 'classes.txt').write_text('\n'.join(CLASSES) + '\n')
+    (partial_out / 'motion.json').write_text(json.dumps(settings))
+    os.replace(partial_out, out)
+    return True
