@@ -1,0 +1,384 @@
+"""The model zoo: its metafile, its table, and how a checkpoint gets there."""
+import ast
+import datetime
+import hashlib
+import io
+import json
+import os
+import os.path as osp
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import yaml
+from mmaction.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader
+
+from .checkpoint import check_checkpoint, check_state_dict, get_state_dict
+from .complexity import get_complexity
+
+PAPER = dict(
+    Title='Learning Self-Similarity in Space and Time As Generalized Motion '
+    'for Video Action Recognition',
+    URL='https://arxiv.org/abs/2102.07092')
+COLLECTIONS = dict(
+    SELFY=PAPER,
+    TSM=dict(
+        Title='TSM: Temporal Shift Module for Efficient Video Understanding',
+        URL='https://arxiv.org/abs/1811.08383'),
+    TSN=dict(
+        Title='Temporal Segment Networks: Towards Good Practices for Deep '
+        'Action Recognition',
+        URL='https://arxiv.org/abs/1608.00859'))
+DATASETS = dict(
+    sthv1='Something-Something V1',
+    sthv2='Something-Something V2',
+    k400='Kinetics-400',
+    diving48_v1='Diving-48 V1',
+    diving48='Diving-48 V2',
+    gym99='FineGym Gym99',
+    gym288='FineGym Gym288',
+    motion='Synthetic motion')
+NAME = re.compile(
+    r'(?P<selfy>selfy_)?(?P<base>ts[mn])_(?P<backbone>[a-z0-9]+)'
+    r'(_1x1x(?P<frames>\d+))?_(?P<dataset>' + '|'.join(DATASETS) + r')(_\w+)?')
+BACKBONES = dict(r='ResNet-', mobilenetv2='MobileNetV2')
+# before the metrics of the paper, to keep them apart from those measured here
+PAPERS = 'Paper '
+HEADER = """\
+# Written by tools/update_zoo.py (configs, complexity, the paper's accuracies
+# from paper.yml) and tools/publish_model.py (weights, measured accuracies).
+# FLOPs are multiply-adds of one clip. What begins with "Paper" is the paper's.
+"""
+BEGIN, END = '<!-- begin of {} -->', '<!-- end of {} -->'
+
+
+class Zoo:
+    """The metafile, the paper's rows and the table of a project.
+
+    Args:
+        root (os.PathLike): The folder that holds ``configs``.
+    """
+
+    def __init__(self, root: os.PathLike) -> None:
+        self.root = Path(root)
+        self.metafile = self.root / 'configs/metafile.yml'
+        self.page = self.root / 'docs/model_zoo.md'
+        self.rows = yaml.safe_load(
+            (self.root / 'configs/paper.yml').read_text())
+        index = {}
+        if self.metafile.exists():
+            index = yaml.safe_load(self.metafile.read_text())
+        self.models = {
+            model['Name']: model
+            for model in index.get('Models', [])
+        }
+
+    def update(self, measure: Callable[..., dict] = get_complexity) -> None:
+        """Bring the entries in line with the configs.
+
+        Weights and measured accuracies are kept.
+
+        Args:
+            measure (Callable): Counts the ``flops`` and ``params`` of a
+                config, given the frames' size.
+        """
+        models, complexities = {}, {}
+        for path in sorted(self.root.glob('configs/*.py')):
+            cfg = Config.fromfile(path)
+            size = _frame_size(cfg)
+            # Many configs have the same network.
+            network = str((cfg.model, size))
+            if network not in complexities:
+                complexities[network] = measure(cfg, size)
+            entry = describe(path.stem, cfg, complexities[network])
+            old = self.models.get(path.stem, {})
+            metrics = self._paper_metrics(path.stem)
+            for result in old.get('Results', []):
+                metrics |= {
+                    name: value
+                    for name, value in result['Metrics'].items()
+                    if not name.startswith(PAPERS)
+                }
+            _set_metrics(entry, metrics)
+            if 'Weights' in old:
+                entry['Weights'] = old['Weights']
+            models[path.stem] = entry
+        self.models = models
+
+    def _paper_metrics(self, name: str) -> dict[str, float]:
+        """What the paper reports for one network alone."""
+        return {
+            PAPERS + row['Metric']: row['Paper']
+            for row in self.rows.values() if row['Configs'] == [name]
+        }
+
+    def enter(self, name: str, weights: str,
+              accuracies: dict[str, float]) -> None:
+        """Enter a published checkpoint, in place of an earlier one."""
+        entry = self.models[name]
+        metrics = self._paper_metrics(name) | {
+            metric: round(value, 2)
+            for metric, value in accuracies.items()
+        }
+        entry.pop('Results', None)
+        _set_metrics(entry, metrics)
+        entry['Weights'] = weights
+
+    def write(self) -> None:
+        """Write the metafile and, where there is one, the zoo's page."""
+        used = {model['In Collection'] for model in self.models.values()}
+        index = dict(
+            Collections=[
+                dict(Name=name, README='../docs/model_zoo.md', Paper=paper)
+                for name, paper in COLLECTIONS.items() if name in used
+            ],
+            Models=list(self.models.values()))
+        text = yaml.safe_dump(index, sort_keys=False, allow_unicode=True)
+        self.metafile.write_text(HEADER + text)
+        if self.page.exists():
+            page = self.page.read_text()
+            for name, table in (('networks', self._network_table()),
+                                ('rows', self._row_table())):
+                begin, end = BEGIN.format(name), END.format(name)
+                head, _, rest = page.partition(begin)
+                _, found, tail = rest.partition(end)
+                if not found:
+                    raise ValueError(f'{self.page} has no lines "{begin}" and '
+                                     f'"{end}": put them where the table is '
+                                     'to be.')
+                page = f'{head}{begin}\n{table}\n{end}{tail}'
+            self.page.write_text(page)
+
+    def _network_table(self) -> str:
+        lines = []
+        for name, model in self.models.items():
+            metadata = model['Metadata']
+            metrics = {}
+            for result in model.get('Results', []):
+                metrics = result['Metrics']
+            weights = model.get('Weights', '')
+            if weights:
+                link = weights
+                if '://' not in link:
+                    link = f'../{weights}'
+                weights = f'[{osp.basename(weights)}]({link})'
+            lines.append([
+                f'[{name}](../{model["Config"]})',
+                metadata['Training Data'],
+                f'{metadata["FLOPs"] / 1e9:.3g}',
+                f'{metadata["Parameters"] / 1e6:.3g}',
+                _format_metrics({
+                    key.removeprefix(PAPERS): value
+                    for key, value in metrics.items() if PAPERS in key
+                }),
+                _format_metrics({
+                    key: value
+                    for key, value in metrics.items() if PAPERS not in key
+                }),
+                weights,
+            ])
+        return _format_table([
+            'config', 'data set', 'GMACs', 'parameters (M)', 'paper',
+            'measured here', 'checkpoint'
+        ], lines)
+
+    def _row_table(self) -> str:
+        return _format_table(
+            ['row', 'data set', 'networks', 'metric', 'paper'],
+            [[
+                f'`{name}`', row['Dataset'],
+                ' + '.join(f'`{config}`' for config in row['Configs']),
+                row['Metric'], f'{row["Paper"]:.1f}'
+            ] for name, row in self.rows.items()])
+
+
+def _format_table(head: list[str], lines: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ['---'] * len(head), *lines]
+    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+
+
+def _format_metrics(metrics: dict[str, float]) -> str:
+    return ', '.join(
+        f'{name.removesuffix(" Accuracy").lower().replace(" ", "-")} {value}'
+        for name, value in metrics.items())
+
+
+def _set_metrics(entry: dict, metrics: dict[str, float]) -> None:
+    if metrics:
+        entry['Results'] = [
+            dict(
+                Task='Action Recognition',
+                Dataset=entry['Metadata']['Training Data'],
+                Metrics=metrics)
+        ]
+
+
+def describe(name: str, cfg: Config, complexity: dict) -> dict:
+    """Describe a config as OpenMMLab's metafiles do.
+
+    Args:
+        name (str): The config's name, which tells the network and the data.
+        cfg (Config): The config.
+        complexity (dict): Its ``flops`` and ``params``.
+    """
+    parts = NAME.fullmatch(name)
+    if parts is None:
+        raise ValueError(
+            f'config {name} is not named [selfy_]{{tsm|tsn}}_{{backbone}}'
+            f'[_1x1x{{frames}}]_{{{"|".join(DATASETS)}}}[_{{variant}}].')
+    base = parts['base'].upper()
+    backbone = parts['backbone']
+    for short, long in BACKBONES.items():
+        backbone = re.sub(rf'^{short}(?=\d*$)', long, backbone)
+    return {
+        'Name': name,
+        'In Collection': 'SELFY' if parts['selfy'] else base,
+        'Config': f'configs/{name}.py',
+        'Metadata': {
+            'Architecture': [
+                backbone, base, *(['SELFY'] if parts['selfy'] else [])
+            ],
+            'Batch Size': cfg.get('auto_scale_lr', {}).get(
+                'base_batch_size', cfg.train_dataloader.batch_size),
+            'Epochs': cfg.train_cfg.max_epochs,
+            'FLOPs': complexity['flops'],
+            'Parameters': complexity['params'],
+            'Frames': cfg.model.backbone.num_segments,
+            'Resolution': '{}x{}'.format(*_frame_size(cfg)),
+            'Training Data': DATASETS[parts['dataset']],
+        },
+        'Modality': 'RGB',
+    }
+
+
+def _frame_size(cfg: Config) -> tuple[int, int]:
+    """Height and width of the frames that a network is trained on."""
+    scale = [
+        step['scale'] for step in cfg.train_dataloader.dataset.pipeline
+        if 'scale' in step
+    ][-1]
+    return scale[1], scale[0]
+
+
+def load_published(path: str, config: os.PathLike) -> dict:
+    """Load a checkpoint without what only its own training needs.
+
+    Args:
+        path (str): A checkpoint of MMEngine's runner, or plain weights.
+        config (os.PathLike): The config that it must fill exactly.
+
+    Returns:
+        dict: ``state_dict`` and, in ``meta``, the text of the config that it
+        was trained with, without local paths, and the names of the classes.
+        Where an exponential moving average was kept, the weights are the
+        averages: MMEngine tests and saves these as the model's.
+    """
+    check_checkpoint(path)
+    cfg = Config.fromfile(config)
+    init_default_scope(cfg.get('default_scope', 'mmaction'))
+    saved = CheckpointLoader.load_checkpoint(path, 'cpu', logger='silent')
+    weights = {
+        key: value.contiguous()
+        for key, value in get_state_dict(saved).items()
+    }
+    check_state_dict(MODELS.build(cfg.model), weights, path)
+
+    meta = saved.get('meta', {})
+    text = strip_paths(meta.get('cfg') or cfg.pretty_text)
+    kept = {
+        key: meta[key]
+        for key in ('epoch', 'iter', 'seed', 'mmengine_version') if key in meta
+    }
+    dataset_meta = {}
+    classes = (meta.get('dataset_meta') or {}).get('classes')
+    num_classes = cfg.model.cls_head.num_classes
+    if classes:
+        if len(classes) != num_classes:
+            raise ValueError(
+                f'{path} names {len(classes)} classes, but the model of '
+                f'{config} has {num_classes}: train with the class list of '
+                'the data set.')
+        dataset_meta['classes'] = list(classes)
+    return dict(
+        meta=dict(kept, cfg=text, dataset_meta=dataset_meta),
+        state_dict=weights)
+
+
+class _PathStripper(ast.NodeTransformer):
+    """Cuts absolute paths down to what means something elsewhere."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+        if isinstance(node.value, str) and osp.isabs(node.value):
+            folder, found, rest = node.value.rpartition('/configs/')
+            short = f'configs/{rest}' if found else osp.basename(
+                osp.normpath(node.value))
+            return ast.Constant(short)
+        return node
+
+
+def strip_paths(config: str) -> str:
+    """Remove what tells of the machine from the text of a config.
+
+    The text is only read, never run.
+    """
+    local = ('work_dir', 'load_from', 'resume', 'launcher')
+    tree = ast.parse(config)
+    tree.body = [
+        node for node in tree.body
+        if not (isinstance(node, ast.Assign) and isinstance(
+            node.targets[0], ast.Name) and node.targets[0].id in local)
+    ]
+    # a line for each setting
+    return ''.join(f'{ast.unparse(node)}\n'
+                   for node in _PathStripper().visit(tree).body)
+
+
+def save_published(checkpoint: dict, name: str, folder: os.PathLike) -> Path:
+    """Save a checkpoint as NAME_DATE-HASH.pth, and .safetensors beside it.
+
+    Returns:
+        Path: The .pth file. The hash is that of its content, by which
+        PyTorch's and MMEngine's downloads check it.
+    """
+    try:
+        from safetensors.torch import save
+    except ImportError as error:
+        raise ValueError('safetensors is not installed: pip install '
+                         "'selfy-mmaction2[publish]'.") from error
+    file = io.BytesIO()
+    torch.save(checkpoint, file)
+    content = file.getvalue()
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    date = f'{datetime.date.today():%Y%m%d}'
+    path = Path(folder) / f'{name}_{date}-{digest}.pth'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    # The same without pickle: nothing in it can run.
+    meta = checkpoint['meta']
+    path.with_suffix('.safetensors').write_bytes(
+        save(
+            checkpoint['state_dict'],
+            metadata=dict(
+                format='pt',
+                config=meta['cfg'],
+                classes=json.dumps(meta['dataset_meta'].get('classes', [])))))
+    return path
+
+
+def find_config(path: str, root: Path) -> Path:
+    """The config of this project that a checkpoint was trained with."""
+    check_checkpoint(path)
+    saved = CheckpointLoader.load_checkpoint(path, 'cpu', logger='silent')
+    experiment = saved.get('meta', {}).get('experiment_name', '')
+    # the config's name and the time of the start
+    name = re.sub(r'_\d{8}_\d{6}$', '', experiment)
+    config = root / f'configs/{name}.py'
+    if not name or not config.is_file():
+        raise ValueError(f'{path} does not tell which config it is of: give '
+                         '--config.')
+    return config

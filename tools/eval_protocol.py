@@ -1,0 +1,98 @@
+"""Test the networks of a row of the paper's tables, alone and together.
+
+The rows are those of configs/paper.yml. With a checkpoint for each network:
+eval_protocol.py sthv1_8_16_2clip --checkpoints 8.pth 16.pth --gpus 8
+"""
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from selfy_mmaction.engine import checkpoint, launch, zoo
+from selfy_mmaction.evaluation import ensemble
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    rows = zoo.Zoo(ROOT).rows
+    parser.add_argument(
+        'row', choices=list(rows), metavar='ROW', help=', '.join(rows))
+    parser.add_argument(
+        '--checkpoints',
+        nargs='+',
+        required=True,
+        metavar='CHECKPOINT',
+        help="one for each of the row's networks, in their order")
+    parser.add_argument(
+        '--gpus',
+        type=int,
+        default=1,
+        help='number of processes; without a GPU they run on CPU')
+    parser.add_argument(
+        '--work-dir',
+        help='folder of logs and predictions; ./work_dirs/ROW by default')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='settings that replace those of the configs')
+    return parser.parse_args()
+
+
+def test(config: str, weights: str, folder: Path,
+         args: argparse.Namespace) -> ensemble.Dump:
+    """Test a network in processes of their own."""
+    dump = folder / f'{config}.pkl'
+    command = [sys.executable, str(ROOT / 'tools/test.py')]
+    if args.gpus > 1:
+        command = ['bash', str(ROOT / 'tools/dist_test.sh')]
+    command += [str(ROOT / f'configs/{config}.py'), weights]
+    if args.gpus > 1:
+        command.append(str(args.gpus))
+    command += ['--work-dir', str(folder / config), '--dump', str(dump)]
+    if args.cfg_options:
+        command += ['--cfg-options', *args.cfg_options]
+    done = subprocess.run(
+        command, env={**os.environ, 'PYTHON': sys.executable})
+    if done.returncode:
+        raise ValueError(f'the test of {config} failed, see above.')
+    return ensemble.load_dump(str(dump))
+
+
+@launch.one_line_errors
+def main() -> None:
+    args = parse_args()
+    row = zoo.Zoo(ROOT).rows[args.row]
+    configs = row['Configs']
+    if len(args.checkpoints) != len(configs):
+        raise ValueError(
+            f'--checkpoints gives {len(args.checkpoints)} files, but '
+            f'{args.row} needs {len(configs)}: of {" and ".join(configs)}.')
+    if args.gpus < 1:
+        raise ValueError(f'--gpus {args.gpus}: give 1 or more.')
+    for path in args.checkpoints:
+        checkpoint.check_checkpoint(path)
+
+    folder = Path(args.work_dir or f'work_dirs/{args.row}')
+    dumps = [
+        test(config, weights, folder, args)
+        for config, weights in zip(configs, args.checkpoints, strict=True)
+    ]
+    scores = ensemble.average_scores(dumps)
+    labels = dumps[0].labels
+    rows = [(dump.path, dump.scores) for dump in dumps]
+    if len(dumps) > 1:
+        rows.append(('together', scores))
+    print(ensemble.format_accuracies(rows, labels))
+    found = ensemble.get_accuracies(scores, labels)[row['Metric']]
+    print(f'{row["Metric"]} {found:.2f}, in the paper {row["Paper"]:.1f}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,75 @@
+"""Publish a checkpoint: strip it, name it by its content, enter it in the zoo.
+
+Writes NAME_YYYYMMDD-HASH.pth and, beside it, the same as .safetensors; then
+the entry in configs/metafile.yml and the table in docs/model_zoo.md.
+"""
+import argparse
+from pathlib import Path
+
+from selfy_mmaction.engine import launch, zoo
+from selfy_mmaction.evaluation import ensemble
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('checkpoint', help='checkpoint of a training')
+    parser.add_argument(
+        '--config',
+        type=Path,
+        help='its config; by default the one in configs/ that the checkpoint '
+        'says it was trained with')
+    parser.add_argument(
+        '--dump',
+        metavar='FILE.pkl',
+        help='what tools/test.py --dump wrote for this checkpoint: its '
+        'accuracies are entered')
+    parser.add_argument(
+        '--out-dir',
+        type=Path,
+        default=ROOT / 'checkpoints',
+        help='folder for the files; checkpoints/ by default')
+    parser.add_argument(
+        '--url',
+        help='address of the folder that the files will be downloaded from; '
+        'by default they are found in this repository')
+    return parser.parse_args()
+
+
+@launch.one_line_errors
+def main() -> None:
+    args = parse_args()
+    config = args.config or zoo.find_config(args.checkpoint, ROOT)
+    models = zoo.Zoo(ROOT)
+    if config.stem not in models.models:
+        raise ValueError(f'{config.stem} is not in {models.metafile}: put it '
+                         'in configs/ and run tools/update_zoo.py.')
+    out_dir = args.out_dir.resolve()
+    if not args.url and not out_dir.is_relative_to(ROOT):
+        raise ValueError(f'--out-dir {args.out_dir} is not in this '
+                         'repository: give the --url it is served at.')
+    accuracies = {}
+    if args.dump:
+        dump = ensemble.load_dump(args.dump)
+        accuracies = ensemble.get_accuracies(dump.scores, dump.labels)
+
+    published = zoo.load_published(args.checkpoint, config)
+    path = zoo.save_published(published, config.stem, out_dir)
+    weights = path.name
+    if args.url:
+        weights = f'{args.url.rstrip("/")}/{weights}'
+    else:
+        weights = path.relative_to(ROOT).as_posix()
+    models.enter(config.stem, weights, accuracies)
+    models.write()
+    print(f'{path} ({path.stat().st_size / 1e6:.1f} MB)')
+    print(path.with_suffix('.safetensors'))
+    if not accuracies:
+        print('No accuracy was entered: give --dump.')
+
+
+if __name__ == '__main__':
+    main()

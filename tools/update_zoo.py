@@ -1,0 +1,26 @@
+"""Bring configs/metafile.yml and docs/model_zoo.md in line with the configs.
+
+Measures the complexity of every config, which takes a while, and keeps the
+weights and accuracies that tools/publish_model.py has entered.
+"""
+import argparse
+from pathlib import Path
+
+from selfy_mmaction.engine import launch, zoo
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@launch.one_line_errors
+def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    models = zoo.Zoo(ROOT)
+    models.update()
+    models.write()
+    print(f'{len(models.models)} configs in {models.metafile}.')
+
+
+if __name__ == '__main__':
+    main()
