@@ -49,8 +49,9 @@ class Environment:
         for path in borrowed.glob('distutils*.pth'):
             (self.site / path.name).symlink_to(path)
 
-    def run(self, *args, **kwargs):
-        env = dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK='1')
+    def run(self, *args, env=None, **kwargs):
+        env = {**os.environ, 'PIP_DISABLE_PIP_VERSION_CHECK': '1',
+               **(env or {})}
         env.pop('PYTHONPATH', None)
         return subprocess.run([self.python, *args], capture_output=True,
                               text=True, env=env, **kwargs)

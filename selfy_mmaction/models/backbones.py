@@ -139,6 +139,15 @@ class ResNetSELFY(_SELFYBackbone, ResNetTSM):
             ],
             num_segments=[num_segments] + [pooled] * (self.num_stages - 1))
 
+    def make_temporal_shift(self) -> None:
+        """Shift the stages that there are; MMAction2's asks for all four."""
+        missing = [f'layer{i}' for i in range(self.num_stages + 1, 5)]
+        for name in missing:
+            self.add_module(name, nn.Sequential())
+        super().make_temporal_shift()
+        for name in missing:
+            delattr(self, name)
+
     @property
     def _stages(self) -> Sequence[str]:
         return self.res_layers

@@ -128,6 +128,20 @@ def test_several_outputs():
     assert [out.shape[1] for out in outs] == [64, 128, 512]
 
 
+def test_fewer_stages_are_the_first_of_all():
+    whole = awaken(selfynet(out_indices=(1, ))).eval()
+    part = selfynet(num_stages=2, strides=(1, 2), dilations=(1, 1),
+                    out_indices=(1, )).eval()
+    part.load_state_dict({
+        key: value
+        for key, value in whole.state_dict().items()
+        if not key.startswith(('layer3', 'layer4'))
+    })
+    x = clip()
+    with torch.no_grad():
+        assert torch.equal(part(x), whole(x))
+
+
 def test_temporal_pooling():
     backbone = awaken(selfynet(temporal_pool=True, selfy_indices=(0, 1)))
     assert backbone(clip(2)).shape[0] == 4
