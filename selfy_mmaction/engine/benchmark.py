@@ -1,0 +1,266 @@
+"""Time and memory of the op, the block and whole networks.
+
+What is compared runs in turn, in one process; the floor of a time is what
+its multiply-adds take at the rate of a 1024-cube matrix product that was
+measured in between.
+"""
+import platform
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from mmaction.registry import MODELS
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+
+from ..models import SELFYBlock
+from ..ops import stss
+
+WINDOW = (5, 9, 9)
+CLIP = dict(frames=8, height=28, width=28, channels=512)
+# Multiply-adds of the block for one such clip.
+BLOCK_MACS = 3.21e9
+
+
+def einsum_diagonal(x: Tensor, window=WINDOW, eps: float = 1e-6) -> Tensor:
+    """STSS as it is often written: all pairs of a frame, then diagonals.
+
+    [N, T, C, H, W] => [N, T, H, W, L, U, V]
+    """
+    (*_, H, W), (L, U, V) = x.shape, window
+    q = x / (x.square().sum(2, keepdim=True) + eps).sqrt()
+    later = F.pad(q, (0, 0, 0, 0, 0, 0, L // 2, L // 2)).unfold(1, L, 1)
+    # [N, T, C, H, W], [N, T, C, H, W, L] => [N, T, L, H, W, H', W']
+    pairs = torch.einsum('ntchw,ntcijl->ntlhwij', q, later)
+    cols = []
+    for offset in range(-(V // 2), V // 2 + 1):
+        # [N, T, L, H, H', W]: the pairs whose columns are so far apart
+        diagonal = pairs.diagonal(offset, 4, 6)
+        cols.append(
+            F.pad(diagonal, (max(-offset, 0), W - diagonal.shape[-1] -
+                             max(-offset, 0))))
+    # [N, T, L, H, H', W, V]
+    pairs = torch.stack(cols, -1)
+    rows = []
+    for offset in range(-(U // 2), U // 2 + 1):
+        diagonal = pairs.diagonal(offset, 3, 4)  # [N, T, L, W, V, H]
+        rows.append(
+            F.pad(diagonal, (max(-offset, 0), H - diagonal.shape[-1] -
+                             max(-offset, 0))))
+    # [N, T, L, W, V, H, U] => [N, T, H, W, L, U, V]
+    return torch.stack(rows, -1).permute(0, 1, 5, 3, 2, 6, 4)
+
+
+class Benchmark:
+    """Runs functions in turn and keeps the median of their times.
+
+    Args:
+        device (torch.device): Where to run.
+        rounds (int): How often each function runs, after one warm-up.
+    """
+
+    def __init__(self, device: torch.device, rounds: int):
+        self.device, self.rounds = device, rounds
+
+    def times(self, **functions: Callable[[], object]) -> dict[str, float]:
+        """Median seconds of each function, and of the matrix product."""
+        size = 1024 if self.device.type == 'cpu' else 4096
+        a, b = torch.randn(2, size, size, device=self.device)
+        functions = dict(functions, sgemm=lambda: a @ b)
+        seconds = {name: [] for name in functions}
+        for function in functions.values():
+            self._time(function)
+        for _ in range(self.rounds):
+            for name, function in functions.items():
+                seconds[name].append(self._time(function))
+        median = {k: statistics.median(v) for k, v in seconds.items()}
+        # the best: what the machine can do
+        self.macs_per_second = size**3 / min(seconds['sgemm'])
+        return median
+
+    def _time(self, function: Callable[[], object]) -> float:
+        self._synchronize()
+        start = time.perf_counter()
+        function()
+        self._synchronize()
+        return time.perf_counter() - start
+
+    def _synchronize(self) -> None:
+        if self.device.type == 'cuda':
+            torch.cuda.synchronize(self.device)
+
+
+def kept_bytes(forward: Callable[[], Tensor]) -> int:
+    """Bytes that autograd keeps for backward, each storage once."""
+    storages = {}
+
+    def pack(x: Tensor) -> Tensor:
+        if not isinstance(x, nn.Parameter):
+            storage = x.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        out = forward()
+    del out
+    return sum(storages.values())
+
+
+def check_parity(ours: Tensor, theirs: Tensor, what: str) -> None:
+    """Raise unless two ways to compute the same agree in float32."""
+    try:
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    except AssertionError as error:
+        raise ValueError(
+            f'{what} differs from what it is compared with, so no speed is '
+            f'reported: {str(error).splitlines()[0]}') from error
+
+
+def _train_step(module: nn.Module, x: Tensor) -> Callable[[], None]:
+
+    def step() -> None:
+        module.zero_grad()
+        module(x).square().mean().backward()
+
+    return step
+
+
+def benchmark_op(bench: Benchmark) -> list[list[str]]:
+    """STSS alone against einsum and diagonals, two clips of 14 x 14."""
+    x = torch.randn(2, 8, 128, 14, 14, device=bench.device)
+    with torch.no_grad():
+        check_parity(stss(x), einsum_diagonal(x), 'stss')
+        forward = bench.times(
+            ours=lambda: stss(x), theirs=lambda: einsum_diagonal(x))
+    x.requires_grad_()
+    cotangent = torch.randn_like(stss(x))
+
+    def gradient(function):
+        return torch.autograd.grad(function(x), x, cotangent)[0]
+
+    check_parity(
+        gradient(stss), gradient(einsum_diagonal), 'the gradient of stss')
+    both = bench.times(
+        ours=lambda: gradient(stss), theirs=lambda: gradient(einsum_diagonal))
+    return [[
+        f'stss, {name}, 2 clips of 8 x 14 x 14 x 128',
+        f'{1e3 * t["ours"]:.1f} ms',
+        f'{t["theirs"] / t["ours"]:.1f} x faster than einsum + diagonals '
+        f'({1e3 * t["theirs"]:.1f} ms)'
+    ] for name, t in (('forward', forward), ('forward + backward', both))]
+
+
+def benchmark_growth(bench: Benchmark) -> list[list[str]]:
+    """How the time of STSS grows with the map and with the frames."""
+    rows = []
+    for name, small, large, growth in (
+        ('14 x 14 to 56 x 56', (8, 14), (8, 56), 16),
+        ('8 to 64 frames', (8, 14), (64, 14), 8),
+    ):
+        clips = [
+            torch.randn(1, T, 128, S, S, device=bench.device)
+            for T, S in (small, large)
+        ]
+        with torch.no_grad():
+            t = bench.times(
+                small=lambda: stss(clips[0]),  # noqa: B023
+                large=lambda: stss(clips[1]))  # noqa: B023
+        slope = torch.tensor([t['large'] / t['small']]).log().div(
+            torch.tensor([float(growth)]).log()).item()
+        rows.append([
+            f'stss, forward, from {name}', f'{1e3 * t["large"]:.1f} ms',
+            f'grows with power {slope:.2f}'
+        ])
+    return rows
+
+
+def benchmark_block(bench: Benchmark) -> list[list[str]]:
+    """The block on two clips, against the floor of its multiply-adds."""
+    T, H, W, C = CLIP.values()
+    block = SELFYBlock(C, T).to(bench.device)
+    nn.init.ones_(block.residual_add.bn.weight)
+    x = torch.randn(2 * T, C, H, W, device=bench.device).relu()
+    block.eval()
+    with torch.no_grad():
+        evaluation = bench.times(block=lambda: block(x))['block']
+    floor = 2 * BLOCK_MACS / bench.macs_per_second
+    rows = [[
+        'block, evaluation, 2 clips of 8 x 28 x 28 x 512',
+        f'{1e3 * evaluation:.0f} ms', f'{evaluation / floor:.2f} x the floor'
+    ]]
+    block.train()
+    x.requires_grad_()
+    training = bench.times(block=_train_step(block, x))['block']
+    floor = 2 * BLOCK_MACS / bench.macs_per_second
+    rows.append([
+        'block, training step, the same', f'{1e3 * training:.0f} ms',
+        f'{training / floor / 3:.2f} x three floors'
+    ])
+    for with_cp in (False, True):
+        block.with_cp = with_cp
+        rows.append([
+            f'block, kept for backward, with_cp={with_cp}',
+            f'{kept_bytes(lambda: block(x)) / 2e6:.0f} MB per clip', ''
+        ])
+    return rows
+
+
+def benchmark_network(bench: Benchmark) -> list[list[str]]:
+    """SELFYNet-TSM-R50 against TSM-R50, one clip of 8 x 224 x 224."""
+    with DefaultScope.overwrite_default_scope('mmaction'):
+        selfynet, tsm = (
+            MODELS.build(
+                dict(
+                    type='ResNetSELFY',
+                    depth=50,
+                    num_segments=8,
+                    selfy_indices=indices)).to(bench.device)
+            for indices in ((1, ), ()))
+    x = torch.randn(8, 3, 224, 224, device=bench.device)
+    tsm.load_state_dict(
+        {k: v for k, v in selfynet.state_dict().items() if 'selfy' not in k})
+    selfynet.eval(), tsm.eval()
+    rows = []
+    with torch.no_grad():
+        check_parity(selfynet(x), tsm(x), 'SELFYNet at its start')
+        t = bench.times(selfynet=lambda: selfynet(x), tsm=lambda: tsm(x))
+    rows.append(_network_row('evaluation', t))
+    selfynet.train(), tsm.train()
+    t = bench.times(
+        selfynet=_train_step(selfynet, x), tsm=_train_step(tsm, x))
+    return [*rows, _network_row('training step', t)]
+
+
+def _network_row(name: str, t: dict[str, float]) -> list[str]:
+    return [
+        f'SELFYNet-TSM-R50, {name}, 1 clip of 8 x 224 x 224',
+        f'{1e3 * t["selfynet"]:.0f} ms',
+        f'{t["selfynet"] / t["tsm"]:.2f} x its TSM ({1e3 * t["tsm"]:.0f} ms)'
+    ]
+
+
+PARTS = dict(
+    op=benchmark_op,
+    growth=benchmark_growth,
+    block=benchmark_block,
+    network=benchmark_network)
+
+
+def describe_machine(device: torch.device) -> str:
+    """One line: hardware, threads and versions."""
+    name = platform.processor() or platform.machine()
+    if device.type == 'cuda':
+        name = torch.cuda.get_device_name(device)
+    else:
+        try:
+            with open('/proc/cpuinfo') as file:
+                name = next(
+                    line.split(':')[1].strip() for line in file
+                    if line.startswith('model name'))
+        except (OSError, StopIteration):
+            pass
+        name = f'{name}, {torch.get_num_threads()} threads'
+    return (f'{name}, PyTorch {torch.__version__}, '
+            f'Python {platform.python_version()}')

@@ -1,0 +1,45 @@
+"""Measure the op, the block and whole networks; print a table."""
+import argparse
+
+import torch
+from mmengine.device import get_device
+
+from selfy_mmaction.engine import launch
+from selfy_mmaction.engine.benchmark import PARTS, Benchmark, describe_machine
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'parts',
+        nargs='*',
+        choices=[*PARTS, []],
+        default=[],
+        help=f'what to measure, of {", ".join(PARTS)}; all by default')
+    parser.add_argument(
+        '--device', default=get_device(), help='a GPU if there is one')
+    parser.add_argument(
+        '--rounds',
+        type=int,
+        default=11,
+        help='how often each thing runs; the median is shown')
+    return parser.parse_args()
+
+
+@launch.one_line_errors
+def main() -> None:
+    args = parse_args()
+    torch.manual_seed(0)
+    device = torch.device(args.device)
+    bench = Benchmark(device, args.rounds)
+    print('| what | measured | compared |\n|---|---|---|')
+    for part in args.parts or PARTS:
+        for row in PARTS[part](bench):
+            print('|', ' | '.join(row), '|', flush=True)
+    print(f'\n{describe_machine(device)}; the floor is the multiply-adds at '
+          f'{2e-9 * bench.macs_per_second:.0f} GFLOP/s, which a matrix '
+          'product reached in the same run.')
+
+
+if __name__ == '__main__':
+    main()
