@@ -62,7 +62,7 @@ setup(
     cmdclass=dict(build_py=BuildWithMIM),
     python_requires='>=3.10',
     install_requires=[
-        'torch>=2.0',
+        'torch>=2.4',
         'mmengine>=0.10.3,<1',
         'mmaction2>=1.1.0,<1.3',
         'decord>=0.4.1',
