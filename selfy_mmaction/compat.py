@@ -59,6 +59,31 @@ def quiet_mmcv_lite():
         'ignore', message='Fail to import ``MultiScaleDeformableAttention``')
 
 
+def find_torchvision_weights():
+    """Let ``torchvision://resnet50`` be found without torchvision.
+
+    MMEngine has the addresses of the weights in a table of its own, and asks
+    torchvision for its version before it reads that table. Called with the
+    backbones, since MMEngine's loaders take long to import.
+
+    Can go when MMEngine reads the table without torchvision.
+    """
+    if importlib.util.find_spec('torchvision') is not None:
+        return
+    import mmengine
+    from mmengine.runner.checkpoint import CheckpointLoader, load_from_http
+
+    @CheckpointLoader.register_scheme(prefixes='torchvision://', force=True)
+    def load_from_torchvision(filename, map_location=None):
+        table = Path(mmengine.__file__).parent / 'hub/torchvision_0.12.json'
+        urls = mmengine.load(str(table))
+        name = filename.removeprefix('torchvision://')
+        if name not in urls:
+            raise ValueError(
+                f'{filename} is not in {table}; names are {", ".join(urls)}.')
+        return load_from_http(urls[name], map_location=map_location)
+
+
 class _MissingDRN:
     """What stands for DRN where MMAction2 came without it."""
 

@@ -9,7 +9,10 @@ from mmengine.logging import MMLogger
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from .. import compat
 from ..registry import MODELS
+
+compat.find_torchvision_weights()
 
 
 class _SELFYBackbone:

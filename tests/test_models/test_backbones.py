@@ -197,6 +197,23 @@ def test_2d_weights(plain, selfy, tmp_path, capsys):
     assert 'wrapped_name' not in capsys.readouterr().out
 
 
+def test_torchvision_weights_are_found(tmp_path, monkeypatch):
+    """Where torchvision would have put them; it need not be installed."""
+    cache = tmp_path / 'hub' / 'checkpoints'
+    cache.mkdir(parents=True)
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    plain = tsm(is_shift=False)
+    torch.save(
+        {torchvision_name(k): v for k, v in plain.state_dict().items()},
+        cache / 'resnet18-f37072fd.pth')
+    for kind in ('ResNetSELFY', 'ResNetTSM'):
+        backbone = MODELS.build(
+            dict(type=kind, depth=18, pretrained='torchvision://resnet18'))
+        backbone.init_weights()
+        assert torch.equal(backbone.layer4[1].conv2.conv.weight,
+                           plain.layer4[1].conv2.conv.weight)
+
+
 def torchvision_name(key):
     """'layer1.0.conv1.bn.weight' => 'layer1.0.bn1.weight' and so on."""
     *stem, module, kind, parameter = key.split('.')
