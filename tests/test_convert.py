@@ -83,6 +83,25 @@ def test_command_line(layout, config, tmp_path):
     load_checkpoint(build(config), str(dst), strict=True)
 
 
+def test_class_order(tmp_path):
+    """Alphabetical and named so, or that of the config."""
+    official = official_state_dict('tsm')
+    src = save_official(tmp_path / 'official.pth.tar', official)
+    biases = official['module.new_fc.bias']
+    by_name = {}
+    for flags in ((), ('--renumber', )):
+        result = convert(src, tmp_path / 'converted.pth', *flags)
+        assert ('give --renumber' in result.stdout) == (not flags)
+        saved = torch.load(tmp_path / 'converted.pth')
+        names = saved['meta']['dataset_meta']['classes']
+        assert (names == sorted(names)) == (not flags)
+        by_name[flags] = dict(
+            zip(names, saved['state_dict']['cls_head.fc_cls.bias'].tolist(),
+                strict=True))
+    assert by_name[()] == by_name['--renumber', ]
+    assert list(by_name[()].values()) == biases.tolist()
+
+
 def resnet18_keys(state_dict):
     """Only the blocks, and their convolutions, that a ResNet-18 has."""
     return {

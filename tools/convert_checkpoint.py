@@ -1,10 +1,16 @@
-"""Convert a checkpoint of the official SELFY or TSM code to MMAction2's."""
+"""Convert a checkpoint of the official SELFY or TSM code to MMAction2's.
+
+The official code numbers the classes alphabetically. So does the result, and
+it carries their names; with --renumber they are numbered as in the config.
+"""
 import argparse
 import os.path as osp
 import pickle
 
 import torch
 from mmaction.registry import MODELS
+from mmengine.config import Config
+from mmengine.fileio import list_from_file
 from mmengine.registry import init_default_scope
 
 from selfy_mmaction.convert import convert_official_state_dict
@@ -21,6 +27,10 @@ def parse_args() -> argparse.Namespace:
         '--config',
         help='the config that the checkpoint shall fit; by default '
         'configs/selfy_tsm_r50_sthv1.py or configs/tsm_r50_sthv1.py')
+    parser.add_argument(
+        '--renumber',
+        action='store_true',
+        help='number the classes as the config does, for its lists')
     launch.add_config_options(parser)
     return parser.parse_args()
 
@@ -37,6 +47,21 @@ def load(path: str) -> dict:
         ) from error
 
 
+def class_names(cfg: Config) -> list[str] | None:
+    """The class names of a config, in its order, if it has them."""
+    dataset = cfg.get('train_dataloader', {}).get('dataset', {})
+    names = dataset.get('metainfo', {}).get('classes')
+    return list_from_file(names) if isinstance(names, str) else names
+
+
+def renumber(state_dict: dict, names: list[str]) -> None:
+    """Bring the classifier from the alphabetical order into another."""
+    alphabetical = sorted(names)
+    order = [alphabetical.index(name) for name in names]
+    for key in ('cls_head.fc_cls.weight', 'cls_head.fc_cls.bias'):
+        state_dict[key] = state_dict[key][order]
+
+
 @launch.one_line_errors
 def main() -> None:
     args = parse_args()
@@ -49,10 +74,21 @@ def main() -> None:
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     checkpoint.check_state_dict(
         MODELS.build(cfg.model), state_dict, args.src)
-    torch.save(
-        dict(meta=dict(converted_from=osp.basename(args.src)),
-             state_dict=state_dict), args.dst)
+    names, meta = class_names(cfg), {}
+    if args.renumber:
+        if not names:
+            raise ValueError(f'--renumber: {args.config} has no class names '
+                             '(train_dataloader.dataset.metainfo.classes).')
+        renumber(state_dict, names)
+    if names:
+        meta['dataset_meta'] = dict(
+            classes=list(names if args.renumber else sorted(names)))
+    torch.save(dict(meta=meta, state_dict=state_dict), args.dst)
     print(f'{args.dst}: {len(state_dict)} tensors, which fit {args.config}.')
+    if names and not args.renumber and names != sorted(names):
+        print('Its classes are numbered alphabetically, those of the config '
+              'are not: give --renumber to test it on the lists of the '
+              'config.')
 
 
 if __name__ == '__main__':
