@@ -539,6 +539,7 @@ class Preparation:
             bool: Whether no error was found. What is sound is listed anyway.
         """
         classes = load_classes(self.dataset, self.root, self.findings)
+        self.classes = classes
         if self.official_lists:
             clips = read_official(self.official_lists, classes,
                                   self.keep_paths)
@@ -629,21 +630,26 @@ class Preparation:
         folder = self._folder(split)
         found = []
         for clip in clips:
-            if (folder / clip.name).is_dir():
-                found.append(clip)
+            # Frames of Kinetics lie in a folder per class, as its videos.
+            inner = self.classes[clip.label].replace(' ', '_')
+            places = (clip.name, os.path.join(inner, clip.name))
+            path = next((path for path in places if (folder / path).is_dir()),
+                        None)
+            if path:
+                found.append((clip, path))
             else:
                 self._add_missing(split, f'{clip.name} has no folder')
         counts = scan(
             partial(count_frames, frame_name=self.release.frame_name),
-            [str(folder / clip.name) for clip in found], self.workers)
+            [str(folder / path) for _, path in found], self.workers)
         lines = []
-        for clip, count in zip(found, counts, strict=True):
-            if not self._is_sound(split, clip.name, count):
+        for (clip, path), count in zip(found, counts, strict=True):
+            if not self._is_sound(split, path, count):
                 continue
             if clip.num_frames not in (None, count):
                 self.findings.add(f'{split}: {clip.name} has {count} frames '
                                   f'instead of {clip.num_frames}')
-            lines.append(f'{clip.name} {count} {clip.label}')
+            lines.append(f'{path} {count} {clip.label}')
         return lines
 
     def _add_missing(self, split: str, message: str) -> None:

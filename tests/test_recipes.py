@@ -1,0 +1,384 @@
+"""Every row of the paper: its config, its data set, its test protocol."""
+import os
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import releases
+import torch
+from mmaction.registry import DATASETS, METRICS, MODELS, TRANSFORMS
+from mmaction.structures import ActionDataSample
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from selfy_mmaction.datasets.prepare import Preparation
+from selfy_mmaction.engine.complexity import get_complexity
+from selfy_mmaction.engine.launch import check_dataloader
+
+CONFIGS = Path(__file__).parent.parent / 'configs'
+LEFT_RIGHT = {
+    'Pulling something from left to right',
+    'Pulling something from right to left',
+    'Pushing something from left to right',
+    'Pushing something from right to left',
+    'Turning the camera left while filming something',
+    'Turning the camera right while filming something'
+}
+# What tells the data sets apart. `views` is how many clips x crops a video
+# has in testing, `best` what picks the best checkpoint.
+RECIPES = {
+    name: SimpleNamespace(**{
+        'storage': 'VideoDataset', 'sampler': 'SampleFrames',
+        'frozen': set(), 'views': 1, 'best': 'acc/top1', **recipe
+    })
+    for name, recipe in dict(
+        sthv1=dict(
+            classes=174, storage='RawframeDataset', frozen=LEFT_RIGHT),
+        sthv2=dict(classes=174, frozen=LEFT_RIGHT),
+        k400=dict(classes=400, sampler='DenseSampleFrames', views=30),
+        diving48=dict(classes=48),
+        diving48_v1=dict(classes=48),
+        gym99=dict(classes=99, best='acc/mean1'),
+        gym288=dict(classes=288, best='acc/mean1')).items()
+}
+
+
+def get_dataset(config):
+    """The data set in the name of a config."""
+    name = config.split('_r50_')[1].removeprefix('1x1x16_')
+    return name.removesuffix('_2clip')
+
+
+NAMES = sorted(path.stem for path in CONFIGS.glob('*_r50_*.py'))
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    init_default_scope('mmaction')
+
+
+@pytest.fixture(scope='module')
+def prepare(tmp_path_factory, repo):
+    """Prepares the miniature release of a data set, once."""
+    folder = tmp_path_factory.mktemp('kinds')
+    videos = dict(mp4=releases.make_video(folder / 'one.mp4'),
+                  webm=releases.make_video(folder / 'one.webm'))
+
+    @cache
+    def prepare(dataset):
+        root = tmp_path_factory.mktemp(dataset)
+        releases.RELEASES[dataset](root, repo=repo, **videos)
+        assert Preparation(dataset, root, partial_copy=True).run()
+        return root
+
+    return prepare
+
+
+def shrink(cfg, root):
+    """Bring a config down to a miniature data set and to small frames."""
+    cfg.model.backbone.pretrained = None
+    small = {(320, 240): (40, 32), (224, 224): (32, 32), 224: 32, 240: 32}
+    for stage in 'train', 'val', 'test':
+        loader = cfg[f'{stage}_dataloader']
+        loader.update(num_workers=0, persistent_workers=False, batch_size=1)
+        loader.dataset.data_root = str(root)
+        classes = os.path.basename(loader.dataset.metainfo.classes)
+        if 'gym288' in classes:
+            loader.dataset.metainfo.classes = f'{root}/{classes}'
+        for step in loader.dataset.pipeline:
+            for key in 'scale', 'crop_size':
+                if key in step:
+                    value = step[key]
+                    step[key] = small.get(
+                        value if isinstance(value, int) else tuple(value))
+    return cfg
+
+
+def get_frames(name):
+    return 16 if '1x1x16' in name else 8
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_config_is_consistent(name, tmp_path):
+    cfg = Config.fromfile(CONFIGS / f'{name}.py')
+    assert cfg.test_pipeline == cfg.test_dataloader.dataset.pipeline
+    for stage in 'train', 'val', 'test':
+        data = cfg[f'{stage}_dataloader'].dataset
+        data.data_root = str(tmp_path)
+        (tmp_path / data.ann_file).touch()
+        check_dataloader(cfg, stage)
+    assert cfg.train_dataloader.batch_size * 8 == 64
+    cfg.model.backbone.pretrained = None
+    model = MODELS.build(cfg.model)
+    selfy = 'selfy' in name
+    assert type(model.backbone).__name__ == (
+        'ResNetSELFY' if selfy else 'ResNetTSM')
+    assert model.backbone.depth == 50
+    assert model.backbone.is_shift == ('tsm' in name)
+    assert model.backbone.num_segments == get_frames(name)
+    assert model.cls_head.num_segments == get_frames(name)
+    assert model.cls_head.num_classes == RECIPES[get_dataset(name)].classes
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_config_trains_and_tests(name, prepare):
+    dataset = get_dataset(name)
+    recipe, frames = RECIPES[dataset], get_frames(name)
+    views = 2 if name.endswith('_2clip') else recipe.views
+    cfg = Config.fromfile(CONFIGS / f'{name}.py')
+    cfg = shrink(cfg, prepare(dataset))
+    cfg.model.backbone.depth, cfg.model.cls_head.in_channels = 18, 512
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+
+    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+    assert len(loader.dataset.metainfo['classes']) == recipe.classes
+    batch = next(iter(loader))
+    assert [len(clip) for clip in batch['inputs']] == [frames]
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    weight = model.cls_head.fc_cls.weight
+    before = weight.detach().clone()
+    losses = model.train_step(batch, wrapper)
+    assert np.isfinite(losses['loss'].item())
+    assert not torch.equal(before, weight)
+
+    model.train(False)
+    loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
+    batch = next(iter(loader))
+    assert [len(clip) for clip in batch['inputs']] == [views * frames]
+    with torch.no_grad():
+        sample, = model.test_step(batch)
+    assert sample.pred_score.shape == (recipe.classes, )
+    torch.testing.assert_close(sample.pred_score.sum(), torch.tensor(1.))
+    evaluator = Evaluator(METRICS.build(cfg.test_evaluator))
+    evaluator.dataset_meta = loader.dataset.metainfo
+    evaluator.process([sample], batch)
+    metrics = evaluator.evaluate(1)
+    assert {'acc/top1', 'acc/top5', 'acc/mean1'} == set(metrics)
+    # 'auto' takes the first of them; the higher the better.
+    headline = next(iter(metrics))
+    assert headline == recipe.best
+    assert cfg.default_hooks.checkpoint.save_best in ('auto', headline)
+    assert cfg.default_hooks.checkpoint.get('rule', 'greater') == 'greater'
+
+
+@pytest.mark.parametrize('dataset', RECIPES)
+def test_data_of_the_recipe(dataset, prepare):
+    recipe = RECIPES[dataset]
+    name = 'selfy_tsm_r50_1x1x16_' + dataset
+    cfg = shrink(Config.fromfile(CONFIGS / f'{name}.py'), prepare(dataset))
+    for stage in 'train', 'val', 'test':
+        data = cfg[f'{stage}_dataloader'].dataset
+        steps = [step.type for step in data.pipeline]
+        assert data.type == recipe.storage
+        assert recipe.sampler in steps
+        assert ('DecordDecode' in steps) == (recipe.storage == 'VideoDataset')
+        data = DATASETS.build(data)
+        labels = [data.get_data_info(i)['label'] for i in range(len(data))]
+        assert 0 <= min(labels) and max(labels) < recipe.classes
+    # Which classes are never flipped, by their names.
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    step, = (step for step in pipeline if 'Flip' in step.type)
+    assert step.flip_ratio == 0.5
+    flip = TRANSFORMS.build({**step, 'flip_ratio': 1})
+    classes = data.metainfo['classes']
+    assert recipe.frozen == {
+        classes[label]
+        for label in range(recipe.classes) if not flip(
+            dict(
+                label=label,
+                modality='RGB',
+                img_shape=(2, 3),
+                imgs=[np.zeros((2, 3, 3), np.uint8)]))['flip']
+    }
+
+
+@pytest.mark.parametrize('dataset', RECIPES)
+def test_no_other_class_speaks_of_left_and_right(dataset, prepare):
+    path = prepare(dataset) / f'{dataset}_classes.txt'
+    words = ('left', 'right')
+    sided = {
+        name for name in path.read_text().splitlines()
+        # "pulling it right out" is no direction
+        if any(word in name.lower().replace('right out', '').split()
+               for word in words)
+    }
+    assert sided == RECIPES[dataset].frozen
+
+
+def build_sampler(name, stage):
+    cfg = Config.fromfile(CONFIGS / f'{name}.py')
+    step, = (step for step in cfg[f'{stage}_dataloader'].dataset.pipeline
+             if 'Sample' in step.type)
+    sampler = TRANSFORMS.build(step)
+    return lambda total: sampler(
+        dict(total_frames=total, start_index=0))['frame_inds'].tolist()
+
+
+@pytest.mark.parametrize(('name', 'frames'), [
+    ('selfy_tsm_r50_k400', 8), ('selfy_tsm_r50_1x1x16_k400', 16)])
+def test_kinetics_takes_frames_from_windows_of_64(name, frames):
+
+    def window(start, total):
+        return [(start + i * 64 // frames) % total for i in range(frames)]
+
+    train, val, test = (
+        build_sampler(name, stage) for stage in ('train', 'val', 'test'))
+    for total in 3, 20, 63, 64, 65, 66, 70, 250, 300:
+        last = max(total - 64, 0)
+        starts = np.linspace(0, last, 10).astype(int)
+        assert test(total) == [
+            frame for start in starts for frame in window(start, total)]
+        assert val(total) == window(0, total)
+        # As in the official code, the last start is never drawn.
+        possible = {tuple(window(s, total)) for s in range(max(last, 1))}
+        drawn = {tuple(train(total)) for _ in range(300 if last < 9 else 5)}
+        assert drawn == possible if last < 9 else drawn <= possible
+
+
+@pytest.mark.parametrize('dataset', ['sthv1', 'sthv2'])
+@pytest.mark.parametrize('size', ['', '_1x1x16'])
+def test_two_clips_are_middles_and_starts_of_segments(dataset, size):
+    name = f'selfy_tsm_r50{size}_{dataset}_2clip'
+    frames = 16 if size else 8
+    for total in 40, 47:
+        middles = [int(total / frames * (i + .5)) for i in range(frames)]
+        starts = [int(total / frames * i) for i in range(frames)]
+        assert build_sampler(name, 'test')(total) == middles + starts
+        assert build_sampler(name, 'val')(total) == middles
+
+
+@pytest.mark.parametrize('name', [
+    'selfy_tsm_r50_1x1x16_k400', 'tsm_r50_k400', 'tsn_r50_k400'])
+@pytest.mark.parametrize('bound', [1, 4, 100])
+def test_bounded_views_score_like_all_at_once(name, bound):
+    cfg = Config.fromfile(CONFIGS / f'{name}.py').model
+    cfg.backbone.update(depth=18, pretrained=None)
+    cfg.cls_head.in_channels = 512
+    cfg.max_testing_views = bound
+    torch.manual_seed(0)
+    model = MODELS.build(cfg)
+    model.train(False)
+    plain_cfg = dict(cfg, type='Recognizer2D')
+    del plain_cfg['max_testing_views']
+    plain = MODELS.build(plain_cfg)
+    plain.load_state_dict(model.state_dict())
+    plain.train(False)
+
+    videos, views, frames = 2, 6, cfg.backbone.num_segments
+    clips = torch.randn(videos, views * frames, 3, 32, 32)
+    sizes = []
+    model.backbone.register_forward_pre_hook(
+        lambda _, args: sizes.append(len(args[0])))
+
+    def predict(model):
+        samples = [ActionDataSample() for _ in range(videos)]
+        with torch.no_grad():
+            samples = model.predict(clips, samples)
+        return torch.stack([sample.pred_score for sample in samples])
+
+    expected = predict(plain)
+    torch.testing.assert_close(predict(model), expected)
+    assert not torch.allclose(expected[0], expected[1])
+    assert sum(sizes) == videos * views * frames
+    assert max(sizes) == min(bound, videos * views) * frames
+
+
+@pytest.mark.parametrize('bound', [0, -1, 2.5, None])
+def test_bound_of_views_is_checked(bound):
+    cfg = Config.fromfile(CONFIGS / 'tsm_r50_k400.py').model
+    cfg.backbone.update(depth=18, pretrained=None)
+    cfg.max_testing_views = bound
+    with pytest.raises(ValueError, match='max_testing_views must be a pos'):
+        MODELS.build(cfg)
+
+
+@pytest.mark.parametrize(('base', 'folder', 'steps'), [
+    ('sthv1_videos', 'videos',
+     ['DecordInit', 'SampleFrames', 'DecordDecode', 'Resize']),
+    ('sthv2_rawframes', 'rawframes',
+     ['SampleFrames', 'RawFrameDecode', 'Resize']),
+    ('k400_rawframes', 'rawframes_train',
+     ['DenseSampleFrames', 'RawFrameDecode', 'Resize']),
+    ('diving48_rawframes', 'rawframes',
+     ['SampleFrames', 'RawFrameDecode', 'Resize']),
+    ('diving48_v1_rawframes', 'rawframes',
+     ['SampleFrames', 'RawFrameDecode', 'Resize']),
+    ('gym99_rawframes', 'subaction_frames',
+     ['SampleFrames', 'RawFrameDecode', 'Resize']),
+    ('gym288_rawframes', 'subaction_frames',
+     ['SampleFrames', 'RawFrameDecode', 'Resize']),
+])
+def test_other_storage_is_one_inherited_line(base, folder, steps, prepare,
+                                             tmp_path):
+    dataset, storage = base.rsplit('_', 1)
+    path = tmp_path / 'user.py'
+    path.write_text(f"""_base_ = [
+    '{CONFIGS}/_base_/models/selfy_tsm_r50.py',
+    '{CONFIGS}/_base_/datasets/{base}.py',
+    '{CONFIGS}/_base_/schedules/sgd_50e.py',
+    '{CONFIGS}/_base_/default_runtime.py'
+]
+""")
+    cfg = Config.fromfile(path)
+    original = Config.fromfile(CONFIGS / f'_base_/datasets/{dataset}.py')
+    root = prepare(dataset)
+    make = (releases.make_frames if storage == 'rawframes' else
+            lambda place, _: releases.make_video(place.with_suffix('.mp4')))
+    for stage in 'train', 'val', 'test':
+        data = cfg[f'{stage}_dataloader'].dataset
+        assert [step.type for step in data.pipeline][:len(steps)] == steps
+        # All else is as it was.
+        count = len(steps) - 1
+        old = original[f'{stage}_dataloader'].dataset
+        assert data.pipeline[count:] == old.pipeline[-len(
+            data.pipeline[count:]):]
+    assert cfg.test_pipeline == cfg.test_dataloader.dataset.pipeline
+
+    data = shrink(cfg, root).train_dataloader.dataset
+    prefix, = data.data_prefix.values()
+    assert prefix == folder
+    for split in 'train', 'val':
+        for path in root.glob(f'{dataset}_{split}_list_*'):
+            for line in path.read_text().splitlines():
+                clip = os.path.splitext(line.split()[0])[0]
+                place = root / folder.replace('train', split) / clip
+                place.parent.mkdir(parents=True, exist_ok=True)
+                make(place, 'img_{:05}.jpg')
+    assert Preparation(dataset, root, storage, partial_copy=True).run()
+    data = DATASETS.build(data)
+    assert len(data) == 4
+    segments = 16 if dataset[:3] in ('div', 'gym') else 8
+    assert data[0]['inputs'].shape == (segments, 3, 32, 32)
+
+
+@pytest.mark.parametrize(('name', 'flops', 'params'), [
+    ('selfy_tsm_r50_sthv1', 36.1, 24.8),
+    ('selfy_tsm_r50_1x1x16_sthv1', 72.2, 24.8),
+    ('tsm_r50_sthv1', 32.9, 23.9),
+])
+def test_complexity_is_the_known_one(name, flops, params):
+    complexity = get_complexity(Config.fromfile(CONFIGS / f'{name}.py'))
+    assert round(complexity['flops'] / 1e9, 1) == flops
+    assert round(complexity['params'] / 1e6, 1) == params
+    # (L, U, V) for each position of the frames, 128 channels
+    frames = 16 if '1x1x16' in name else 8
+    assert complexity['stss_flops'] == (
+        frames * 14 * 14 * 5 * 9 * 9 * 128 if 'selfy' in name else 0)
+
+
+def test_complexity_follows_the_frames_and_the_blocks():
+    costs = {}
+    for name in ('selfy_tsm_r50_sthv2', 'selfy_tsn_r50_sthv2', 'tsm_r50_sthv2',
+                 'tsn_r50_sthv2'):
+        cfg = Config.fromfile(CONFIGS / f'{name}.py')
+        costs[name[:-len('_r50_sthv2')]] = get_complexity(cfg, (32, 48))
+    # A shift costs nothing.
+    assert costs['selfy_tsm'] == costs['selfy_tsn']
+    assert costs['tsm'] == costs['tsn']
+    assert costs['selfy_tsm']['flops'] > costs['tsm']['flops']
