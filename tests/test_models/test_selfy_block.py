@@ -212,3 +212,70 @@ def test_a_bad_window_is_named(window):
 def test_too_few_channels_are_named():
     with pytest.raises(ValueError, match='STSSConvExtraction'):
         STSSConvExtraction((5, 9, 9), (4, ))
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_compiles_as_one_graph(training):
+    """Traced by PyTorch's compiler, without its slow code generation."""
+    plain, compiled = (awake(small_block()).train(training) for _ in range(2))
+    compiled.load_state_dict(plain.state_dict())
+    graph = torch.compile(compiled, fullgraph=True, backend='aot_eager')
+    x = torch.randn(6, 8, 7, 8)
+    results = []
+    for block in (plain, graph):
+        leaf = x.clone().requires_grad_()
+        out = block(leaf)
+        out.square().mean().backward()
+        results.append((out.detach(), leaf.grad))
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
+    for name, buffer in plain.named_buffers():
+        torch.testing.assert_close(compiled.get_buffer(name), buffer)
+
+
+def test_exports_with_any_number_of_clips():
+    block = awake(small_block()).eval()
+    clips = torch.export.Dim('clips', min=2, max=8)
+    program = torch.export.export(
+        block, (torch.randn(6, 8, 7, 8), ), dynamic_shapes=({0: 3 * clips}, ))
+    for frames in (6, 12):
+        x = torch.randn(frames, 8, 7, 8)
+        torch.testing.assert_close(program.module()(x), block(x))
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('training', [True, False])
+def test_autocast(training, dtype):
+    plain, mixed = (awake(small_block()).train(training) for _ in range(2))
+    mixed.load_state_dict(plain.state_dict())
+    x = torch.randn(6, 8, 9, 9)
+    with torch.autocast('cpu', dtype):
+        out = mixed(x)
+    expected = plain(x)
+    error = (out.float() - expected).abs().mean()
+    assert error < 0.02 * expected.abs().mean()
+    (out.float() * torch.randn_like(expected)).mean().backward()
+    for name, parameter in mixed.named_parameters():
+        assert torch.isfinite(parameter.grad).all(), name
+    for name, buffer in plain.named_buffers():
+        assert mixed.get_buffer(name).dtype == buffer.dtype
+        torch.testing.assert_close(
+            mixed.get_buffer(name), buffer, rtol=0.05, atol=0.05)
+
+
+def test_evaluation_in_chunks_changes_nothing(monkeypatch):
+    block = awake(small_block()).eval()
+    x = torch.randn(6, 8, 9, 9)
+    expected = block(x)  # with gradients, the maps stay together
+    monkeypatch.setattr('selfy_mmaction.models.selfy_block._MAPS_PER_CHUNK', 7)
+    with torch.no_grad():
+        torch.testing.assert_close(block(x), expected)
+
+
+def test_little_is_kept_for_backward():
+    """Official sizes: the official code keeps 161 MB per clip."""
+    from selfy_mmaction.engine.benchmark import kept_bytes
+    block = awake(SELFYBlock(512, 8)).train()
+    x = torch.randn(8, 512, 28, 28, requires_grad=True)
+    assert kept_bytes(lambda: block(x)) < 120e6
+    block.with_cp = True
+    assert kept_bytes(lambda: block(x)) < 45e6
