@@ -255,7 +255,7 @@ def test_two_clips_are_middles_and_starts_of_segments(dataset, size):
 
 @pytest.mark.parametrize('name', [
     'selfy_tsm_r50_1x1x16_k400', 'tsm_r50_k400', 'tsn_r50_k400'])
-@pytest.mark.parametrize('bound', [1, 4, 100])
+@pytest.mark.parametrize('bound', [1, 4, 9])
 def test_bounded_views_score_like_all_at_once(name, bound):
     cfg = Config.fromfile(CONFIGS / f'{name}.py').model
     cfg.backbone.update(depth=18, pretrained=None)
@@ -270,7 +270,7 @@ def test_bounded_views_score_like_all_at_once(name, bound):
     plain.load_state_dict(model.state_dict())
     plain.train(False)
 
-    videos, views, frames = 2, 6, cfg.backbone.num_segments
+    videos, views, frames = 2, 3, cfg.backbone.num_segments
     clips = torch.randn(videos, views * frames, 3, 32, 32)
     sizes = []
     model.backbone.register_forward_pre_hook(
@@ -377,6 +377,7 @@ def test_complexity_follows_the_frames_and_the_blocks():
     for name in ('selfy_tsm_r50_sthv2', 'selfy_tsn_r50_sthv2', 'tsm_r50_sthv2',
                  'tsn_r50_sthv2'):
         cfg = Config.fromfile(CONFIGS / f'{name}.py')
+        cfg.model.backbone.depth, cfg.model.cls_head.in_channels = 18, 512
         costs[name[:-len('_r50_sthv2')]] = get_complexity(cfg, (32, 48))
     # A shift costs nothing.
     assert costs['selfy_tsm'] == costs['selfy_tsn']
