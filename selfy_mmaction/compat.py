@@ -119,9 +119,10 @@ def allow_runner_checkpoints():
 
     Since PyTorch 2.6 ``torch.load`` reads with ``weights_only=True``, and
     MMEngine's runner saves more than weights: the history of every logged
-    value as a ``HistoryBuffer`` of numpy arrays, and numpy's scalars among
-    scores. This extends PyTorch's list of what such a pickle may name by just
-    that. The check itself stays on.
+    value as a ``HistoryBuffer`` of numpy arrays, numpy's scalars among
+    scores, and the curve of a ``OneCycleLR``, which is a function. This
+    extends PyTorch's list of what such a pickle may name by just that. The
+    check itself stays on.
 
     A name on the list may be called with arguments of the pickle's choice.
     ``getattr``, ``numpy.dtype`` and ``numpy.ndarray`` would let it run code
@@ -138,7 +139,8 @@ def allow_runner_checkpoints():
     # _reconstruct and scalar live in numpy.core or, since 2.0, numpy._core.
     scalar = np.float64().__reduce__()[0]
     names = [HistoryBuffer, (_getattr, 'builtins.getattr'),
-             (_dtype, 'numpy.dtype'), (_ndarray, 'numpy.ndarray')]
+             (_dtype, 'numpy.dtype'), (_ndarray, 'numpy.ndarray'),
+             (_one_cycle, f'{ONE_CYCLE}.OneCycleParamScheduler')]
     for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
         names += [(_reconstruct, f'{module}._reconstruct'),
                   (scalar, f'{module}.scalar')]
@@ -150,13 +152,17 @@ def allow_runner_checkpoints():
 
 
 _DTYPES = ('f8', 'i8')
+ONE_CYCLE = 'mmengine.optim.scheduler.param_scheduler'
 
 
 def _getattr(obj, name):
-    """How a pickle writes the methods that ``HistoryBuffer`` holds."""
+    """How a pickle writes the methods that objects of a runner hold."""
     from mmengine.logging import HistoryBuffer
     if obj is HistoryBuffer and name in ('min', 'max', 'mean', 'current'):
         return getattr(HistoryBuffer, name)
+    if obj is _one_cycle and name in ('_annealing_cos', '_annealing_linear'):
+        from mmengine.optim import OneCycleParamScheduler
+        return getattr(OneCycleParamScheduler, name)
     raise pickle.UnpicklingError(
         f'getattr({obj!r}, {name!r}) is not part of a runner checkpoint.')
 
@@ -178,6 +184,12 @@ def _ndarray(*args):
     """Only named in a pickle, as an argument of :func:`_reconstruct`."""
     raise pickle.UnpicklingError(
         'a call of numpy.ndarray is not part of a runner checkpoint.')
+
+
+def _one_cycle(*args):
+    """Only named in a pickle, as an argument of :func:`_getattr`."""
+    raise pickle.UnpicklingError(
+        'a call of OneCycleParamScheduler is not part of a runner checkpoint.')
 
 
 def _reconstruct(cls, shape, code):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim import OneCycleLR, OneCycleParamScheduler
 
 import selfy_mmaction  # noqa: F401 (it extends what torch.load may read)
 
@@ -249,6 +250,18 @@ def test_runner_resumes(work_dir):
     assert (work_dir / 'epoch_3.pth').exists()
 
 
+@pytest.mark.parametrize('strategy', ['cos', 'linear'])
+def test_one_cycle_schedules_load(tmp_path, strategy):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.)
+    schedule = OneCycleLR(
+        optimizer, eta_max=1., total_steps=4, anneal_strategy=strategy)
+    torch.save(schedule.state_dict(), tmp_path / 'x.pth')
+    assert_same(load(tmp_path / 'x.pth'), schedule.state_dict())
+    torch.save(Call(OneCycleParamScheduler, optimizer), tmp_path / 'call.pth')
+    with pytest.raises(pickle.UnpicklingError):
+        load(tmp_path / 'call.pth')
+
+
 def test_checkpoints_from_numpy_1_load(tmp_path):
     path = tmp_path / 'old.pth'
     score = dict(scores=np.arange(3.), best=np.float64(.5))
@@ -343,6 +356,7 @@ def test_pickles_that_run_code_are_refused(tmp_path, wrap, kind, place):
     (HistoryBuffer, '_statistics_methods'),
     (HistoryBuffer, 'register_statistics'),
     (HistoryBuffer([1.], [1]), 'min'),
+    (OneCycleParamScheduler, 'build_iter_from_epoch'),
     (torch.Size, 'count'),
     ('', 'join'),
 ])
