@@ -42,7 +42,11 @@ def parse_args() -> argparse.Namespace:
 @launch.one_line_errors
 def main() -> None:
     args = parse_args()
-    config = args.config or zoo.find_config(args.checkpoint, ROOT)
+    saved = zoo.load_checkpoint(args.checkpoint)
+    config = args.config or zoo.find_config(saved, ROOT)
+    if config is None:
+        raise ValueError(f'{args.checkpoint} does not tell which config of '
+                         'configs/ it is of: give --config.')
     models = zoo.Zoo(ROOT)
     if config.stem not in models.models:
         raise ValueError(f'{config.stem} is not in {models.metafile}: put it '
@@ -56,7 +60,7 @@ def main() -> None:
         dump = ensemble.load_dump(args.dump)
         accuracies = ensemble.get_accuracies(dump.scores, dump.labels)
 
-    published = zoo.load_published(args.checkpoint, config)
+    published = zoo.strip_checkpoint(saved, args.checkpoint, config)
     path = zoo.save_published(published, config.stem, out_dir)
     weights = path.name
     if args.url:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import os.path as osp
+import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -265,11 +266,40 @@ def _frame_size(cfg: Config) -> tuple[int, int]:
     return scale[1], scale[0]
 
 
-def load_published(path: str, config: os.PathLike) -> dict:
-    """Load a checkpoint without what only its own training needs.
+def load_checkpoint(path: str) -> dict:
+    """Load a checkpoint of MMEngine's runner, or plain weights.
+
+    Raises:
+        ValueError: If it holds something else.
+    """
+    check_checkpoint(path)
+    try:
+        saved = CheckpointLoader.load_checkpoint(path, 'cpu', logger='silent')
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        # PyTorch's own message advises to switch its check off.
+        raise ValueError(f'{path} is not a checkpoint, or has code in it: '
+                         'give one that tools/train.py wrote.') from error
+    if not isinstance(saved, dict):
+        raise ValueError(f'{path} holds a {type(saved).__name__}, not a '
+                         'checkpoint: give one that tools/train.py wrote.')
+    return saved
+
+
+def find_config(saved: dict, root: Path) -> Path | None:
+    """The config of a project that a checkpoint was trained with."""
+    experiment = saved.get('meta', {}).get('experiment_name', '')
+    # the config's name and the time of the start
+    name = re.sub(r'_\d{8}_\d{6}$', '', experiment)
+    config = root / f'configs/{name}.py'
+    return config if config.is_file() else None
+
+
+def strip_checkpoint(saved: dict, path: str, config: os.PathLike) -> dict:
+    """Keep of a checkpoint what is of use to others.
 
     Args:
-        path (str): A checkpoint of MMEngine's runner, or plain weights.
+        saved (dict): The checkpoint.
+        path (str): Where it comes from, for the messages.
         config (os.PathLike): The config that it must fill exactly.
 
     Returns:
@@ -278,35 +308,28 @@ def load_published(path: str, config: os.PathLike) -> dict:
         Where an exponential moving average was kept, the weights are the
         averages: MMEngine tests and saves these as the model's.
     """
-    check_checkpoint(path)
     cfg = Config.fromfile(config)
-    init_default_scope(cfg.get('default_scope', 'mmaction'))
-    saved = CheckpointLoader.load_checkpoint(path, 'cpu', logger='silent')
     weights = {
         key: value.contiguous()
         for key, value in get_state_dict(saved).items()
     }
+    init_default_scope(cfg.get('default_scope', 'mmaction'))
     check_state_dict(MODELS.build(cfg.model), weights, path)
 
     meta = saved.get('meta', {})
-    text = strip_paths(meta.get('cfg') or cfg.pretty_text)
+    classes = (meta.get('dataset_meta') or {}).get('classes', [])
+    num_classes = cfg.model.cls_head.num_classes
+    if classes and len(classes) != num_classes:
+        raise ValueError(
+            f'{path} names {len(classes)} classes, but the model of {config} '
+            f'has {num_classes}: train with the class list of the data set.')
     kept = {
         key: meta[key]
         for key in ('epoch', 'iter', 'seed', 'mmengine_version') if key in meta
     }
-    dataset_meta = {}
-    classes = (meta.get('dataset_meta') or {}).get('classes')
-    num_classes = cfg.model.cls_head.num_classes
-    if classes:
-        if len(classes) != num_classes:
-            raise ValueError(
-                f'{path} names {len(classes)} classes, but the model of '
-                f'{config} has {num_classes}: train with the class list of '
-                'the data set.')
-        dataset_meta['classes'] = list(classes)
-    return dict(
-        meta=dict(kept, cfg=text, dataset_meta=dataset_meta),
-        state_dict=weights)
+    kept['cfg'] = strip_paths(meta.get('cfg') or cfg.pretty_text)
+    kept['dataset_meta'] = dict(classes=list(classes)) if classes else {}
+    return dict(meta=kept, state_dict=weights)
 
 
 class _PathStripper(ast.NodeTransformer):
@@ -368,17 +391,3 @@ def save_published(checkpoint: dict, name: str, folder: os.PathLike) -> Path:
                 config=meta['cfg'],
                 classes=json.dumps(meta['dataset_meta'].get('classes', [])))))
     return path
-
-
-def find_config(path: str, root: Path) -> Path:
-    """The config of this project that a checkpoint was trained with."""
-    check_checkpoint(path)
-    saved = CheckpointLoader.load_checkpoint(path, 'cpu', logger='silent')
-    experiment = saved.get('meta', {}).get('experiment_name', '')
-    # the config's name and the time of the start
-    name = re.sub(r'_\d{8}_\d{6}$', '', experiment)
-    config = root / f'configs/{name}.py'
-    if not name or not config.is_file():
-        raise ValueError(f'{path} does not tell which config it is of: give '
-                         '--config.')
-    return config

@@ -1,5 +1,6 @@
 """tools/publish_model.py on a checkpoint of a real training."""
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -175,11 +176,23 @@ def test_refusals_leave_nothing(publish, checkpoint, project, args, words):
     assert not (project / 'checkpoints').exists()
 
 
-def test_checkpoint_of_an_unknown_config(run_tool, tmp_path):
+class Hostile:
+
+    def __reduce__(self):
+        return os.mkdir, ('mark', )
+
+
+@pytest.mark.parametrize('saved, words', [
+    ({'a.weight': torch.zeros(1)},
+     'does not tell which config of configs/ it is of: give --config.'),
+    ([torch.zeros(1)], 'holds a list, not a checkpoint'),
+    (Hostile(), 'weights.pth is not a checkpoint: '),
+])
+def test_other_files(run_tool, tmp_path, saved, words):
     path = tmp_path / 'weights.pth'
-    torch.save({'a.weight': torch.zeros(1)}, path)
-    message = run_tool('publish_model', path)
-    assert 'does not tell which config it is of: give --config.' in message
+    torch.save(saved, path)
+    assert words in run_tool('publish_model', path)
+    assert not (tmp_path / 'mark').exists()
 
 
 def test_paths_in_a_config():
