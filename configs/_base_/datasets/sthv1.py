@@ -20,9 +20,9 @@ left_right_classes = [
 ]
 
 # The official recipe, in MMAction2's transforms, which differ in two details.
-# SampleFrames spreads the segments over a video of fewer frames (SSV1 has 15 at
-# least), where the official code repeats the first one. Images are resized by
-# OpenCV instead of PIL.
+# SampleFrames spreads the segments over a video of fewer frames (SSV1 has 15
+# at least), where the official code repeats the first one. Images are resized
+# by OpenCV instead of PIL.
 test_pipeline = [
     # the middle frame of each of the 8 segments
     dict(
