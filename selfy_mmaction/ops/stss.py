@@ -144,25 +144,22 @@ def _tiles(H: int, W: int, U: int, V: int,
 
 
 def _crop(x: Tensor, region: tuple[slice, slice]) -> Tensor:
-    """[N, T, H, W, ...] => [N, T, h, w, ...]"""
-    return x[:, :, region[0], region[1]]
-
-
-def _matrices(x: Tensor) -> Tensor:
-    """[N, T, h, w, C] => [N * T, h * w, C]"""
-    return x.flatten(2, 3).flatten(0, 1)
+    """[F, H, W, ...] => [F, h, w, ...]"""
+    return x[:, region[0], region[1]]
 
 
 def _reflect(maps: Tensor, mirror: Tensor) -> Tensor:
-    """Maps [N, T, H, W, U, V] of one temporal offset to its opposite's."""
-    reflected = maps.flatten(2).flatten(0, 1).index_select(1, mirror)
+    """Maps [F, H, W, U, V] of one temporal offset to those of its opposite."""
+    reflected = maps.flatten(1).index_select(1, mirror)
     return reflected.view(maps.shape)
 
 
 class _LocalProducts(torch.autograd.Function):
     """Inner products of a clip's positions with their neighbours.
 
-    Only the features are kept for backward.
+    Only the features are kept for backward. The clips of a batch lie behind
+    one another, so that frames t and t + d of all of them are two slices: the
+    few pairs that belong to different clips are multiplied and thrown away.
     """
 
     @staticmethod
@@ -171,57 +168,89 @@ class _LocalProducts(torch.autograd.Function):
         ctx.save_for_backward(q)
         ctx.window = window
         (N, T, H, W, _), (L, U, V) = q.shape, window
-        mirror = _mirror(H, W, U, V, q.device)
         tiles = _tiles(H, W, U, V, q.device)
-        out = q.new_zeros(N, T, L, H, W, U, V)
-        for d in range(min(L // 2, T - 1) + 1):
-            # frames t and t + d, at offset d of t
-            maps = out[:, :T - d, L // 2 + d]
-            for tile in tiles:
-                query = _matrices(_crop(q[:, :T - d], tile.queries))
-                key = _matrices(_crop(q[:, d:], tile.keys))
-                # [B, queries, C], [B, keys, C] => [B, queries * keys]
-                product = torch.bmm(query, key.transpose(1, 2)).flatten(1)
-                # [B, queries * keys] => [B, queries * U * V]
-                index = tile.index.clamp(max=product.shape[1] - 1)
-                band = product.index_select(1, index).mul_(tile.inside)
-                region = _crop(maps, tile.queries)
-                region.copy_(band.view(region.shape))
-            if d > 0:
+        if len(tiles) > 1:
+            q = q.contiguous()  # one transposition instead of one a tile
+        # [N, T, H, W, C] => [F, H, W, C]
+        q, F = q.flatten(0, 1), N * T
+        out = q.new_empty(N, T, L, H, W, U, V)
+        maps = out.flatten(0, 1)
+        reach = min(L // 2, T - 1)
+        for tile in tiles:
+            # [F, h, w, C] => [F, queries, C], [F, keys, C]
+            query = _crop(q, tile.queries).flatten(1, 2)
+            key = _crop(q, tile.keys).flatten(1, 2)
+            index = tile.index.clamp(max=tile.num_queries * tile.num_keys - 1)
+            for d in range(reach + 1):
+                # frames t and t + d, at offset d of t
+                product = torch.bmm(query[:F - d], key[d:].transpose(1, 2))
+                # [F - d, queries, keys] => [F - d, queries * U * V]
+                band = product.flatten(1).index_select(1, index)
+                region = _crop(maps[:F - d, L // 2 + d], tile.queries)
+                region.copy_(band.mul_(tile.inside).view(region.shape))
+        mirror = _mirror(H, W, U, V, q.device)
+        for d in range(1, L // 2 + 1):
+            if d <= reach:
                 # and at offset -d of t + d
-                out[:, d:, L // 2 - d] = _reflect(maps, mirror)
+                maps[d:, L // 2 - d] = _reflect(maps[:F - d, L // 2 + d],
+                                                mirror)
+            out[:, max(T - d, 0):, L // 2 + d] = 0
+            out[:, :d, L // 2 - d] = 0
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
         q, = ctx.saved_tensors
-        (_, T, H, W, _), (L, U, V) = q.shape, ctx.window
+        (N, T, H, W, _), (L, U, V) = q.shape, ctx.window
         mirror = _mirror(H, W, U, V, q.device)
-        tiles = _tiles(H, W, U, V, q.device)
-        grad_q = torch.zeros_like(q)
+        maps = []
         for d in range(min(L // 2, T - 1) + 1):
-            maps = grad[:, :T - d, L // 2 + d]
+            # Both directions of a pair meet in one product; pairs of
+            # different clips have no gradient.
+            both = grad.new_zeros(N, T, H, W, U, V)
+            both[:, :T - d] = grad[:, :T - d, L // 2 + d]
             if d > 0:
-                maps = maps + _reflect(grad[:, d:, L // 2 - d], mirror)
-            for tile in tiles:
-                query = _crop(q[:, :T - d], tile.queries)
-                key = _crop(q[:, d:], tile.keys)
-                # [N, T - d, h, w, U, V] => [B, queries * U * V]
-                band = _crop(maps, tile.queries).flatten(2).flatten(0, 1)
-                # What has no neighbour lands in a last column, cut off.
-                product = band.new_zeros(
-                    len(band), tile.num_queries * tile.num_keys + 1)
-                product.scatter_(1, tile.index.expand(len(band), -1), band)
-                # [B, queries * keys + 1] => [B, queries, keys]
-                product = product[:, :-1].unflatten(
-                    1, (tile.num_queries, tile.num_keys))
-                _crop(grad_q[:, :T - d], tile.queries).add_(
-                    torch.bmm(product, _matrices(key)).view(query.shape))
-                _crop(grad_q[:, d:], tile.keys).add_(
-                    torch.bmm(product.transpose(1, 2),
-                              _matrices(query)).view(key.shape))
-        return grad_q, None
+                earlier = grad[:, d:, L // 2 - d].flatten(0, 1)
+                both[:, :T - d] += _reflect(earlier, mirror).unflatten(
+                    0, (N, T - d))
+            maps.append(both.flatten(0, 1))
+        q = q.contiguous().flatten(0, 1)
+        grad_q = torch.zeros_like(q)
+        for tile in _tiles(H, W, U, V, q.device):
+            query, key = _crop(q, tile.queries), _crop(q, tile.keys)
+            grad_query, grad_key = _backward_of_tile(
+                tile, query.flatten(1, 2), key.flatten(1, 2),
+                [_crop(x, tile.queries).flatten(1) for x in maps])
+            _crop(grad_q, tile.queries).add_(grad_query.view(query.shape))
+            _crop(grad_q, tile.keys).add_(grad_key.view(key.shape))
+        return grad_q.unflatten(0, (N, T)), None
+
+
+def _backward_of_tile(tile: _Tile, query: Tensor, key: Tensor,
+                      maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Gradients of queries [F, queries, C] and keys [F, keys, C].
+
+    Args:
+        tile (_Tile): The tile.
+        query (Tensor): [F, queries, C].
+        key (Tensor): [F, keys, C].
+        maps (Sequence[Tensor]): For each temporal offset from 0 on, the
+            gradient of its maps, [F, queries * U * V].
+    """
+    F = len(query)
+    grad_query, grad_key = torch.zeros_like(query), torch.zeros_like(key)
+    for d, band in enumerate(maps):
+        # What has no neighbour lands in a last column, cut off.
+        product = band.new_zeros(
+            max(F - d, 0), tile.num_queries * tile.num_keys + 1)
+        product.scatter_(1, tile.index.expand(len(product), -1), band[:F - d])
+        # [F - d, queries * keys + 1] => [F - d, queries, keys]
+        product = product[:, :-1].unflatten(
+            1, (tile.num_queries, tile.num_keys))
+        grad_query[:F - d].baddbmm_(product, key[d:])
+        grad_key[d:].baddbmm_(product.transpose(1, 2), query[:F - d])
+    return grad_query, grad_key
 
 
 def _normalize(x: Tensor, eps: float) -> Tensor:
