@@ -5,8 +5,7 @@
 #
 #   PYTHON=/path/to/python   the interpreter to build on (3.10 to 3.13)
 #
-# pip's own variables apply: on Linux without a GPU,
-# PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu keeps PyTorch small.
+# pip's own variables apply; with an index of CPU builds PyTorch is small.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

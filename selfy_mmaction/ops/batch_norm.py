@@ -60,7 +60,7 @@ def update_running(bn: nn.BatchNorm2d, mean: Tensor, var: Tensor,
         bn.num_batches_tracked += 1
         momentum = bn.momentum
         if momentum is None:  # a cumulative average
-            momentum = 1 / bn.num_batches_tracked.float()
+            momentum = 1 / bn.num_batches_tracked.to(bn.running_mean)
         unbiased = var * (count / max(count - 1, 1))
         bn.running_mean.lerp_(mean.to(bn.running_mean.dtype), momentum)
         bn.running_var.lerp_(unbiased.to(bn.running_var.dtype), momentum)
