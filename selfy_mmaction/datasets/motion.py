@@ -1,12 +1,12 @@
 """Synthetic motion clips: small mp4 files that only motion tells apart.
 
-A clip shows a window of a photograph and, in front of it, an object cut out
-of another photograph. Five numbers describe a frame: where the camera looks
-(x and y), how far it is zoomed in, and where the object is (x and y). Every
-clip draws a track for each of the five; its class says which one is played,
-and in which direction. The others stand still at a random moment of their
-own track. A single frame is therefore distributed alike in every class, and
-the order of the frames is all that there is to learn.
+A clip shows a part of a photograph and, in front of it, an object cut out of
+another photograph. Five numbers describe a frame: where in the photograph
+the camera looks (x and y), where in the view the object is (x and y), and
+the zoom. Every clip draws a track for each of the five; its class says which
+are played, and in which direction. The others stand still at a random moment
+of their own track. A single frame is therefore distributed alike in every
+class, and the order of the frames is all that there is to learn.
 """
 import json
 import os
@@ -21,18 +21,18 @@ import cv2
 import numpy as np
 from mmengine import track_iter_progress
 
-# Class name -> the number that is played, and its direction. Image axes: x
-# grows to the right, y downwards. A class and its neighbour are the same
-# clips, played backwards.
+# Class name -> the numbers that are played, and their direction. x grows to
+# the right, y downwards. An object that stands in the scene moves against the
+# camera. A class and its neighbour are the same clips, played backwards.
 MOTIONS = {
-    'camera pans left': ('camera_x', -1),
-    'camera pans right': ('camera_x', 1),
-    'camera tilts up': ('camera_y', -1),
-    'camera tilts down': ('camera_y', 1),
-    'camera zooms in': ('zoom', 1),
-    'camera zooms out': ('zoom', -1),
-    'object moves left': ('object_x', -1),
-    'object moves right': ('object_x', 1),
+    'camera pans left': dict(camera_x=-1, object_x=1),
+    'camera pans right': dict(camera_x=1, object_x=-1),
+    'camera tilts up': dict(camera_y=-1, object_y=1),
+    'camera tilts down': dict(camera_y=1, object_y=-1),
+    'camera zooms in': dict(zoom=1),
+    'camera zooms out': dict(zoom=-1),
+    'object moves left': dict(object_x=-1),
+    'object moves right': dict(object_x=1),
 }
 CLASSES = tuple(MOTIONS)
 
@@ -47,15 +47,11 @@ FRAMES = 24
 FPS = 12
 SIZE = 96  # side of a frame, pixels
 # Lengths below are in sides of a frame, zooms are natural logarithms.
-SCENE = 2.0  # side of the scene that the camera looks at
-SCENE_SIZE = 256  # the same in pixels: sharp enough for the largest zoom
-SPANS = dict(
-    camera_x=(0.35, 0.5),
-    camera_y=(0.35, 0.5),
-    zoom=(np.log(1.5), np.log(2)),
-    object_x=(0.35, 0.5),
-    object_y=(0.35, 0.5))
-OBJECT_SIDE = (0.3, 0.4)
+SHIFTS = (0.5, 0.8)
+ZOOMS = (np.log(1.6), np.log(2.2))
+OBJECT_SIDE = (0.35, 0.45)
+SCENE = 2.4  # side of the scene: the view at the end of all tracks is in it
+SCENE_SIZE = 288  # the same in pixels
 WINDOW = (200, 300)  # side of the window of a photograph, pixels
 
 
@@ -111,12 +107,15 @@ def cut_window(name: str, size: int, rng: np.random.Generator) -> np.ndarray:
 
 def draw_tracks(label: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """The five numbers of every frame: name -> [FRAMES]."""
-    played, direction = MOTIONS[CLASSES[label]]
+    x, y = rng.uniform(*SHIFTS, size=2)
+    zoom = rng.uniform(*ZOOMS)
+    spans = dict(camera_x=x, camera_y=y, object_x=x, object_y=y, zoom=zoom)
     tracks = {}
-    for name, span in SPANS.items():
-        track = rng.uniform(*span) * np.linspace(-0.5, 0.5, FRAMES)
+    for name, span in spans.items():
+        track = span * np.linspace(-0.5, 0.5, FRAMES)
         moment = rng.integers(FRAMES)
-        if name == played:
+        direction = MOTIONS[CLASSES[label]].get(name)
+        if direction:
             tracks[name] = track[::direction]
         else:
             tracks[name] = np.full(FRAMES, track[moment])
@@ -137,15 +136,15 @@ def render_frames(clip: Clip) -> Iterator[np.ndarray]:
                cv2.FILLED)
 
     tracks = draw_tracks(clip.label, rng)
-    for state in zip(*(tracks[name] for name in SPANS), strict=False):
-        camera_x, camera_y, zoom, object_x, object_y = state
-        zoom = np.exp(zoom)
-        frame = _place(scene, -camera_x * zoom, -camera_y * zoom,
-                       scene_scale * zoom)
+    for i in range(FRAMES):
+        state = {name: track[i] for name, track in tracks.items()}
+        zoom = np.exp(state['zoom'])
+        frame = _place(scene, -state['camera_x'] * zoom,
+                       -state['camera_y'] * zoom, scene_scale * zoom)
         place = partial(
             _place,
-            x=(object_x - camera_x) * zoom,
-            y=(object_y - camera_y) * zoom,
+            x=state['object_x'] * zoom,
+            y=state['object_y'] * zoom,
             scale=thing_scale * zoom)
         alpha = place(mask)
         frame = alpha * place(thing) + (1 - alpha) * frame

@@ -69,15 +69,15 @@ def test_no_photograph_is_in_both_splits():
 
 def estimate_class(frames):
     """Name the motion in a clip by dense optical flow."""
-    greys = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in frames[::3]]
-    flow = np.mean([
+    greys = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in frames[::2]]
+    flow = np.stack([
         cv2.calcOpticalFlowFarneback(*pair, None, 0.5, 3, 21, 3, 7, 1.5, 0)
         for pair in zip(greys[:-1], greys[1:], strict=True)
-    ], 0)
+    ])
     dx, dy = flow[..., 0], flow[..., 1]
     x, y = np.median(dx), np.median(dy)
-    zoom = np.median([np.gradient(dx, axis=1), np.gradient(dy, axis=0)])
-    zoom *= len(dx) / 4  # as the mean displacement
+    zoom = np.median([np.gradient(dx, axis=2), np.gradient(dy, axis=1)])
+    zoom *= dx.shape[-1] / 4  # as the mean displacement
     # What the camera shows moves against the camera.
     scores = {
         'camera pans left': x,
@@ -88,7 +88,7 @@ def estimate_class(frames):
         'camera zooms out': -zoom
     }
     best = max(scores, key=scores.get)
-    if scores[best] > 0.5:
+    if scores[best] > 0.3:
         return best
     # The background stands still.
     left = dx[np.abs(dx) > 1].sum() < 0
@@ -119,10 +119,10 @@ def test_single_frames_are_distributed_alike_in_every_class():
     frames = []
     for label in range(8):
         rng = np.random.default_rng(label)
-        tracks = [motion.draw_tracks(label, rng) for _ in range(2000)]
-        # A random frame of each clip: [5, 2000]
+        tracks = [motion.draw_tracks(label, rng) for _ in range(1000)]
+        # A random frame of each clip: [5, 1000]
         frames.append([[track[name][rng.integers(motion.FRAMES)]
-                        for track in tracks] for name in motion.SPANS])
+                        for track in tracks] for name in sorted(tracks[0])])
     # [8, 5, 9], in units of the standard deviation
     deciles = np.quantile(frames, np.arange(0.1, 1, 0.1), axis=2)
     deciles = deciles.transpose(1, 2, 0) / np.std(frames, axis=2).mean(

@@ -1,0 +1,4 @@
+# The same network and budget without what tells the order of the frames.
+_base_ = 'selfy_tsm_r18_motion.py'
+
+model = dict(backbone=dict(is_shift=False, selfy_indices=()))

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# From a fresh clone to a SELFYNet that names the motion in a video: makes
+# .venv, renders a small data set, trains on it, tests and predicts. A run that
+# was cut short is taken up where it stood, by the next one.
+#
+#   CLIPS=1600   training clips (a multiple of 32); a quarter as many to test
+#   DIR=.        where data/ and work_dirs/ go, the repository by default
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+bash "$root/tools/setup_env.sh"
+export PATH="$root/.venv/bin:$PATH"
+cd "${DIR:-$root}"
+
+clips=${CLIPS:-1600}
+data=data/motion
+config=$root/configs/selfy_tsm_r18_motion.py
+work_dir=work_dirs/selfy_tsm_r18_motion
+
+# The lines that show progress; MMEngine's whole log is in work_dirs.
+progress() {
+    awk '/Epoch\(/ { sub(/.* - INFO - /, ""); print; fflush() }'
+}
+
+echo "Rendering motion clips to $data ..."
+python "$root/tools/data/make_motion.py" "$data" --train "$clips" \
+    --val $((clips / 4))
+
+echo "Training in $work_dir ..."
+python "$root/tools/train.py" "$config" --resume | progress
+# not the best one: it would be chosen by the clips that it is tested on
+checkpoint=$(ls -t "$work_dir"/epoch_*.pth | head -n 1)
+
+echo "Testing $checkpoint on clips from photographs it has not seen ..."
+python "$root/tools/test.py" "$config" "$checkpoint" | progress
+
+echo 'Predicting on one of them ...'
+clip=val_0003.mp4
+label=$(awk -v clip="$clip" '$1 == clip { print $2 }' "$data/val.txt")
+truth=$(sed -n "$((label + 1))p" "$data/classes.txt")
+python "$root/tools/predict.py" "$data/videos/$clip" "$config" "$checkpoint" \
+    --topk 1 | tail -n 1 | {
+    read -r score name
+    echo "$data/videos/$clip shows: $name ($score); truth: $truth"
+}
