@@ -77,9 +77,12 @@ setup(
         'lite': ['mmcv-lite>=2.0.0,<2.2'],
         # Published weights are also kept in a format that holds no program.
         'publish': ['safetensors'],
+        # PyTorch writes ONNX models with the first two; the third runs them,
+        # and is all that a machine needs which only does that.
+        'onnx': ['onnx', 'onnxscript', 'onnxruntime'],
         'tests': [
             'pytest', 'hypothesis', 'ruff', 'scikit-image', 'safetensors',
-            'onedl-mim'
+            'onedl-mim', 'onnx', 'onnxscript', 'onnxruntime'
         ],
     },
     zip_safe=False)

@@ -10,6 +10,7 @@ from mmengine.device import get_device
 
 from selfy_mmaction.engine import launch
 from selfy_mmaction.engine.inference import VideoPredictor
+from selfy_mmaction.engine.onnx import ONNXPredictor
 
 SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
             '.webm', '.wmv')
@@ -19,7 +20,14 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('video', help='video file, or a folder of them')
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        'checkpoint',
+        help='checkpoint file, or the model that tools/export_onnx.py wrote')
+    parser.add_argument(
+        '--backend',
+        choices=['pytorch', 'onnx'],
+        default='pytorch',
+        help='what computes; onnx is ONNX Runtime, on the CPU')
     parser.add_argument(
         '--topk',
         type=int,
@@ -58,9 +66,12 @@ def to_table(video: str, predictions: list[dict]) -> str:
 def predict(args: argparse.Namespace, stdout: TextIO) -> bool:
     """Predict on the videos and return whether one of them failed."""
     videos = find_videos(Path(args.video))
-    predictor = VideoPredictor(
-        launch.load_config(args.config, args.cfg_options), args.checkpoint,
-        args.device or get_device(), args.labels)
+    cfg = launch.load_config(args.config, args.cfg_options)
+    if args.backend == 'onnx':
+        predictor = ONNXPredictor(cfg, args.checkpoint, args.labels)
+    else:
+        predictor = VideoPredictor(cfg, args.checkpoint,
+                                   args.device or get_device(), args.labels)
     answers = []
     for video in map(str, videos):
         try:
@@ -81,6 +92,9 @@ def main() -> None:
     args = parse_args()
     if args.topk < 1:
         raise ValueError(f'--topk {args.topk}: give 1 or more.')
+    if args.backend == 'onnx' and args.device not in (None, 'cpu'):
+        raise ValueError(f'--device {args.device}: --backend onnx computes on '
+                         'the CPU alone.')
     # Standard output is for the predictions alone; MMEngine logs there.
     stdout = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):

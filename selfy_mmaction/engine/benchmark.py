@@ -6,6 +6,7 @@ measured in between.
 """
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from ..models import SELFYBlock
 from ..ops import stss
+from .onnx import ClipClassifier, ONNXClassifier, write_model
 
 WINDOW = (5, 9, 9)
 CLIP = dict(frames=8, height=28, width=28, channels=512)
@@ -241,11 +243,46 @@ def _network_row(name: str, t: dict[str, float]) -> list[str]:
     ]
 
 
+def benchmark_deployed(bench: Benchmark) -> list[list[str]]:
+    """SELFYNet-TSM-R50 in ONNX Runtime against PyTorch, on the CPU."""
+    cfg = dict(
+        type='Recognizer2D',
+        backbone=dict(type='ResNetSELFY', depth=50),
+        cls_head=dict(
+            type='TSMHead',
+            num_classes=174,
+            in_channels=2048,
+            num_segments=8),
+        data_preprocessor=dict(
+            type='ActionDataPreprocessor', mean=[0] * 3, std=[1] * 3))
+    with DefaultScope.overwrite_default_scope('mmaction'):
+        recognizer = MODELS.build(cfg).eval()
+    nn.init.ones_(recognizer.backbone.selfy['layer2'].residual_add.bn.weight)
+    eager = ClipClassifier(recognizer, raw=False)
+    shape = (8, 3, 224, 224)
+    with tempfile.TemporaryDirectory() as folder:
+        path = f'{folder}/model.onnx'
+        write_model(recognizer, path, shape, fuse=True)
+        deployed = ONNXClassifier(path)
+    clip = torch.randn(1, *shape)
+    with torch.no_grad():
+        check_parity(deployed(clip), eager(clip), 'the ONNX model')
+        t = bench.times(
+            deployed=lambda: deployed(clip), eager=lambda: eager(clip))
+    return [[
+        'SELFYNet-TSM-R50, evaluation in ONNX Runtime on the CPU, 1 clip of '
+        '8 x 224 x 224', f'{1e3 * t["deployed"]:.0f} ms',
+        f'{t["eager"] / t["deployed"]:.2f} x faster than PyTorch '
+        f'({1e3 * t["eager"]:.0f} ms)'
+    ]]
+
+
 PARTS = dict(
     op=benchmark_op,
     growth=benchmark_growth,
     block=benchmark_block,
-    network=benchmark_network)
+    network=benchmark_network,
+    deployed=benchmark_deployed)
 
 
 def describe_machine(device: torch.device) -> str:

@@ -1,24 +1,104 @@
 """Predicting on video files."""
 import copy
 import os.path as osp
+from abc import ABC, abstractmethod
 
 import torch
-from mmaction.apis import inference_recognizer, init_recognizer
+from mmaction.apis import init_recognizer
 from mmaction.utils import get_str_type
 from mmengine.config import Config
-from mmengine.dataset import Compose
+from mmengine.dataset import Compose, pseudo_collate
 from mmengine.fileio import list_from_file
+from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
+from torch import Tensor
 
 from .checkpoint import check_checkpoint, check_state_dict, get_state_dict
 
 
-class VideoPredictor:
+class Predictor(ABC):
+    """Predicts on video files.
+
+    Args:
+        cfg (Config): The config of the model. Where its test pipeline reads
+            raw frames, the frames are decoded from the video instead.
+        model (str): The file of the model, for messages.
+        names (list[str], optional): The names of the classes; by default
+            numbers.
+        num_classes (int): How many classes there are.
+        labels (str, optional): A file with the name of a class per line,
+            which replace ``names``.
+    """
+
+    def __init__(self,
+                 cfg: Config,
+                 model: str,
+                 names: list[str] | None,
+                 num_classes: int,
+                 labels: str | None = None) -> None:
+        init_default_scope(cfg.get('default_scope', 'mmaction'))
+        self.pipeline = Compose(_video_pipeline(cfg))
+        if labels:
+            names = [name for name in list_from_file(labels) if name]
+        self.classes = names or [f'class {i}' for i in range(num_classes)]
+        if len(self.classes) != num_classes:
+            raise ValueError(
+                f'{labels or model} names {len(self.classes)} classes, '
+                f'but the model has {num_classes}: give a file with as many.')
+
+    def __call__(self, video: str, topk: int = 5) -> list[dict]:
+        """Predict on a video.
+
+        Args:
+            video (str): The video file.
+            topk (int): How many classes to return, at most.
+
+        Returns:
+            list[dict]: ``label``, ``name`` and ``score`` (a probability) of
+            the best classes, the best first.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it cannot be decoded.
+        """
+        scores, labels = self._probabilities(
+            self.read(video)).sort(descending=True)
+        return [
+            dict(label=label, name=self.classes[label], score=score)
+            for score, label in zip(
+                scores[:topk].tolist(), labels[:topk].tolist(), strict=True)
+        ]
+
+    def read(self, video: str) -> dict:
+        """Read a video through the test pipeline.
+
+        Args:
+            video (str): The video file.
+
+        Returns:
+            dict: ``inputs``, the frames of all views, [V * T, 3, H, W], and
+            ``data_samples``.
+        """
+        if not osp.isfile(video):
+            raise FileNotFoundError(f'video {video} does not exist.')
+        try:
+            return self.pipeline(
+                dict(filename=video, label=-1, start_index=0, modality='RGB'))
+        # What is raised depends on the decoder, and on how a file is broken.
+        except Exception as error:
+            raise ValueError(f'{video} cannot be decoded as a video: '
+                             f'{type(error).__name__}.') from error
+
+    @abstractmethod
+    def _probabilities(self, frames: dict) -> Tensor:
+        """What `read` returned => the probabilities [classes]"""
+
+
+class VideoPredictor(Predictor):
     """A trained recognizer that predicts on video files.
 
     Args:
-        cfg (Config): The config of the recognizer. Where its test pipeline
-            reads raw frames, the frames are decoded from the video instead.
+        cfg (Config): Its config.
         checkpoint (str): Its checkpoint, which must fill the model exactly.
         device (str): Where to compute.
         labels (str, optional): A file with the name of a class per line. By
@@ -42,53 +122,14 @@ class VideoPredictor:
         weights = get_state_dict(saved)
         check_state_dict(self.model, weights, checkpoint)
         self.model.load_state_dict(weights, strict=False)
-        self.pipeline = Compose(_video_pipeline(cfg))
+        meta = saved.get('meta', {}).get('dataset_meta') or {}
+        super().__init__(cfg, checkpoint, meta.get('classes'),
+                         cfg.model.cls_head.num_classes, labels)
 
-        if labels:
-            names = [name for name in list_from_file(labels) if name]
-        else:
-            meta = saved.get('meta', {}).get('dataset_meta') or {}
-            names = meta.get('classes')
-        num_classes = cfg.model.cls_head.num_classes
-        self.classes = names or [f'class {i}' for i in range(num_classes)]
-        if len(self.classes) != num_classes:
-            raise ValueError(
-                f'{labels or checkpoint} names {len(self.classes)} classes, '
-                f'but the model has {num_classes}: give a file with as many.')
-
-    def __call__(self, video: str, topk: int = 5) -> list[dict]:
-        """Predict on a video.
-
-        Args:
-            video (str): The video file.
-            topk (int): How many classes to return, at most.
-
-        Returns:
-            list[dict]: ``label``, ``name`` and ``score`` (a probability) of
-            the best classes, the best first.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If it cannot be decoded.
-        """
-        if not osp.isfile(video):
-            raise FileNotFoundError(f'video {video} does not exist.')
-        result = inference_recognizer(self.model, video, self._decode)
-        scores, labels = result.pred_score.sort(descending=True)
-        return [
-            dict(label=label, name=self.classes[label], score=score)
-            for score, label in zip(
-                scores[:topk].tolist(), labels[:topk].tolist(), strict=True)
-        ]
-
-    def _decode(self, results: dict) -> dict:
-        video = results['filename']
-        try:
-            return self.pipeline(results)
-        # What is raised depends on the decoder, and on how a file is broken.
-        except Exception as error:
-            raise ValueError(f'{video} cannot be decoded as a video: '
-                             f'{type(error).__name__}.') from error
+    def _probabilities(self, frames: dict) -> Tensor:
+        with torch.no_grad():
+            sample, = self.model.test_step(pseudo_collate([frames]))
+        return sample.pred_score
 
 
 def _video_pipeline(cfg: Config) -> list[dict]:

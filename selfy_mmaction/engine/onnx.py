@@ -1,0 +1,336 @@
+"""Recognizers as ONNX models: export, verification and use.
+
+Needs the packages of the extra ``onnx``.
+"""
+import contextlib
+import copy
+import importlib
+import json
+import os
+import os.path as osp
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from mmaction.structures import ActionDataSample
+from mmcv.cnn import fuse_conv_bn
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from .inference import Predictor, VideoPredictor
+
+# ONNX Runtime has read it since 1.17.
+OPSET = 20
+# Between log-probabilities, relative to how they vary over the classes:
+# what float32 leaves when a deep network is summed in another order.
+_TOLERANCE = 1e-3
+
+
+def _require(package: str) -> ModuleType:
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise ValueError(
+            f"{package} cannot be imported ({error}): pip install "
+            "'selfy-mmaction2[onnx]'") from error
+
+
+def clip_shape(cfg: Config) -> tuple[int, int, int, int]:
+    """Shape of a clip that the test pipeline makes: (frames, 3, H, W)."""
+    frames = cfg.model.backbone.get('num_segments')
+    if frames is None:
+        raise ValueError('the config has no model.backbone.num_segments, so '
+                         'the frames of a clip are unknown: set it.')
+    sizes = [
+        step.get('crop_size', step.get('scale'))
+        for step in cfg.test_dataloader.dataset.pipeline
+        if 'crop_size' in step or not step.get('keep_ratio', True)
+    ]
+    if not sizes:
+        raise ValueError(
+            'the test pipeline of the config neither crops nor resizes to a '
+            'fixed size, which an ONNX model has: add a CenterCrop.')
+    width, height = (sizes[-1], ) * 2 if isinstance(sizes[-1],
+                                                    int) else sizes[-1]
+    return frames, 3, height, width
+
+
+class ClipClassifier(nn.Module):
+    """A recognizer as a function of clips.
+
+    Args:
+        recognizer (BaseModel): A Recognizer2D.
+        raw (bool): Whether clips are uint8 frames, which it normalises, or
+            normalised already.
+    """
+
+    def __init__(self, recognizer: BaseModel, raw: bool):
+        super().__init__()
+        self.recognizer = recognizer
+        self.raw = raw
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """[N, T, 3, H, W] => probabilities [N, classes]"""
+        if self.raw:
+            clips = normalize(self.recognizer, clips)
+        scores = self.recognizer(clips, mode='tensor', stage='head')
+        return scores.softmax(-1)
+
+
+def normalize(recognizer: BaseModel, clips: Tensor) -> Tensor:
+    """Do to raw clips what the recognizer's data preprocessor does."""
+    preprocessor = recognizer.data_preprocessor
+    if preprocessor.to_rgb:
+        clips = clips.flip(2)
+    return (clips.float() - preprocessor.mean) / preprocessor.std
+
+
+class ONNXClassifier:
+    """An exported recognizer in ONNX Runtime, on the CPU.
+
+    It uses as many threads as PyTorch would.
+
+    Args:
+        path (str): The model.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no model of ours, or ONNX Runtime is missing.
+    """
+
+    def __init__(self, path: str):
+        runtime = _require('onnxruntime')
+        if not osp.isfile(path):
+            raise FileNotFoundError(f'ONNX model {path} does not exist.')
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3
+        try:
+            self._session = runtime.InferenceSession(
+                str(path), options, providers=['CPUExecutionProvider'])
+        # Its exceptions have nothing in common but this.
+        except Exception as error:
+            raise ValueError(f'{path} is not an ONNX model that ONNX Runtime '
+                             f'{runtime.__version__} can read.') from error
+        self.meta = {
+            key: json.loads(value)
+            for key, value in
+            self._session.get_modelmeta().custom_metadata_map.items()
+            if key in ('classes', 'clip_shape', 'raw', 'mean', 'std',
+                       'to_rgb')
+        }
+        if 'clip_shape' not in self.meta:
+            raise ValueError(f'{path} was not written by '
+                             'tools/export_onnx.py: export it with that.')
+        self.clip_shape = tuple(self.meta['clip_shape'])
+
+    def __call__(self, clips: Tensor) -> Tensor:
+        """[N, T, 3, H, W], as exported => probabilities [N, classes]"""
+        probabilities, = self._session.run(None, {'clips': clips.numpy()})
+        return torch.from_numpy(probabilities)
+
+    def classify_raw(self, clips: Tensor) -> Tensor:
+        """[N, T, 3, H, W], uint8 => probabilities [N, classes]"""
+        if not self.meta['raw']:
+            if self.meta['to_rgb']:
+                clips = clips.flip(2)
+            # [3] => [3, 1, 1]
+            mean, std = (
+                torch.tensor(self.meta[key])[:, None, None]
+                for key in ('mean', 'std'))
+            clips = (clips.float() - mean) / std
+        return self(clips)
+
+
+class ONNXPredictor(Predictor):
+    """An exported recognizer that predicts on video files.
+
+    Args:
+        cfg (Config): The config that it was exported with, for its test
+            pipeline.
+        path (str): The model.
+        labels (str, optional): A file with the name of a class per line. By
+            default the names in the model.
+    """
+
+    def __init__(self, cfg: Config, path: str, labels: str | None = None):
+        self.classifier = ONNXClassifier(path)
+        names = self.classifier.meta['classes']
+        super().__init__(cfg, path, names, len(names), labels)
+        theirs, ours = self.classifier.clip_shape, clip_shape(cfg)
+        if theirs != ours:
+            raise ValueError(
+                f'{path} takes clips of shape {theirs}, but the config makes '
+                f'{ours}: use the config that it was exported with.')
+
+    def _probabilities(self, frames: dict) -> Tensor:
+        # [V * T, 3, H, W] => [V, T, 3, H, W], V views
+        clips = frames['inputs'].unflatten(
+            0, (-1, self.classifier.clip_shape[0]))
+        return self.classifier.classify_raw(clips).mean(0)
+
+
+def export(predictor: VideoPredictor,
+           cfg: Config,
+           path: str,
+           fuse: bool = False,
+           raw: bool = False,
+           opset: int = OPSET,
+           video: str | None = None) -> dict[str, float]:
+    """Write a recognizer as an ONNX model that was seen to do the same.
+
+    Args:
+        predictor (VideoPredictor): The recognizer, on the CPU.
+        cfg (Config): Its config.
+        path (str): The file to write. What is there stays unless the new
+            model was verified.
+        fuse (bool): Whether to fold batch norms into convolutions first.
+        raw (bool): Whether the model takes uint8 frames and normalises
+            them, or normalised ones.
+        opset (int): Version of the operators.
+        video (str, optional): A video to verify the model on, too.
+
+    Returns:
+        dict[str, float]: The largest difference to the probabilities of
+        PyTorch, on random clips and on the video.
+
+    Raises:
+        ValueError: If the recognizer cannot be exported, or the model
+            differs from it.
+    """
+    shape = clip_shape(cfg)
+    meta = dict(classes=predictor.classes, clip_shape=shape)
+    with _replaced_when_done(path) as unverified:
+        write_model(predictor.model, unverified, shape, fuse, raw, opset,
+                    meta)
+        classifier = ONNXClassifier(unverified)
+        generator = torch.Generator().manual_seed(0)
+        # Neither is the number of clips that the export has seen.
+        differences = [
+            verify(predictor.model, classifier, clips, 'random clips')
+            for clips in (torch.randint(
+                0, 256, (n, *shape), dtype=torch.uint8, generator=generator)
+                          for n in (1, 3))
+        ]
+        differences = {'random clips': max(differences)}
+        if video:
+            clips = predictor.read(video)['inputs'].unflatten(
+                0, (-1, shape[0]))
+            differences[video] = verify(predictor.model, classifier, clips,
+                                        video)
+    return differences
+
+
+@contextlib.contextmanager
+def _replaced_when_done(path: str) -> Iterator[str]:
+    """Yield the name of a file that becomes ``path`` if all goes well."""
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f'{path} is a folder: give the name of a file.')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        yield str(unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_model(recognizer: BaseModel,
+                path: str,
+                shape: tuple[int, int, int, int],
+                fuse: bool = False,
+                raw: bool = False,
+                opset: int = OPSET,
+                meta: dict | None = None) -> None:
+    """Write a recognizer as an ONNX model for any number of clips.
+
+    Args:
+        recognizer (BaseModel): A Recognizer2D, in evaluation mode.
+        path (str): The file to write.
+        shape (tuple[int, int, int, int]): A clip's, (frames, 3, H, W).
+        fuse (bool): See :func:`export`.
+        raw (bool): See :func:`export`.
+        opset (int): See :func:`export`.
+        meta (dict, optional): What to write beside the model.
+    """
+    # It starts MMEngine's log, which must not go to the tools' output.
+    from mmaction.models.recognizers import Recognizer2D
+    for package in 'onnx', 'onnxscript':
+        _require(package)
+    if not isinstance(recognizer, Recognizer2D):
+        raise ValueError(f'a {type(recognizer).__name__} is not a '
+                         'Recognizer2D: only those can be exported.')
+    preprocessor = recognizer.data_preprocessor
+    if not hasattr(preprocessor, 'mean'):
+        raise ValueError('the data preprocessor of the config has no mean '
+                         'and std: set them.')
+    meta = dict(
+        meta or {},
+        clip_shape=shape,
+        raw=raw,
+        mean=preprocessor.mean.flatten().tolist(),
+        std=preprocessor.std.flatten().tolist(),
+        to_rgb=preprocessor.to_rgb)
+    if fuse:
+        recognizer = fuse_conv_bn(copy.deepcopy(recognizer))
+    clips = torch.zeros(2, *shape, dtype=torch.uint8 if raw else torch.float)
+    # A dimension of size 1 would be taken for a constant.
+    number = torch.export.Dim('clips', min=2)
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            program = torch.onnx.export(
+                ClipClassifier(recognizer, raw).eval(), (clips, ),
+                dynamo=True,
+                dynamic_shapes=({0: number}, ),
+                opset_version=opset,
+                input_names=['clips'],
+                output_names=['probabilities'],
+                verbose=False)
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise ValueError('PyTorch cannot export this model: '
+                         f'{error.__cause__ or error}') from error
+    written = program.model.opset_imports['']
+    if written != opset:
+        raise ValueError(f'--opset {opset}: this PyTorch wrote opset '
+                         f'{written}; give that or {OPSET}.')
+    program.model.metadata_props.update(
+        {key: json.dumps(value) for key, value in meta.items()})
+    program.save(path, external_data=False)
+
+
+@torch.no_grad()
+def verify(recognizer: BaseModel, classifier: ONNXClassifier,
+           clips: Tensor, what: str) -> float:
+    """Compare an ONNX model with the recognizer, as MMAction2 tests it.
+
+    Args:
+        recognizer (BaseModel): The recognizer.
+        classifier (ONNXClassifier): The model.
+        clips (Tensor): Raw frames, [N, T, 3, H, W].
+        what (str): What they are, for the message.
+
+    Returns:
+        float: The largest difference between probabilities.
+
+    Raises:
+        ValueError: If they differ by more than rounding explains.
+    """
+    samples = recognizer.test_step(
+        dict(
+            inputs=list(clips),
+            data_samples=[ActionDataSample() for _ in clips]))
+    ours = classifier.classify_raw(clips)
+    theirs = torch.stack([sample.pred_score for sample in samples])
+    difference = (ours - theirs).abs().max().item()
+    logs = [x.clamp(min=1e-30).log() for x in (ours, theirs)]
+    error = (logs[0] - logs[1]).abs().max() / logs[1].std()
+    if not error < _TOLERANCE:
+        raise ValueError(
+            f'the ONNX model differs from PyTorch on {what}, by '
+            f'{difference:.1g} in a probability; it was not written.')
+    return difference

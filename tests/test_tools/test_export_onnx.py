@@ -1,0 +1,216 @@
+"""tools/export_onnx.py, and tools/predict.py with what it wrote."""
+import json
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from mmaction.models.recognizers import Recognizer2D
+from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from selfy_mmaction.engine import launch
+from selfy_mmaction.engine.inference import VideoPredictor
+from selfy_mmaction.engine.onnx import OPSET, ONNXClassifier, export, verify
+
+SHAPE = (8, 3, 64, 64)
+
+
+CLASSES = [f'move {direction}' for direction in range(8)]
+
+
+@pytest.fixture(scope='module')
+def config(repo):
+    """The network of the quickstart, for clips of 64 x 64."""
+    return str(repo / 'configs/selfy_tsm_r18_motion.py')
+
+
+@pytest.fixture(scope='module')
+def save_checkpoint():
+    """Save random weights of a config as if they had been trained."""
+
+    def save(cfg, path):
+        init_default_scope('mmaction')
+        torch.manual_seed(0)
+        model = MODELS.build(cfg.model)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.uniform_(module.weight, 0.5, 1)
+                nn.init.uniform_(module.bias, -0.1, 0.1)
+                nn.init.uniform_(module.running_mean, -0.1, 0.1)
+                nn.init.uniform_(module.running_var, 0.5, 1.5)
+            elif isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=0.3)
+        meta = dict(dataset_meta=dict(classes=CLASSES))
+        torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
+        return path
+
+    return save
+
+
+@pytest.fixture(scope='module')
+def checkpoint(config, save_checkpoint, tmp_path_factory):
+    path = tmp_path_factory.mktemp('untrained') / 'tiny.pth'
+    return save_checkpoint(launch.load_config(config, {}), path)
+
+
+@pytest.fixture(scope='module')
+def predictor(config, checkpoint):
+    cfg = launch.load_config(config, {})
+    return VideoPredictor(cfg, str(checkpoint), 'cpu')
+
+
+@pytest.fixture(scope='module')
+def exported(repo, config, checkpoint, video_dir, tool_env):
+    """The model that takes raw frames, and what the tool said."""
+    path = checkpoint.with_name('tiny.onnx')
+    done = subprocess.run(
+        [
+            sys.executable, repo / 'tools/export_onnx.py', config, checkpoint,
+            path, '--raw', '--fuse', '--video', video_dir / 'left0.mp4'
+        ],
+        env=tool_env,
+        capture_output=True,
+        text=True)
+    assert done.returncode == 0, done.stderr
+    return path, done.stdout
+
+
+def random_clips(number):
+    generator = torch.Generator().manual_seed(number)
+    return torch.randint(
+        0, 256, (number, *SHAPE), dtype=torch.uint8, generator=generator)
+
+
+def test_the_model_alone_classifies_raw_clips(exported, predictor):
+    path, out = exported
+    assert [line.split(':')[0].split('/')[-1] for line in out.splitlines()
+            ] == ['random clips', 'left0.mp4', 'tiny.onnx']
+    assert [file.name for file in path.parent.iterdir()
+            if file.suffix != '.pth'] == ['tiny.onnx']
+
+    session = onnxruntime.InferenceSession(path)
+    for number in 1, 2, 5:
+        clips = random_clips(number)
+        ours, = session.run(None, {'clips': clips.numpy()})
+        with torch.no_grad():
+            samples = predictor.model.test_step(
+                dict(
+                    inputs=list(clips),
+                    data_samples=[ActionDataSample() for _ in clips]))
+        theirs = np.stack([sample.pred_score for sample in samples])
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-6)
+        assert theirs.max() > 2 * theirs.min()
+
+    meta = {
+        key: json.loads(value) for key, value in
+        session.get_modelmeta().custom_metadata_map.items()
+    }
+    assert meta['classes'] == CLASSES
+    assert tuple(meta['clip_shape']) == SHAPE
+    assert meta['raw'] is True
+    assert meta['mean'] == pytest.approx([123.675, 116.28, 103.53])
+
+
+def test_the_graph_is_folded(exported):
+    model = onnx.load(exported[0])
+    onnx.checker.check_model(model)
+    assert [(entry.domain, entry.version)
+            for entry in model.opset_import] == [('', OPSET)]
+    operators = {node.op_type for node in model.graph.node}
+    assert not operators & {'BatchNormalization', 'Rsqrt', 'Dropout', 'If',
+                            'Loop'}
+    sizes = [np.prod(x.dims) for x in model.graph.initializer]
+    parameters = 1.5e6
+    assert sum(sizes) < 1.1 * parameters
+
+
+def test_predictions_are_those_of_pytorch(run_tool, config, checkpoint,
+                                          exported, video_dir, capsys):
+    answers = []
+    for model in (checkpoint, '--device', 'cpu'), (exported[0], '--backend',
+                                                   'onnx'):
+        code = run_tool('predict', video_dir / 'left0.mp4', config, *model,
+                        '--json')
+        assert not code
+        answer, = json.loads(capsys.readouterr().out)
+        answers.append(answer['predictions'])
+    theirs, ours = answers
+    assert [p['name'] for p in ours] == [p['name'] for p in theirs]
+    assert [p['score'] for p in ours] == pytest.approx(
+        [p['score'] for p in theirs], rel=1e-3)
+
+
+def test_another_network_is_refused(exported, predictor, main_config,
+                                    run_tool):
+    classifier = ONNXClassifier(str(exported[0]))
+    clips = random_clips(1)
+    assert verify(predictor.model, classifier, clips, 'clips') < 1e-4
+    weight = predictor.model.cls_head.fc_cls.weight.data
+    weight[0] *= 1.1
+    with pytest.raises(ValueError, match='differs from PyTorch on clips'):
+        verify(predictor.model, classifier, clips, 'clips')
+    weight[0] /= 1.1
+
+    code = run_tool('predict', 'any.mp4', main_config, exported[0],
+                    '--backend', 'onnx')
+    assert code == (
+        f'predict.py: error: {exported[0]} takes clips of shape {SHAPE}, but '
+        'the config makes (8, 3, 224, 224): use the config that it was '
+        'exported with.')
+
+
+class Sharpened(Recognizer2D):
+    """Changes its scores in testing, which an export does not know."""
+
+    def predict(self, inputs, data_samples, **kwargs):
+        scores = self._forward(inputs, stage='head')
+        return self.cls_head.predict_by_feat(2 * scores, data_samples)
+
+
+def test_only_a_verified_model_is_left(config, save_checkpoint, tmp_path):
+    # one stage without a block: quick to export
+    cfg = launch.load_config(
+        config, {
+            'model.backbone.num_stages': 1,
+            'model.backbone.strides': (1, ),
+            'model.backbone.dilations': (1, ),
+            'model.backbone.out_indices': (0, ),
+            'model.backbone.selfy_indices': (),
+            'model.cls_head.in_channels': 64
+        })
+    checkpoint = save_checkpoint(cfg, tmp_path / 'tsm.pth')
+    predictor = VideoPredictor(cfg, str(checkpoint), 'cpu')
+    path = tmp_path / 'models' / 'tsm.onnx'
+    # normalised floats, batch norms not fused
+    differences = export(predictor, cfg, str(path))
+    assert differences['random clips'] < 1e-4
+    assert ONNXClassifier(str(path)).meta['raw'] is False
+    before = path.read_bytes()
+
+    predictor.model.__class__ = Sharpened
+    with pytest.raises(ValueError, match='differs from PyTorch on random'):
+        export(predictor, cfg, str(path), fuse=True)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_bad_input_ends_with_one_line(run_tool, config, checkpoint, tmp_path,
+                                      monkeypatch):
+    args = config, checkpoint, tmp_path / 'out.onnx'
+    assert 'does not fit the model of the config' in run_tool(
+        'export_onnx', *args, '--cfg-options',
+        'model.backbone.selfy_indices=()')
+    code = run_tool('predict', 'a.mp4', config, checkpoint, '--backend',
+                    'onnx')
+    assert code.startswith(
+        f'predict.py: error: {checkpoint} is not an ONNX model')
+    monkeypatch.setitem(sys.modules, 'onnxscript', None)
+    code = run_tool('export_onnx', *args)
+    assert "pip install 'selfy-mmaction2[onnx]'" in code
+    assert not list(tmp_path.glob('*.onnx*'))

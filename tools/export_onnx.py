@@ -1,0 +1,63 @@
+"""Export a recognizer as an ONNX model, from clips to class probabilities.
+
+The model takes any number of clips [clips, frames, 3, H, W]. It is compared
+with PyTorch, and written only if both compute the same. Run it with
+tools/predict.py --backend onnx, or anywhere that ONNX runs: its metadata has
+the class names, mean and std, and the shape of a clip.
+"""
+import argparse
+import contextlib
+import sys
+
+from selfy_mmaction.engine import launch, onnx
+from selfy_mmaction.engine.inference import VideoPredictor
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('out', help='file to write, e.g. model.onnx')
+    parser.add_argument(
+        '--fuse',
+        action='store_true',
+        help='fold batch norms into convolutions before the export')
+    parser.add_argument(
+        '--raw',
+        action='store_true',
+        help='take uint8 frames, in the channel order of the decoder, and '
+        'normalise them in the model; by default it takes normalised floats')
+    parser.add_argument(
+        '--opset',
+        type=int,
+        default=onnx.OPSET,
+        help=f'version of the ONNX operators; {onnx.OPSET} by default')
+    parser.add_argument(
+        '--video', help='video file to verify the model on, too')
+    parser.add_argument(
+        '--labels',
+        help='text file with the name of a class per line; by default the '
+        'names in the checkpoint, or else the class numbers')
+    launch.add_config_options(parser)
+    return parser.parse_args()
+
+
+@launch.one_line_errors
+def main() -> None:
+    args = parse_args()
+    # MMEngine and PyTorch's exporter report to standard output.
+    with contextlib.redirect_stdout(sys.stderr):
+        cfg = launch.load_config(args.config, args.cfg_options)
+        predictor = VideoPredictor(cfg, args.checkpoint, 'cpu', args.labels)
+        differences = onnx.export(predictor, cfg, args.out, args.fuse,
+                                  args.raw, args.opset, args.video)
+    for what, difference in differences.items():
+        print(f'{what}: at most {difference:.1e} between the probabilities '
+              'of ONNX Runtime and PyTorch')
+    print(args.out)
+
+
+if __name__ == '__main__':
+    main()
