@@ -193,7 +193,14 @@ def render_dataset(out: Path,
 
     Returns:
         bool: Whether anything had to be rendered.
+
+    Raises:
+        FileExistsError: If ``out`` holds something else.
+        ValueError: If the clips cannot be shared out evenly to the classes.
     """
+    if num_workers < 1:
+        raise ValueError(f'num_workers should be 1 or more, but got '
+                         f'{num_workers}')
     settings = dict(train=num_train, val=num_val, seed=seed)
     splits = {
         split: list_clips(split, settings[split], seed)
@@ -204,8 +211,8 @@ def render_dataset(out: Path,
         return False
     if out.exists():
         raise FileExistsError(
-            f'{out} holds something other than the motion clips of {settings}'
-            ': remove it or choose another folder')
+            f'{out} holds something other than the motion clips asked for, '
+            f'{settings}: remove it or choose another folder')
 
     partial_out = out.with_name(out.name + '.partial')
     shutil.rmtree(partial_out, ignore_errors=True)
@@ -213,10 +220,14 @@ def render_dataset(out: Path,
     videos.mkdir(parents=True)
     clips = sum(splits.values(), [])
     # Threads: OpenCV lets go of the interpreter, and forks may hang in it.
-    with ThreadPool(num_workers) as pool:
+    pool = ThreadPool(num_workers)
+    try:
         written = pool.imap(partial(write_clip, folder=videos), clips)
         for _ in track_iter_progress((written, len(clips))):
             pass
+    finally:
+        pool.terminate()
+        pool.join()
     for split, clips in splits.items():
         lines = [f'{clip.name} {clip.label}\n' for clip in clips]
         (partial_out / f'{split}.txt').write_text(''.join(lines))
