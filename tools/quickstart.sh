@@ -16,9 +16,9 @@ data=data/motion
 config=$root/configs/selfy_tsm_r18_motion.py
 work_dir=work_dirs/selfy_tsm_r18_motion
 
-# The lines that show progress; MMEngine's whole log is in work_dirs.
+# The lines that show progress, if any; MMEngine's whole log is in work_dirs.
 progress() {
-    awk '/Epoch\(/ { sub(/.* - INFO - /, ""); print; fflush() }'
+    grep --line-buffered -o 'Epoch(.*' || [ $? -eq 1 ]
 }
 
 echo "Rendering motion clips to $data ..."
