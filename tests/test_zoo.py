@@ -7,7 +7,9 @@ import yaml
 from mmengine.config import Config
 from modelindex.load_model_index import load
 
+from selfy_mmaction.datasets.motion import render_dataset
 from selfy_mmaction.engine.complexity import get_complexity
+from selfy_mmaction.engine.inference import VideoPredictor
 from selfy_mmaction.engine.zoo import Zoo, describe
 
 
@@ -145,3 +147,18 @@ def test_page_without_its_table_is_named(copy):
     copy.page.write_text('# Model zoo\n')
     with pytest.raises(ValueError, match='has no lines "<!-- begin of netw'):
         copy.write()
+
+
+def test_published_network_names_motions(repo, zoo, tmp_path):
+    name = 'selfy_tsm_r18_motion'
+    path = repo / zoo.models[name]['Weights']
+    cfg = Config.fromfile(repo / f'configs/{name}.py')
+    predict = VideoPredictor(cfg, str(path), 'cpu')
+    render_dataset(tmp_path / 'motion', num_train=8, num_val=24, seed=1)
+    lines = (tmp_path / 'motion/val.txt').read_text().splitlines()
+    right = 0
+    for line in lines:
+        file, label = line.split()
+        best, = predict(str(tmp_path / 'motion/videos' / file), topk=1)
+        right += best['label'] == int(label)
+    assert right >= 0.8 * len(lines)
