@@ -1,10 +1,7 @@
 from ..registry import HAS_MMACTION
-from .selfy_block import (
-    SELFYBlock,
-    STSSConvExtraction,
-    STSSConvIntegration,
-    STSSTransformation,
-)
+from .extraction import STSSConvExtraction
+from .integration import STSSConvIntegration
+from .selfy_block import SELFYBlock, STSSTransformation
 
 __all__ = [
     'SELFYBlock', 'STSSConvExtraction', 'STSSConvIntegration',

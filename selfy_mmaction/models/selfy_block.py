@@ -1,10 +1,9 @@
-"""The SELFY block: transformation, extraction and integration (Sec. 3).
+"""The SELFY block: what it is made of, and what it adds to a map (Sec. 3).
 
 Everything here needs torch alone. N counts clips, T frames (num_segments),
 (L, U, V) the window; a feature map has H x W positions, h x w after the
 stride of the transformation.
 """
-from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import contextmanager, nullcontext
 
@@ -17,70 +16,13 @@ from torch.utils.checkpoint import checkpoint
 
 from ..ops.batch_norm import (
     affine,
-    batch_norm_relu,
-    in_one_piece,
     update_running,
     uses_batch_statistics,
     wide,
 )
-from ..ops.conv_chain import Link, conv_chain
 from ..ops.stss import check_window, stss
 from ..registry import MODELS
-
-# On a CPU, evaluation extracts so many similarity maps at a time: what one
-# convolution leaves then still lies in the cache when the next one reads it.
-_MAPS_PER_CHUNK = 2048
-
-
-class _ConvNormReLU(nn.Sequential):
-    """Conv2d without bias, batch norm and ReLU.
-
-    Where the norm has fixed statistics it is part of the convolution's
-    weight and bias.
-    """
-
-    def __init__(self,
-                 in_channels: int,
-                 out_channels: int,
-                 kernel_size: int | tuple[int, int],
-                 stride: int = 1,
-                 padding: int = 0):
-        super().__init__(
-            OrderedDict(
-                conv=nn.Conv2d(
-                    in_channels,
-                    out_channels,
-                    kernel_size,
-                    stride,
-                    padding,
-                    bias=False),
-                bn=nn.BatchNorm2d(out_channels),
-                act=nn.ReLU(inplace=True)))
-
-    def weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
-        """Weight and bias of the convolution that stands before `finish`."""
-        if isinstance(self.bn, nn.Identity):  # after fuse_conv_bn
-            return self.conv.weight, self.conv.bias
-        if uses_batch_statistics(self.bn):
-            return self.conv.weight, None
-        scale, shift = affine(self.bn, self.bn.running_mean,
-                               self.bn.running_var)
-        return self.conv.weight * scale[:, None, None, None], shift
-
-    def finish(self, x: Tensor) -> Tensor:
-        """Norm, unless it is in the weights, and ReLU."""
-        bn = self.bn
-        if isinstance(bn, nn.Identity) or not uses_batch_statistics(bn):
-            return self.act(x)
-        if not isinstance(bn, nn.BatchNorm2d):
-            return self.act(bn(x))  # statistics of all processes
-        return batch_norm_relu(x, bn)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C, h, w] => [B, C', h', w']"""
-        weight, bias = self.weight_and_bias()
-        return self.finish(
-            F.conv2d(x, weight, bias, self.conv.stride, self.conv.padding))
+from .conv import ConvNormReLU
 
 
 class STSSTransformation(nn.Module):
@@ -110,7 +52,7 @@ class STSSTransformation(nn.Module):
         self.window = window
         self.similarity = similarity
         self.temporal_padding = temporal_padding
-        self.downsample = _ConvNormReLU(in_channels, mid_channels, 3, 2, 1)
+        self.downsample = ConvNormReLU(in_channels, mid_channels, 3, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N * T, C, H, W] => [N, T, h, w, L, U, V]"""
@@ -118,152 +60,6 @@ class STSSTransformation(nn.Module):
         # [N * T, C', h, w] => [N, T, C', h, w]
         x = x.unflatten(0, (-1, self.num_segments))
         return stss(x, self.window, self.similarity, self.temporal_padding)
-
-
-def _product(rows: Tensor, matrix: Tensor, conv: _ConvNormReLU) -> Tensor:
-    """A convolution by its matrix: [M, K] => [M, positions * C]"""
-    _, bias = conv.weight_and_bias()
-    if bias is None:
-        return rows @ matrix
-    # [C] => [positions * C]
-    bias = bias.repeat(matrix.shape[1] // len(bias))
-    return torch.addmm(bias, rows, matrix)
-
-
-@MODELS.register_module()
-class STSSConvExtraction(nn.Module):
-    """Each similarity map to a motion feature, by convolutions (Sec. 3.2).
-
-    3 x 3 convolutions over (U, V), of which all but the first have stride 2,
-    and a last one that covers what they leave. At (U, V) = (9, 9) these are
-    the official 9 -> 9 -> 5 -> 3 -> 1; any odd window is reduced likewise.
-
-    Args:
-        window (Sequence[int]): (L, U, V) of the similarities.
-        channels (Sequence[int]): Output channels of each convolution, two
-            of them at least. Defaults to (4, 16, 64, 64).
-    """
-
-    def __init__(self,
-                 window: Sequence[int],
-                 channels: Sequence[int] = (4, 16, 64, 64)):
-        super().__init__()
-        if len(channels) < 2:
-            raise ValueError('channels of STSSConvExtraction must name two '
-                             f'convolutions at least, but got {channels}.')
-        _, U, V = window
-        convs = [_ConvNormReLU(1, channels[0], 3, 1, 1)]
-        for inner, outer in zip(channels[:-2], channels[1:-1], strict=False):
-            convs.append(_ConvNormReLU(inner, outer, 3, 2, 1))
-            U, V = (U + 1) // 2, (V + 1) // 2
-        convs.append(_ConvNormReLU(channels[-2], channels[-1], (U, V)))
-        self.convs = nn.Sequential(*convs)
-        self.out_channels = channels[-1]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, T, h, w, L, U, V] => [N, T, h, w, L, C]"""
-        # The memory order of stss: [N, T, L, h, w, U, V]
-        x = x.permute(0, 1, 4, 2, 3, 5, 6)
-        shape = x.shape[:5]
-        # [N, T, L, h, w, U, V] => [M, U, V], M similarity maps
-        maps = x.flatten(0, 4)
-        if all(
-                isinstance(conv.bn, nn.BatchNorm2d)
-                and uses_batch_statistics(conv.bn) for conv in self.convs):
-            x = conv_chain(maps.flatten(1), self._links(*maps.shape[1:]))
-        elif torch.is_grad_enabled() or in_one_piece(maps):
-            x = self._extract(maps)
-        else:
-            chunks = maps.split(_MAPS_PER_CHUNK)
-            x = torch.cat([self._extract(chunk) for chunk in chunks])
-        # [M, C] => [N, T, L, h, w, C] => [N, T, h, w, L, C]
-        x = x.view(*shape, self.out_channels)
-        return x.permute(0, 1, 3, 4, 2, 5)
-
-    def _links(self, U: int, V: int) -> list[Link]:
-        """The convolutions as `conv_chain` takes them."""
-        links, shape = [], (U, V, 1)
-        for conv, weight in zip(self.convs, self._weights(U, V), strict=True):
-            kernel, stride, padding = (conv.conv.kernel_size,
-                                       conv.conv.stride, conv.conv.padding)
-            out_shape = (*((shape[i] + 2 * padding[i] - kernel[i]) //
-                           stride[i] + 1 for i in range(2)),
-                         conv.conv.out_channels)
-            links.append(
-                Link(weight, conv.bn, shape, out_shape, stride, padding))
-            shape = out_shape
-        return links
-
-    def _weights(self, U: int, V: int) -> list[Tensor]:
-        """Weights, those of the first and the last convolution as matrices.
-
-        On maps this small these two are cheapest as matrix products.
-        """
-        first, *middle, last = (
-            conv.weight_and_bias()[0] for conv in self.convs)
-        # The matrix is what the convolution makes of the unit maps:
-        # [U * V, 1, U, V] => [U * V, C, U, V] => [U * V, U * V * C]
-        units = torch.eye(U * V, dtype=first.dtype, device=first.device)
-        first = F.conv2d(units.view(-1, 1, U, V), first, padding=1)
-        first = first.permute(0, 2, 3, 1).flatten(1)
-        # [C', C, u, v] => [u * v * C, C']
-        last = last.permute(2, 3, 1, 0).flatten(0, 2)
-        return [first, *middle, last]
-
-    def _extract(self, maps: Tensor) -> Tensor:
-        """[M, U, V] => [M, C], channels last in between."""
-        M, U, V = maps.shape
-        first, *middle, last = self.convs
-        first_matrix, *_, last_matrix = self._weights(U, V)
-        # [M, U * V] => [M, U * V * C] => [M, C, U, V]
-        x = _product(maps.flatten(1), first_matrix, first)
-        x = first.finish(x.view(M, U, V, -1).permute(0, 3, 1, 2))
-        for conv in middle:
-            x = conv(x)
-        # [M, C, u, v] => [M, u * v * C] => [M, C']
-        x = _product(x.permute(0, 2, 3, 1).flatten(1), last_matrix, last)
-        return last.finish(x[:, :, None, None]).flatten(1)
-
-
-@MODELS.register_module()
-class STSSConvIntegration(nn.Module):
-    """Motion features to a motion map, by convolutions (Sec. 3.3).
-
-    3 x 3 convolutions over (H, W), for each of the L offsets alone, and a
-    last one that fuses the L offsets.
-
-    Args:
-        in_channels (int): Channels of the extracted features.
-        window (Sequence[int]): (L, U, V) of the similarities.
-        channels (Sequence[int]): Output channels of each convolution, the
-            last being the fusion. Defaults to (64, 64, 64, 64).
-    """
-
-    def __init__(self,
-                 in_channels: int,
-                 window: Sequence[int],
-                 channels: Sequence[int] = (64, 64, 64, 64)):
-        super().__init__()
-        if len(channels) < 1:
-            raise ValueError('channels of STSSConvIntegration must name one '
-                             f'convolution at least, but got {channels}.')
-        widths = (in_channels, *channels)
-        self.convs = nn.Sequential(*[
-            _ConvNormReLU(inner, outer, 3, 1, 1)
-            for inner, outer in zip(widths[:-2], widths[1:-1], strict=False)
-        ])
-        self.fuse = _ConvNormReLU(window[0] * widths[-2], widths[-1], 3, 1, 1)
-        self.out_channels = channels[-1]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, T, h, w, L, C] => [N * T, C', h, w]"""
-        N, T, h, w, L, C = x.shape
-        # [N, T, h, w, L, C] => [N * T * L, C, h, w], channels last in memory
-        x = x.permute(0, 1, 4, 5, 2, 3).flatten(0, 2)
-        x = self.convs(x)
-        # [N * T * L, C, h, w] => [N * T, L * C, h, w]
-        x = x.unflatten(0, (N * T, L)).flatten(1, 2)
-        return self.fuse(x)
 
 
 class _AddStuffed(torch.autograd.Function):

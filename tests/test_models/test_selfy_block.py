@@ -266,7 +266,7 @@ def test_evaluation_in_chunks_changes_nothing(monkeypatch):
     block = awake(small_block()).eval()
     x = torch.randn(6, 8, 9, 9)
     expected = block(x)  # with gradients, the maps stay together
-    monkeypatch.setattr('selfy_mmaction.models.selfy_block._MAPS_PER_CHUNK', 7)
+    monkeypatch.setattr('selfy_mmaction.models.extraction._MAPS_PER_CHUNK', 7)
     with torch.no_grad():
         torch.testing.assert_close(block(x), expected)
 

@@ -1,0 +1,51 @@
+"""Integration (Sec. 3.3): the motion features of L offsets to one map.
+
+N counts clips, T frames, (L, U, V) the window, h x w the positions.
+"""
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from ..registry import MODELS
+from .conv import ConvNormReLU
+
+
+@MODELS.register_module()
+class STSSConvIntegration(nn.Module):
+    """Motion features to a motion map, by convolutions (Sec. 3.3).
+
+    3 x 3 convolutions over (H, W), for each of the L offsets alone, and a
+    last one that fuses the L offsets.
+
+    Args:
+        in_channels (int): Channels of the extracted features.
+        window (Sequence[int]): (L, U, V) of the similarities.
+        channels (Sequence[int]): Output channels of each convolution, the
+            last being the fusion. Defaults to (64, 64, 64, 64).
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 window: Sequence[int],
+                 channels: Sequence[int] = (64, 64, 64, 64)):
+        super().__init__()
+        if len(channels) < 1:
+            raise ValueError('channels of STSSConvIntegration must name one '
+                             f'convolution at least, but got {channels}.')
+        widths = (in_channels, *channels)
+        self.convs = nn.Sequential(*[
+            ConvNormReLU(inner, outer, 3, 1, 1)
+            for inner, outer in zip(widths[:-2], widths[1:-1], strict=False)
+        ])
+        self.fuse = ConvNormReLU(window[0] * widths[-2], widths[-1], 3, 1, 1)
+        self.out_channels = channels[-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, T, h, w, L, C] => [N * T, C', h, w]"""
+        N, T, h, w, L, C = x.shape
+        # [N, T, h, w, L, C] => [N * T * L, C, h, w], channels last in memory
+        x = x.permute(0, 1, 4, 5, 2, 3).flatten(0, 2)
+        x = self.convs(x)
+        # [N * T * L, C, h, w] => [N * T, L * C, h, w]
+        x = x.unflatten(0, (N * T, L)).flatten(1, 2)
+        return self.fuse(x)
