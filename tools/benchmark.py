@@ -9,7 +9,7 @@ from selfy_mmaction.engine.benchmark import PARTS, Benchmark, describe_machine
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = launch.ArgumentParser(description=__doc__)
     parser.add_argument(
         'parts',
         nargs='*',

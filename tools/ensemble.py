@@ -13,7 +13,7 @@ from selfy_mmaction.evaluation import ensemble
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = launch.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('dumps', nargs='+', metavar='DUMP', help='.pkl files')

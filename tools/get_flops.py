@@ -6,7 +6,7 @@ from selfy_mmaction.engine.complexity import get_complexity
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = launch.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--shape',

@@ -17,7 +17,7 @@ SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = launch.ArgumentParser(description=__doc__)
     parser.add_argument('video', help='video file, or a folder of them')
     parser.add_argument('config', help='config file')
     parser.add_argument(

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @launch.one_line_errors
 def main() -> None:
-    argparse.ArgumentParser(
+    launch.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     models = zoo.Zoo(ROOT)

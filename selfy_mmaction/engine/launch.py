@@ -4,10 +4,13 @@ import ctypes
 import functools
 import os
 import os.path as osp
+import re
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn
 
 import torch
 from mmaction.registry import RUNNERS
@@ -15,6 +18,18 @@ from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
+TRACEBACK = '--traceback'
+# What MMEngine and Python say of mistakes in a config, and what we say.
+_TRANSLATIONS = {
+    r'(\S+) is not in the \w+::(.+?) registry\.':
+    r"the config names the \2 '\1', which is not known: check its spelling, "
+    'or import its module in custom_imports.',
+    r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'":
+    r"the config sets '\2' of \1, which has no such setting: check its "
+    'spelling.',
+    r'(\w+)\.__init__\(\) missing \d+ required .* arguments?: (.+)':
+    r'the config lacks \2 of \1: set it.',
+}
 # Where launchers other than torchrun leave the rank, the number of processes
 # and the rank on this machine.
 RANK_VARIABLES = dict(
@@ -24,10 +39,26 @@ RANK_VARIABLES = dict(
          'OMPI_COMM_WORLD_LOCAL_RANK'))
 
 
-def one_line_errors(main: Callable[[], None]) -> Callable[[], None]:
-    """Report bad input in one line and exit with 1.
+class ArgumentParser(argparse.ArgumentParser):
+    """The parser of a tool: it has ``--traceback``, see `one_line_errors`."""
 
-    ``python -X dev tools/...`` shows the traceback, too.
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.add_argument(
+            TRACEBACK,
+            action='store_true',
+            help='show the traceback of an error, not its message alone')
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the arguments in one line."""
+        self.exit(2, f'{self.prog}: error: {message} '
+                  '(--help lists the arguments)\n')
+
+
+def one_line_errors(main: Callable[[], None]) -> Callable[[], None]:
+    """Report an error in one line and exit with 1.
+
+    ``--traceback`` shows where it comes from.
     """
 
     @functools.wraps(main)
@@ -37,13 +68,34 @@ def one_line_errors(main: Callable[[], None]) -> Callable[[], None]:
             main()
         except KeyboardInterrupt:
             sys.exit(f'{name}: interrupted.')
-        except (OSError, ValueError) as error:
-            if sys.flags.dev_mode:
+        except Exception as error:
+            if TRACEBACK in sys.argv:
                 raise
-            # An error of a data loading process comes with its traceback.
-            sys.exit(f'{name}: error: {str(error).strip().splitlines()[-1]}')
+            sys.exit(f'{name}: error: {describe_error(error)}')
 
     return run
+
+
+def describe_error(error: Exception) -> str:
+    """Say in one line what went wrong.
+
+    What is not meant for users, since neither this package nor an operating
+    system says it, comes with its type and with a hint at the traceback.
+    """
+    # A KeyError as text has its message in quotes.
+    text = str(error.args[0]) if len(error.args) == 1 else str(error)
+    for pattern, translation in _TRANSLATIONS.items():
+        match = re.search(pattern, text)
+        if match:
+            return match.expand(translation)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if 'Original Traceback (most recent call last):' in lines:
+        # of a data loading process
+        return lines[-1]
+    line = textwrap.shorten(' '.join(lines), 600, placeholder=' ...')
+    if isinstance(error, (OSError, ValueError)):
+        return line
+    return f'{type(error).__name__}: {line} ({TRACEBACK} shows where)'
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ SHOWN = 10  # findings on the screen; the file has them all
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = launch.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('dataset', choices=RELEASES, help='data set')
