@@ -1,11 +1,15 @@
 from ..registry import HAS_MMACTION
-from .extraction import STSSConvExtraction
+from .extraction import (
+    STSSConvExtraction,
+    STSSMLPExtraction,
+    STSSSoftArgmaxExtraction,
+)
 from .integration import STSSConvIntegration
 from .selfy_block import SELFYBlock, STSSTransformation
 
 __all__ = [
     'SELFYBlock', 'STSSConvExtraction', 'STSSConvIntegration',
-    'STSSTransformation'
+    'STSSMLPExtraction', 'STSSSoftArgmaxExtraction', 'STSSTransformation'
 ]
 
 if HAS_MMACTION:

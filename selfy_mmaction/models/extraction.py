@@ -2,6 +2,7 @@
 
 N counts clips, T frames, (L, U, V) the window, h x w the positions.
 """
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from ..ops.batch_norm import in_one_piece, uses_batch_statistics
 from ..ops.conv_chain import Link, conv_chain
+from ..ops.motion import check_temperature, soft_argmax
 from ..registry import MODELS
 from .conv import ConvNormReLU
 
@@ -18,18 +20,104 @@ from .conv import ConvNormReLU
 _MAPS_PER_CHUNK = 2048
 
 
-def _product(rows: Tensor, matrix: Tensor, conv: ConvNormReLU) -> Tensor:
-    """A convolution by its matrix: [M, K] => [M, positions * C]"""
-    _, bias = conv.weight_and_bias()
-    if bias is None:
-        return rows @ matrix
-    # [C] => [positions * C]
-    bias = bias.repeat(matrix.shape[1] // len(bias))
-    return torch.addmm(bias, rows, matrix)
+def _as_matrix(conv: nn.Conv2d, weight: Tensor,
+               shape: tuple[int, int, int]) -> Tensor:
+    """A convolution's weight, as a matrix where that is cheapest.
+
+    On maps this small these are the convolution that reads one channel and
+    the one that covers a whole map.
+
+    Args:
+        conv (nn.Conv2d): The convolution.
+        weight (Tensor): Its weight, [C', C, kernel, kernel].
+        shape (tuple[int, int, int]): (h, w, C) of the maps that it reads.
+    """
+    h, w, C = shape
+    if conv.kernel_size == (h, w) and conv.padding == (0, 0):
+        # [C', C, h, w] => [h * w * C, C']
+        return weight.permute(2, 3, 1, 0).flatten(0, 2)
+    if C > 1:
+        return weight
+    # The matrix is what the convolution makes of the unit maps:
+    # [h * w, 1, h, w] => [h * w, C', h', w'] => [h * w, h' * w' * C']
+    units = torch.eye(h * w, dtype=weight.dtype, device=weight.device)
+    units = F.conv2d(
+        units.view(-1, 1, h, w), weight, None, conv.stride, conv.padding)
+    return units.permute(0, 2, 3, 1).flatten(1)
+
+
+class _ConvsOverWindow(nn.Module):
+    """Convolutions over (U, V) that leave one position of it.
+
+    Args:
+        convs (Sequence[ConvNormReLU]): The first reads one channel.
+    """
+
+    def __init__(self, convs: Sequence[ConvNormReLU]):
+        super().__init__()
+        self.convs = nn.Sequential(*convs)
+        self.out_channels = convs[-1].conv.out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, T, h, w, L, U, V] => [N, T, h, w, L, C]"""
+        # The memory order of stss: [N, T, L, h, w, U, V]
+        x = x.permute(0, 1, 4, 2, 3, 5, 6)
+        shape = x.shape[:5]
+        links = self._links(*x.shape[5:])
+        # [N, T, L, h, w, U, V] => [M, U * V], M similarity maps
+        maps = x.flatten(0, 4).flatten(1)
+        if all(
+                isinstance(conv.bn, nn.BatchNorm2d)
+                and uses_batch_statistics(conv.bn) for conv in self.convs):
+            x = conv_chain(maps, links)
+        elif torch.is_grad_enabled() or in_one_piece(maps):
+            x = self._extract(maps, links)
+        else:
+            chunks = maps.split(_MAPS_PER_CHUNK)
+            x = torch.cat([self._extract(chunk, links) for chunk in chunks])
+        # [M, C] => [N, T, L, h, w, C] => [N, T, h, w, L, C]
+        x = x.view(*shape, self.out_channels)
+        return x.permute(0, 1, 3, 4, 2, 5)
+
+    def _links(self, U: int, V: int) -> list[Link]:
+        """The convolutions as `conv_chain` takes them."""
+        links, shape = [], (U, V, 1)
+        for module in self.convs:
+            conv = module.conv
+            kernel, stride, padding = (conv.kernel_size, conv.stride,
+                                       conv.padding)
+            out_shape = (*((shape[i] + 2 * padding[i] - kernel[i]) //
+                           stride[i] + 1 for i in range(2)),
+                         conv.out_channels)
+            weight = _as_matrix(conv, module.weight_and_bias()[0], shape)
+            links.append(
+                Link(weight, module.bn, shape, out_shape, stride, padding))
+            shape = out_shape
+        return links
+
+    def _extract(self, maps: Tensor, links: Sequence[Link]) -> Tensor:
+        """[M, U * V] => [M, C], channels last in between."""
+        x = maps
+        for module, link in zip(self.convs, links, strict=True):
+            _, bias = module.weight_and_bias()
+            if link.weight.dim() == 2:
+                if bias is not None:
+                    # [C'] => [u' * v' * C']
+                    bias = bias.repeat(link.weight.shape[1] // len(bias))
+                x = F.linear(x, link.weight.t(), bias)
+                # [M, u' * v' * C'] => [M, C', u', v']
+                x = x.view(-1, *link.out_shape).permute(0, 3, 1, 2)
+            else:
+                # [M, u * v * C] => [M, C, u, v] => [M, C', u', v']
+                x = x.view(-1, *link.in_shape).permute(0, 3, 1, 2)
+                x = F.conv2d(x, link.weight, bias, link.stride, link.padding)
+            # [M, C', u', v'] => [M, u' * v' * C']
+            x = module.finish(x).permute(0, 2, 3, 1).flatten(1)
+        return x
 
 
 @MODELS.register_module()
-class STSSConvExtraction(nn.Module):
+class STSSConvExtraction(_ConvsOverWindow):
     """Each similarity map to a motion feature, by convolutions (Sec. 3.2).
 
     3 x 3 convolutions over (U, V), of which all but the first have stride 2,
@@ -45,7 +133,6 @@ class STSSConvExtraction(nn.Module):
     def __init__(self,
                  window: Sequence[int],
                  channels: Sequence[int] = (4, 16, 64, 64)):
-        super().__init__()
         if len(channels) < 2:
             raise ValueError('channels of STSSConvExtraction must name two '
                              f'convolutions at least, but got {channels}.')
@@ -55,69 +142,58 @@ class STSSConvExtraction(nn.Module):
             convs.append(ConvNormReLU(inner, outer, 3, 2, 1))
             U, V = (U + 1) // 2, (V + 1) // 2
         convs.append(ConvNormReLU(channels[-2], channels[-1], (U, V)))
-        self.convs = nn.Sequential(*convs)
-        self.out_channels = channels[-1]
+        super().__init__(convs)
+
+
+@MODELS.register_module()
+class STSSMLPExtraction(_ConvsOverWindow):
+    """Each similarity map to a motion feature, by perceptrons (Sec. 3.2).
+
+    The first reads the U * V similarities of a map at once: a convolution
+    that covers the window. Each ends in a batch norm and a ReLU, as the
+    convolutions of :class:`STSSConvExtraction` do.
+
+    Args:
+        window (Sequence[int]): (L, U, V) of the similarities.
+        channels (Sequence[int]): Outputs of each perceptron.
+            Defaults to (64, 64, 64, 64).
+    """
+
+    def __init__(self,
+                 window: Sequence[int],
+                 channels: Sequence[int] = (64, 64, 64, 64)):
+        if len(channels) < 1:
+            raise ValueError('channels of STSSMLPExtraction must name one '
+                             f'perceptron at least, but got {channels}.')
+        first = ConvNormReLU(1, channels[0], tuple(window[1:]))
+        super().__init__([
+            first, *(ConvNormReLU(inner, outer, 1)
+                     for inner, outer in itertools.pairwise(channels))
+        ])
+
+
+@MODELS.register_module()
+class STSSSoftArgmaxExtraction(nn.Module):
+    """Each similarity map to where it peaks, see :func:`soft_argmax`.
+
+    The explicit displacement of Sec. 3.2, with the peak itself as a
+    confidence beside it (as in MotionSqueeze): three channels, vertical and
+    horizontal displacement in cells and the confidence. Nothing is learned
+    here: the first layer of the integration is what lifts them.
+
+    Args:
+        window (Sequence[int]): (L, U, V) of the similarities; any.
+        temperature (float): The lower, the closer to the argmax.
+            Defaults to 0.01, the paper's.
+    """
+
+    out_channels = 3
+
+    def __init__(self, window: Sequence[int], temperature: float = 0.01):
+        super().__init__()
+        self.temperature = check_temperature(temperature)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, T, h, w, L, U, V] => [N, T, h, w, L, C]"""
-        # The memory order of stss: [N, T, L, h, w, U, V]
-        x = x.permute(0, 1, 4, 2, 3, 5, 6)
-        shape = x.shape[:5]
-        # [N, T, L, h, w, U, V] => [M, U, V], M similarity maps
-        maps = x.flatten(0, 4)
-        if all(
-                isinstance(conv.bn, nn.BatchNorm2d)
-                and uses_batch_statistics(conv.bn) for conv in self.convs):
-            x = conv_chain(maps.flatten(1), self._links(*maps.shape[1:]))
-        elif torch.is_grad_enabled() or in_one_piece(maps):
-            x = self._extract(maps)
-        else:
-            chunks = maps.split(_MAPS_PER_CHUNK)
-            x = torch.cat([self._extract(chunk) for chunk in chunks])
-        # [M, C] => [N, T, L, h, w, C] => [N, T, h, w, L, C]
-        x = x.view(*shape, self.out_channels)
-        return x.permute(0, 1, 3, 4, 2, 5)
-
-    def _links(self, U: int, V: int) -> list[Link]:
-        """The convolutions as `conv_chain` takes them."""
-        links, shape = [], (U, V, 1)
-        for conv, weight in zip(self.convs, self._weights(U, V), strict=True):
-            kernel, stride, padding = (conv.conv.kernel_size,
-                                       conv.conv.stride, conv.conv.padding)
-            out_shape = (*((shape[i] + 2 * padding[i] - kernel[i]) //
-                           stride[i] + 1 for i in range(2)),
-                         conv.conv.out_channels)
-            links.append(
-                Link(weight, conv.bn, shape, out_shape, stride, padding))
-            shape = out_shape
-        return links
-
-    def _weights(self, U: int, V: int) -> list[Tensor]:
-        """Weights, those of the first and the last convolution as matrices.
-
-        On maps this small these two are cheapest as matrix products.
-        """
-        first, *middle, last = (
-            conv.weight_and_bias()[0] for conv in self.convs)
-        # The matrix is what the convolution makes of the unit maps:
-        # [U * V, 1, U, V] => [U * V, C, U, V] => [U * V, U * V * C]
-        units = torch.eye(U * V, dtype=first.dtype, device=first.device)
-        first = F.conv2d(units.view(-1, 1, U, V), first, padding=1)
-        first = first.permute(0, 2, 3, 1).flatten(1)
-        # [C', C, u, v] => [u * v * C, C']
-        last = last.permute(2, 3, 1, 0).flatten(0, 2)
-        return [first, *middle, last]
-
-    def _extract(self, maps: Tensor) -> Tensor:
-        """[M, U, V] => [M, C], channels last in between."""
-        M, U, V = maps.shape
-        first, *middle, last = self.convs
-        first_matrix, *_, last_matrix = self._weights(U, V)
-        # [M, U * V] => [M, U * V * C] => [M, C, U, V]
-        x = _product(maps.flatten(1), first_matrix, first)
-        x = first.finish(x.view(M, U, V, -1).permute(0, 3, 1, 2))
-        for conv in middle:
-            x = conv(x)
-        # [M, C, u, v] => [M, u * v * C] => [M, C']
-        x = _product(x.permute(0, 2, 3, 1).flatten(1), last_matrix, last)
-        return last.finish(x[:, :, None, None]).flatten(1)
+        """[N, T, h, w, L, U, V] => [N, T, h, w, L, 3]"""
+        displacement, confidence = soft_argmax(x, self.temperature)
+        return torch.cat([displacement, confidence[..., None]], -1)

@@ -14,30 +14,37 @@ from .conv import ConvNormReLU
 class STSSConvIntegration(nn.Module):
     """Motion features to a motion map, by convolutions (Sec. 3.3).
 
-    3 x 3 convolutions over (H, W), for each of the L offsets alone, and a
-    last one that fuses the L offsets.
+    Convolutions over (H, W), for each of the L offsets alone, and a last one
+    that fuses the L offsets.
 
     Args:
         in_channels (int): Channels of the extracted features.
         window (Sequence[int]): (L, U, V) of the similarities.
         channels (Sequence[int]): Output channels of each convolution, the
             last being the fusion. Defaults to (64, 64, 64, 64).
+        kernel_size (int): Side of each convolution, odd; with 1 no position
+            sees its neighbours. Defaults to 3.
     """
 
     def __init__(self,
                  in_channels: int,
                  window: Sequence[int],
-                 channels: Sequence[int] = (64, 64, 64, 64)):
+                 channels: Sequence[int] = (64, 64, 64, 64),
+                 kernel_size: int = 3):
         super().__init__()
         if len(channels) < 1:
             raise ValueError('channels of STSSConvIntegration must name one '
                              f'convolution at least, but got {channels}.')
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError('kernel_size of STSSConvIntegration must be odd '
+                             f'and positive, but got {kernel_size}.')
+        same = dict(kernel_size=kernel_size, padding=kernel_size // 2)
         widths = (in_channels, *channels)
         self.convs = nn.Sequential(*[
-            ConvNormReLU(inner, outer, 3, 1, 1)
+            ConvNormReLU(inner, outer, **same)
             for inner, outer in zip(widths[:-2], widths[1:-1], strict=False)
         ])
-        self.fuse = ConvNormReLU(window[0] * widths[-2], widths[-1], 3, 1, 1)
+        self.fuse = ConvNormReLU(window[0] * widths[-2], widths[-1], **same)
         self.out_channels = channels[-1]
 
     def forward(self, x: Tensor) -> Tensor:

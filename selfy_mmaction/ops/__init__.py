@@ -1,3 +1,4 @@
+from .motion import soft_argmax
 from .stss import stss
 
-__all__ = ['stss']
+__all__ = ['soft_argmax', 'stss']

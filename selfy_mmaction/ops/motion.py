@@ -1,0 +1,59 @@
+"""Motion as the paper's predecessors read it off similarities: where to."""
+import torch
+from torch import Tensor
+
+from .batch_norm import wide
+
+
+def check_temperature(temperature: float) -> float:
+    """Return the temperature, which must be positive.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not temperature > 0:
+        raise ValueError('temperature must be a positive number, but got '
+                         f'{temperature}.')
+    return temperature
+
+
+def soft_argmax(similarities: Tensor,
+                temperature: float = 0.01) -> tuple[Tensor, Tensor]:
+    r"""Displacement at which the similarity is highest (Sec. 3.2).
+
+    .. math::
+        d = \sum_{u, v} \operatorname{softmax}_{u, v}(S / \tau)
+        \, [u - \lfloor U / 2 \rfloor, v - \lfloor V / 2 \rfloor]
+
+    A similarity of exactly 0 is what :func:`stss` gives where there is no
+    neighbour, and takes no part: the sides of the map do not draw the
+    displacement inwards or outwards. Where there is none at all, beyond the
+    ends of the clip, the displacement is 0 and so is the confidence.
+
+    Args:
+        similarities (Tensor): [..., U, V], of :func:`stss`.
+        temperature (float): The lower, the closer to the argmax, and the
+            larger the gradients. Defaults to 0.01, the paper's.
+
+    Returns:
+        tuple[Tensor, Tensor]: Displacement, [..., 2], and confidence, [...].
+        The displacement is (vertical, horizontal), the order of (U, V), in
+        cells of the feature map, positive downwards and to the right. The
+        confidence is the highest similarity, as in MotionSqueeze.
+
+    Raises:
+        ValueError: If the temperature is not positive.
+    """
+    U, V = similarities.shape[-2:]
+    logits = wide(similarities) / check_temperature(temperature)
+    # Finite: if all are masked, the weights are equal and their mean is 0.
+    logits = logits.masked_fill(similarities == 0,
+                                torch.finfo(logits.dtype).min)
+    weights = logits.flatten(-2).softmax(-1).unflatten(-1, (U, V))
+    u, v = (
+        torch.arange(size, device=weights.device, dtype=weights.dtype) -
+        size // 2 for size in (U, V))
+    displacement = torch.stack(
+        [weights.sum(-1) @ u, weights.sum(-2) @ v], dim=-1)
+    return (displacement.to(similarities.dtype),
+            similarities.amax((-2, -1)))
