@@ -14,9 +14,17 @@ from types import ModuleType
 import torch
 
 
+def has_mmaction() -> bool:
+    """Whether MMAction2 is there to be imported."""
+    try:
+        return importlib.util.find_spec('mmaction') is not None
+    except ImportError:  # an import hook forbids it
+        return False
+
+
 def apply():
     """Apply every repair; called when ``selfy_mmaction`` is imported."""
-    if importlib.util.find_spec('mmaction') is None:
+    if not has_mmaction():
         return
     check_mmcv()
     quiet_mmcv_lite()

@@ -4,9 +4,10 @@ The block is arithmetic that needs torch alone. Where MMAction2 is installed
 it is registered there; where it is not, `_Models` builds its parts.
 """
 from importlib import import_module
-from importlib.util import find_spec
 
-HAS_MMACTION = find_spec('mmaction') is not None
+from .compat import has_mmaction
+
+HAS_MMACTION = has_mmaction()
 
 
 class _Models:
