@@ -57,6 +57,7 @@ def main() -> None:
     apply_args(cfg, args)
     runner = launch.build_runner(cfg, stages=('test', ))
     runner.register_hook(hooks.StrictLoadHook())
+    runner.register_hook(hooks.CheckNumbersHook())
     if args.show or args.show_dir:
         runner.register_hook(
             hooks.DrawPredictionsHook(args.show_dir, args.show, args.interval,

@@ -86,6 +86,7 @@ def main() -> None:
     apply_args(cfg, args)
     runner = launch.build_runner(cfg, stages=('train', 'val'))
     runner.register_hook(hooks.CheckDataHook())
+    runner.register_hook(hooks.CheckNumbersHook())
     runner.train()
 
 

@@ -1,11 +1,11 @@
 """Hooks of the command-line tools."""
+import math
 import os
 import os.path as osp
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from mmaction.datasets import BaseActionDataset
 from mmaction.structures import ActionDataSample
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -16,34 +16,53 @@ from .checkpoint import check_state_dict, get_state_dict
 
 
 class CheckDataHook(Hook):
-    """Refuses data that training would pass over, or stumble on.
+    """Refuses to train on less than a batch.
 
-    MMEngine runs epochs of no batch without a word; a label that the model
-    lacks is an ``IndexError`` on CPU and a device-side assert on a GPU.
+    MMEngine runs epochs of no batch without a word.
     """
 
     def before_train(self, runner: Runner) -> None:
         """Check the training data once."""
         loader = runner.train_dataloader
-        dataset = loader.dataset
         if len(loader) == 0:
             raise ValueError(
-                f'train_dataloader has no batch: {len(dataset)} clips among '
-                f'{runner.world_size} processes are less than a batch of '
-                f'{loader.batch_size}.')
-        head = runner.cfg.model.get('cls_head') or {}
-        num_classes = head.get('num_classes')
-        if (num_classes is None or not isinstance(dataset, BaseActionDataset)
-                or dataset.multi_class):
-            return
-        for i in range(len(dataset)):
-            info = dataset.get_data_info(i)
-            if not 0 <= info['label'] < num_classes:
-                source = info.get('frame_dir') or info.get('filename')
+                f'train_dataloader has no batch: {len(loader.dataset)} clips '
+                f'among {runner.world_size} processes are less than a batch '
+                f'of {loader.batch_size}.')
+
+
+class CheckNumbersHook(Hook):
+    """Ends a run at the first loss or score that is not finite.
+
+    A training never recovers from it, and the scores have a class of their
+    own choice for a maximum.
+    """
+
+    def after_train_iter(self, runner: Runner, batch_idx: int,
+                         data_batch: dict, outputs: dict) -> None:
+        """Check the loss, which is on the CPU for the log anyway."""
+        loss = outputs['loss'].item()
+        if not math.isfinite(loss):
+            rate = runner.optim_wrapper.get_lr()
+            rate = next(iter(rate.values()))[0]
+            raise ValueError(
+                f'the loss is {loss} in epoch {runner.epoch + 1}, iteration '
+                f'{runner.iter + 1}: lower optim_wrapper.optimizer.lr (the '
+                f'rate is {rate:.2g} there) or set optim_wrapper.clip_grad, '
+                'and resume from the last checkpoint.')
+
+    def after_test_iter(self, runner: Runner, batch_idx: int,
+                        data_batch: dict,
+                        outputs: Sequence[ActionDataSample]) -> None:
+        """Check the scores of a batch."""
+        for sample in outputs:
+            if not sample.pred_score.isfinite().all():
                 raise ValueError(
-                    f'train_dataloader has label {info["label"]} for {source},'
-                    f' but model.cls_head.num_classes={num_classes}: labels '
-                    f'go from 0 to {num_classes - 1}.')
+                    f'scores are not finite in iteration {batch_idx + 1} of '
+                    'the test: the weights are damaged or have diverged; give '
+                    'an earlier checkpoint.')
+
+    after_val_iter = after_test_iter
 
 
 class StrictLoadHook(Hook):

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import torch
@@ -18,17 +18,35 @@ from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
+from .checks import (
+    check_dataloader,
+    check_lists,
+    check_options,
+    check_schedule,
+)
+
 TRACEBACK = '--traceback'
 # What MMEngine and Python say of mistakes in a config, and what we say.
 _TRANSLATIONS = {
     r'(\S+) is not in the \w+::(.+?) registry\.':
     r"the config names the \2 '\1', which is not known: check its spelling, "
     'or import its module in custom_imports.',
-    r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'":
-    r"the config sets '\2' of \1, which has no such setting: check its "
+    r'must contain the key "type", but got (\{.*\})':
+    r'the config has \1 without a type: give it one, and check its name.',
+    r"([\w.]+?)(\.__init__)?\(\) got an unexpected keyword argument '(\w+)'":
+    r"the config sets '\3' of \1, which has no such setting: check its "
     'spelling.',
     r'(\w+)\.__init__\(\) missing \d+ required .* arguments?: (.+)':
     r'the config lacks \2 of \1: set it.',
+    r'mat1 and mat2 shapes cannot be multiplied \(\d+x(\d+) and (\d+)x':
+    r'the classifier takes \2 features, but is given \1: set '
+    r'model.cls_head.in_channels=\1.',
+    '`epoch_length` must be a positive integer, but got 0':
+    'train_dataloader has no batch, since its clips are less than one: lower '
+    'train_dataloader.batch_size.',
+    r'^<urlopen error (.+)>$|^(\[Errno \d+\] Connection .+)$':
+    r'a download failed (\1\2): check the network, or give a file as '
+    'load_from and model.backbone.pretrained.',
 }
 # Where launchers other than torchrun leave the rank, the number of processes
 # and the rank on this machine.
@@ -137,7 +155,16 @@ def load_config(path: str, options: dict) -> Config:
     """Load a config and change some of its settings."""
     if not osp.isfile(path):
         raise FileNotFoundError(f'config {path} does not exist.')
-    cfg = Config.fromfile(path)
+    try:
+        cfg = Config.fromfile(path)
+    # A config is Python, which may raise anything.
+    except Exception as error:
+        raise ValueError(f'config {path} cannot be read: '
+                         f'{describe_error(error)}') from error
+    if 'model' not in cfg:
+        raise ValueError(f'config {path} has no model: give one that has, '
+                         'such as those in configs/.')
+    check_options(options, cfg)
     try:
         cfg.merge_from_dict(options)
     except (KeyError, TypeError) as error:
@@ -164,6 +191,15 @@ def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
     """
     for stage in stages:
         check_dataloader(cfg, stage)
+        check_lists(cfg, stage)
+    if 'train' in stages:
+        check_schedule(cfg)
+    try:
+        os.makedirs(cfg.work_dir, exist_ok=True)
+    except OSError as error:
+        raise OSError(f'work_dir {cfg.work_dir} cannot be made '
+                      f'({error.strerror}): give another --work-dir.'
+                      ) from error
     if cfg.launcher != 'none':
         end_with_launcher()
         if get_device() == 'cpu':
@@ -175,46 +211,6 @@ def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
     return Runner.from_cfg(cfg)
-
-
-def check_dataloader(cfg: Config, stage: str) -> None:
-    """Raise where a data loader cannot serve the model.
-
-    A clip is reshaped by the number of segments deep in the model: with
-    another number of frames, a batch may pass with its videos mixed up.
-    """
-    name = f'{stage}_dataloader'
-    segments, head_segments = ((cfg.model.get(part) or {}).get('num_segments')
-                               for part in ('backbone', 'cls_head'))
-    if segments and head_segments and segments != head_segments:
-        raise ValueError(
-            f'model.backbone.num_segments={segments}, but '
-            f'model.cls_head.num_segments={head_segments}: make them equal.')
-    for node in _dicts(cfg.get(name) or {}):
-        if 'ann_file' in node:
-            path = osp.join(node.get('data_root') or '', node['ann_file'])
-            if '://' not in path and not osp.isfile(path):
-                raise FileNotFoundError(
-                    f'annotation file {path} of {name} does not exist.')
-        if segments and 'clip_len' in node:
-            frames = node['clip_len'] * node.get('num_clips', 1)
-            fits = frames == segments if stage == 'train' else (
-                frames % segments == 0)
-            if not fits:
-                raise ValueError(
-                    f'{name} samples {frames} frames (clip_len x num_clips), '
-                    f'but model.backbone.num_segments={segments}: make them '
-                    'equal.')
-
-
-def _dicts(node: object) -> Iterator[dict]:
-    """Yield all dicts in a part of a config."""
-    if isinstance(node, dict):
-        yield node
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for child in node:
-            yield from _dicts(child)
 
 
 def check_num_processes(processes: int, gpus: int) -> None:

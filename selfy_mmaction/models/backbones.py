@@ -34,6 +34,9 @@ class _SELFYBackbone:
             num_segments (Sequence[int]): Frames per clip after each stage.
             **kwargs: Arguments of the blocks that follow from the backbone.
         """
+        if not isinstance(indices, Sequence):
+            raise ValueError('selfy_indices must be a list of stages, such '
+                             f'as ({indices}, ), but got {indices}.')
         self.selfy_indices = tuple(indices)
         if (len(set(self.selfy_indices)) != len(self.selfy_indices)
                 or not all(i in range(len(channels))
@@ -114,7 +117,8 @@ class ResNetSELFY(_SELFYBackbone, ResNetTSM):
     network brings weights for them; ``norm_eval`` holds for all norms.
 
     Raises:
-        ValueError: If a stage does not exist or is named twice.
+        ValueError: If there is no ResNet of this depth, or if a stage does
+            not exist or is named twice.
     """
 
     def __init__(self,
@@ -125,6 +129,9 @@ class ResNetSELFY(_SELFYBackbone, ResNetTSM):
                  selfy_indices: Sequence[int] = (1, ),
                  pretrained: str | None = None,
                  **kwargs):
+        if depth not in self.arch_settings:
+            raise ValueError(f'depth must be one of {[*self.arch_settings]}, '
+                             f'but got {depth!r}.')
         super().__init__(
             depth,
             num_segments=num_segments,

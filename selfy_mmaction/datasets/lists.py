@@ -1,0 +1,148 @@
+"""Lists of clips and of class names, checked before they are used.
+
+MMAction2 meets what is wrong with a line deep in its own code, and reads
+whatever file a line names.
+"""
+import os
+import os.path as osp
+import re
+from collections.abc import Mapping
+
+from mmaction.utils import get_str_type
+from mmengine.fileio import list_from_file
+
+# What MMAction2 reads of a line.
+_COLUMNS = dict(
+    VideoDataset='FILE LABEL', RawframeDataset='FOLDER FRAMES LABEL')
+
+
+def read_lines(path: str) -> list[str]:
+    """Read the lines of a text file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not text.
+    """
+    if '://' not in path and not osp.isfile(path):
+        raise FileNotFoundError(f'file {path} does not exist.')
+    try:
+        return list_from_file(path)
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path} is not a text file in UTF-8: give one with '
+                         'an entry per line.') from error
+
+
+def read_classes(path: str, num_classes: int, owner: str) -> list[str]:
+    """Read a file with the name of a class per line.
+
+    Args:
+        path (str): The file.
+        num_classes (int): How many it should name.
+        owner (str): What has as many classes, for the message.
+
+    Raises:
+        ValueError: If it names another number of classes.
+    """
+    classes = [name for name in read_lines(path) if name]
+    if len(classes) != num_classes:
+        raise ValueError(f'{path} names {len(classes)} classes, but {owner} '
+                         f'has {num_classes}: give a file with as many.')
+    return classes
+
+
+def check_list(dataset: Mapping, num_classes: int | None,
+               may_lack_labels: bool = False) -> None:
+    """Raise where MMAction2 could not read a list, or where it would read
+    beyond the folder of the data.
+
+    Args:
+        dataset (Mapping): The config of a VideoDataset or a RawframeDataset;
+            the lists of others are not looked at.
+        num_classes (int, optional): The labels are below it, if given.
+        may_lack_labels (bool): Whether the list may be without labels.
+
+    Raises:
+        FileNotFoundError: If the list or the folder does not exist.
+        ValueError: If a line is malformed, or its label is not from 0 to
+            ``num_classes`` - 1, or its path is not in the folder.
+    """
+    kind = get_str_type(dataset['type']).split('.')[-1]
+    if kind not in _COLUMNS:
+        return
+    root = dataset.get('data_root') or ''
+    path = osp.join(root, dataset['ann_file'])
+    lines = read_lines(path)
+    if not lines:
+        raise ValueError(f'{path} is empty: give a list of lines '
+                         f'`{_COLUMNS[kind]}`.')
+    prefix = (dataset.get('data_prefix') or {}).get(
+        'video' if kind == 'VideoDataset' else 'img') or ''
+    folder = osp.join(root, prefix)
+    if folder and '://' not in folder and not osp.isdir(folder):
+        raise FileNotFoundError(
+            f'folder {folder} of the clips in {path} does not exist: set '
+            'data_root and data_prefix of the dataset.')
+    for number, line in enumerate(lines, 1):
+        place = f'{path}: line {number}'
+        name, labels = _parse_line(line, dataset, kind, place)
+        if folder and not _is_inside(name, folder):
+            raise ValueError(
+                f'{place} leads out of {folder}: {name!r}; if that is meant, '
+                "set data_prefix of the dataset to '/'.")
+        if not labels and not may_lack_labels:
+            raise ValueError(f'{place} has no label: {line!r}, where '
+                             f'`{_COLUMNS[kind]}` is expected.')
+        for label in labels:
+            if num_classes and not 0 <= label < num_classes:
+                raise ValueError(
+                    f'{place} has label {label} for {name}, but '
+                    f'model.cls_head.num_classes={num_classes}: labels go '
+                    f'from 0 to {num_classes - 1}.')
+    if kind == 'RawframeDataset':
+        name, _ = _parse_line(lines[0], dataset, kind, path)
+        _check_frame_name(osp.join(folder, name), dataset)
+
+
+def _parse_line(line: str, dataset: Mapping, kind: str,
+                place: str) -> tuple[str, list[int]]:
+    """The file or folder and the labels of a line, as MMAction2 reads it."""
+    delimiter = dataset.get('delimiter', ' ')
+    if kind == 'RawframeDataset':
+        delimiter = None
+    name, *numbers = line.strip().split(delimiter) or ['']
+    skipped = 0
+    if kind == 'RawframeDataset':
+        skipped = 2 if dataset.get('with_offset') else 1
+    most = skipped + 1
+    if dataset.get('multi_class'):
+        most = len(numbers)
+    if (not name or not skipped <= len(numbers) <= most
+            or not all(re.fullmatch(r'-?\d{1,9}', x) for x in numbers)):
+        raise ValueError(f'{place} is {line!r}, where `{_COLUMNS[kind]}` is '
+                         'expected.')
+    return name, [int(number) for number in numbers[skipped:]]
+
+
+def _is_inside(name: str, folder: str) -> bool:
+    """Whether a path of a list stays in a folder, links aside."""
+    if not osp.isabs(name) and '..' not in name:
+        return True
+    path, folder = (osp.abspath(x) for x in (osp.join(folder, name), folder))
+    return osp.commonpath([path, folder]) == folder
+
+
+def _check_frame_name(folder: str, dataset: Mapping) -> None:
+    """Raise if a folder has frames, but of other names than expected."""
+    number = dataset.get('start_index', 1)
+    template = dataset.get('filename_tmpl', 'img_{:05}.jpg')
+    try:
+        expected = template.format(number)
+    except (IndexError, KeyError, ValueError) as error:
+        raise ValueError(f'filename_tmpl={template!r} is not a template of '
+                         'file names: give one such as img_{:05}.jpg.'
+                         ) from error
+    names = sorted(os.listdir(folder)) if osp.isdir(folder) else []
+    if names and expected not in names:
+        raise ValueError(f'{folder} has no {expected}, but {names[0]}: set '
+                         f'filename_tmpl={template!r} of the dataset to its '
+                         'names.')

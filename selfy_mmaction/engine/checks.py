@@ -1,0 +1,139 @@
+"""What a config must fulfil before a runner is built from it.
+
+MMEngine meets most of these mistakes late, and with the words of whatever
+breaks first; some pass without a word.
+"""
+import difflib
+import inspect
+import os.path as osp
+from collections.abc import Iterator
+
+from mmaction.registry import OPTIMIZERS
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from ..datasets.lists import check_list, read_classes
+
+# What the runner and the tools read of a config. All else in it is a
+# variable, of which the values have been taken already.
+_SETTINGS = {
+    *inspect.signature(Runner.__init__).parameters, 'runner_type',
+    'find_unused_parameters', 'model_wrapper_cfg', 'sync_bn'
+}
+_SETTINGS -= {'self', 'cfg'}
+
+
+def check_options(options: dict, cfg: Config) -> None:
+    """Raise where ``--cfg-options`` would have no effect.
+
+    Args:
+        options (dict): Dotted keys to values.
+        cfg (Config): The config before they are merged.
+    """
+    for key in options:
+        first = key.split('.')[0]
+        if first in _SETTINGS:
+            continue
+        if first not in cfg:
+            similar = difflib.get_close_matches(first, _SETTINGS, 1)
+            remedy = f'is {similar[0]} meant?' if similar else (
+                'check its spelling.')
+            raise ValueError(f'--cfg-options {key}: there is no setting '
+                             f'{first}; {remedy}')
+        raise ValueError(
+            f'--cfg-options {key}: {first} is a variable of the config, whose '
+            'value has been taken already; change what it is taken for, such '
+            'as train_dataloader.dataset.data_root.')
+
+
+def check_model(cfg: Config) -> None:
+    """Raise where the parts of the model do not fit each other."""
+    for key in ('model.backbone.num_segments', 'model.cls_head.num_segments',
+                'model.cls_head.num_classes'):
+        _check_positive(cfg, key)
+    segments, head_segments = (
+        _get(cfg, f'model.{part}.num_segments')
+        for part in ('backbone', 'cls_head'))
+    if segments and head_segments and segments != head_segments:
+        raise ValueError(
+            f'model.backbone.num_segments={segments}, but '
+            f'model.cls_head.num_segments={head_segments}: make them equal.')
+
+
+def check_schedule(cfg: Config) -> None:
+    """Raise where a training has no epochs or no optimizer."""
+    _check_positive(cfg, 'train_cfg.max_epochs')
+    key = 'optim_wrapper.optimizer.type'
+    kind = _get(cfg, key)
+    if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+        raise ValueError(f'{key}={kind} is not an optimizer that is known: '
+                         'check its spelling, or import its module in '
+                         'custom_imports.')
+    key = 'optim_wrapper.optimizer.lr'
+    rate = _get(cfg, key)
+    if rate is not None and not (isinstance(rate, (int, float)) and rate >= 0):
+        raise ValueError(f'{key}={rate}: give a number that is not negative.')
+
+
+def check_dataloader(cfg: Config, stage: str) -> None:
+    """Raise where a data loader cannot serve the model.
+
+    A clip is reshaped by the number of segments deep in the model: with
+    another number of frames, a batch may pass with its videos mixed up.
+    """
+    check_model(cfg)
+    name = f'{stage}_dataloader'
+    _check_positive(cfg, f'{name}.batch_size')
+    segments = _get(cfg, 'model.backbone.num_segments')
+    for node in _dicts(cfg.get(name) or {}):
+        if 'ann_file' in node:
+            path = osp.join(node.get('data_root') or '', node['ann_file'])
+            if '://' not in path and not osp.isfile(path):
+                raise FileNotFoundError(
+                    f'annotation file {path} of {name} does not exist.')
+        if segments and 'clip_len' in node:
+            frames = node['clip_len'] * node.get('num_clips', 1)
+            fits = frames == segments if stage == 'train' else (
+                frames % segments == 0)
+            if not fits:
+                raise ValueError(
+                    f'{name} samples {frames} frames (clip_len x num_clips), '
+                    f'but model.backbone.num_segments={segments}: make them '
+                    'equal.')
+
+
+def check_lists(cfg: Config, stage: str) -> None:
+    """Raise where the lists of a data loader are malformed or of other
+    classes than the model."""
+    num_classes = _get(cfg, 'model.cls_head.num_classes')
+    for node in _dicts(cfg.get(f'{stage}_dataloader') or {}):
+        if 'ann_file' not in node:
+            continue
+        classes = (node.get('metainfo') or {}).get('classes')
+        if isinstance(classes, str) and num_classes:
+            read_classes(classes, num_classes, 'the model')
+        check_list(node, num_classes, may_lack_labels=stage == 'test')
+
+
+def _dicts(node: object) -> Iterator[dict]:
+    """Yield all dicts in a part of a config."""
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            yield from _dicts(child)
+
+
+def _get(cfg: Config, key: str) -> object:
+    """The value at a dotted key, None where there is none."""
+    node = cfg
+    for part in key.split('.'):
+        node = (node or {}).get(part)
+    return node
+
+
+def _check_positive(cfg: Config, key: str) -> None:
+    value = _get(cfg, key)
+    if value is not None and not (isinstance(value, int) and value > 0):
+        raise ValueError(f'{key}={value}: give a positive whole number.')
