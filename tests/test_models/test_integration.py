@@ -1,0 +1,95 @@
+"""The integration modules against plain layers."""
+import pytest
+import torch
+from torch import nn
+
+from selfy_mmaction.models import SELFYBlock, STSSConvIntegration
+
+# The official design, the one that sees no neighbours, the fusion alone.
+DESIGNS = [
+    dict(channels=(4, 6, 5)),
+    dict(channels=(4, 6, 5), kernel_size=1),
+    dict(channels=(5, ), kernel_size=1),
+]
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def plain(channels, kernel, inner, L):
+    """PyTorch's own layers: those of each offset, and the fusion."""
+    layers = []
+    for i, outer in enumerate(channels):
+        fan_in = inner * L if i == len(channels) - 1 else inner
+        layers.append(
+            nn.Sequential(
+                nn.Conv2d(fan_in, outer, kernel, 1, kernel // 2, bias=False),
+                nn.BatchNorm2d(outer), nn.ReLU()))
+        inner = outer
+    *each, fuse = layers
+    return nn.Sequential(nn.Sequential(*each), fuse)
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('design', DESIGNS)
+def test_equals_plain_layers(design, training):
+    N, T, h, w, L, C = 2, 3, 4, 5, 3, 7
+    integration = STSSConvIntegration(C, (L, 9, 9), **design).double()
+    reference = plain(design['channels'], design.get('kernel_size', 3), C,
+                      L).double()
+    for ours, theirs in zip(
+            integration.parameters(), reference.parameters(), strict=True):
+        nn.init.normal_(ours)
+        theirs.data = ours.data.clone()
+    integration.train(training), reference.train(training)
+    x = torch.randn(N, T, h, w, L, C).double()
+    each, fuse = reference
+    # [N, T, h, w, L, C] => [N * T * L, C, h, w] => [N * T, L * C, h, w]
+    maps = each(x.permute(0, 1, 4, 5, 2, 3).reshape(-1, C, h, w))
+    expected = fuse(maps.reshape(N * T, -1, h, w))
+    actual = integration(x)
+    assert actual.shape == (N * T, integration.out_channels, h, w)
+    torch.testing.assert_close(actual, expected)
+
+
+@pytest.mark.parametrize('design', DESIGNS)
+def test_what_a_position_sees(design):
+    """Its neighbours, unless the kernels cover one position."""
+    integration = STSSConvIntegration(7, (3, 9, 9), **design).eval()
+    x = torch.randn(1, 1, 9, 9, 3, 7).requires_grad_()
+    integration(x)[0, :, 4, 4].sum().backward()
+    # [h, w, L, C] => [h, w]
+    seen = x.grad[0, 0].abs().sum((2, 3)) > 0
+    reach = len(design['channels']) * (design.get('kernel_size', 3) // 2)
+    expected = torch.zeros(9, 9, dtype=torch.bool)
+    expected[4 - reach:5 + reach, 4 - reach:5 + reach] = True
+    assert torch.equal(seen, expected)
+    # and every offset
+    assert x.grad[0, 0, 4, 4].any(1).all()
+
+
+@pytest.mark.parametrize('design', DESIGNS)
+def test_a_block_with_it_starts_as_the_identity_and_learns(design):
+    block = SELFYBlock(
+        8, 3, 6, (3, 5, 5),
+        integration=dict(type='STSSConvIntegration', **design))
+    x = torch.randn(6, 8, 9, 7).relu()
+    assert torch.equal(block(x), x)
+    nn.init.ones_(block.residual_add.bn.weight)
+    out = block(x)
+    (out * torch.randn_like(out)).sum().backward()
+    for name, parameter in block.named_parameters():
+        assert parameter.grad is not None and parameter.grad.any(), name
+
+
+@pytest.mark.parametrize('kernel_size', [0, 2, -1])
+def test_a_bad_kernel_size_is_named(kernel_size):
+    with pytest.raises(ValueError, match=f'kernel_size .* {kernel_size}'):
+        STSSConvIntegration(7, (3, 9, 9), kernel_size=kernel_size)
+
+
+def test_too_few_channels_are_named():
+    with pytest.raises(ValueError, match='STSSConvIntegration'):
+        STSSConvIntegration(7, (3, 9, 9), channels=())
