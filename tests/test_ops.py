@@ -13,10 +13,11 @@ ODD = st.sampled_from([1, 3, 5, 7])
 
 
 def stss_loop(x, window=(5, 9, 9), similarity='cosine',
-              temporal_padding='zeros', eps=1e-6):
+              temporal_padding='zeros', eps=1e-6, offsets=None):
     """The definition, position by position and offset by offset."""
     N, T, _, H, W = x.shape
     L, U, V = window
+    offsets = offsets or range(-(L // 2), L // 2 + 1)
     q = x
     if similarity == 'cosine':
         q = x / torch.sqrt((x**2).sum(2, keepdim=True) + eps)
@@ -27,7 +28,7 @@ def stss_loop(x, window=(5, 9, 9), similarity='cosine',
         for h in range(H):
             for w in range(W):
                 for l in range(L):
-                    s = t + l - L // 2
+                    s = t + offsets[l]
                     if temporal_padding == 'replicate':
                         s = min(max(s, 0), T - 1)
                     for u in range(U):
@@ -62,6 +63,29 @@ def test_equals_the_definition(N, T, C, H, W, L, U, V, similarity,
     assert actual.shape == (N, T, H, W, L, U, V)
     torch.testing.assert_close(
         actual, stss_loop(x, *args), rtol=1e-9, atol=1e-10)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    T=st.integers(1, 4),
+    offsets=st.lists(
+        st.integers(-4, 4), min_size=1, max_size=4, unique=True),
+    temporal_padding=st.sampled_from(['zeros', 'replicate']))
+def test_any_temporal_offsets(T, offsets, temporal_padding):
+    x = features(2, T, 3, 4, 3).requires_grad_()
+    window = (len(offsets), 3, 5)
+    ours = stss(
+        x, window, temporal_padding=temporal_padding, offsets=offsets)
+    loop = stss_loop(
+        x, window, temporal_padding=temporal_padding, offsets=offsets)
+    torch.testing.assert_close(ours, loop, rtol=1e-9, atol=1e-10)
+    cotangent = features(*ours.shape, seed=1)
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, x, cotangent),
+        torch.autograd.grad(
+            loop + 0 * x.sum(), x, cotangent),
+        rtol=1e-8,
+        atol=1e-9)
 
 
 @pytest.mark.parametrize('shape, window', [
@@ -159,6 +183,10 @@ def test_a_shifted_pattern_peaks_at_its_displacement():
     (dict(window=(5, 9)), '(5, 9)'),
     (dict(window=(5, 9, -1)), '(5, 9, -1)'),
     (dict(window=9), '(9,)'),
+    (dict(window=(2, 8, 9), offsets=(0, 1)), '(2, 8, 9)'),
+    (dict(window=(3, 9, 9), offsets=(0, 1)), '(0, 1)'),
+    (dict(window=(2, 9, 9), offsets=(1, 1)), '(1, 1)'),
+    (dict(window=(1, 9, 9), offsets=(0.5, )), '(0.5,)'),
     (dict(similarity='euclid'), "'euclid'"),
     (dict(temporal_padding='reflect'), "'reflect'"),
 ])

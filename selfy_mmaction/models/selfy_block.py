@@ -38,6 +38,7 @@ class STSSTransformation(nn.Module):
             Defaults to (5, 9, 9).
         similarity (str): See :func:`stss`. Defaults to 'cosine'.
         temporal_padding (str): See :func:`stss`. Defaults to 'zeros'.
+        offsets (Sequence[int], optional): See :func:`stss`.
     """
 
     def __init__(self,
@@ -46,10 +47,11 @@ class STSSTransformation(nn.Module):
                  mid_channels: int = 128,
                  window: Sequence[int] = (5, 9, 9),
                  similarity: str = 'cosine',
-                 temporal_padding: str = 'zeros'):
+                 temporal_padding: str = 'zeros',
+                 offsets: Sequence[int] | None = None):
         super().__init__()
         self.num_segments = num_segments
-        self.window = window
+        self.window, self.offsets = check_window(window, offsets)
         self.similarity = similarity
         self.temporal_padding = temporal_padding
         self.downsample = ConvNormReLU(in_channels, mid_channels, 3, 2, 1)
@@ -59,7 +61,12 @@ class STSSTransformation(nn.Module):
         x = self.downsample(x)
         # [N * T, C', h, w] => [N, T, C', h, w]
         x = x.unflatten(0, (-1, self.num_segments))
-        return stss(x, self.window, self.similarity, self.temporal_padding)
+        return stss(
+            x,
+            self.window,
+            self.similarity,
+            self.temporal_padding,
+            offsets=self.offsets)
 
 
 class _AddStuffed(torch.autograd.Function):
@@ -173,6 +180,8 @@ class SELFYBlock(nn.Module):
         mid_channels (int): Channels that are compared. Defaults to 128.
         window (Sequence[int]): (L, U, V), odd, see :func:`stss`.
             Defaults to (5, 9, 9).
+        offsets (Sequence[int], optional): The L frames that each one is
+            compared with, see :func:`stss`. Centred by default.
         similarity (str): See :func:`stss`. Defaults to 'cosine'.
         temporal_padding (str): See :func:`stss`. Defaults to 'zeros'.
         extraction (dict): Its type and arguments (Sec. 3.2): a module
@@ -185,7 +194,8 @@ class SELFYBlock(nn.Module):
             of keeping what it computed. Defaults to False.
 
     Raises:
-        ValueError: If the window is not three odd positive integers.
+        ValueError: If the window is not three odd positive integers, or the
+            offsets are not L different ones.
     """
 
     def __init__(self,
@@ -193,6 +203,7 @@ class SELFYBlock(nn.Module):
                  num_segments: int,
                  mid_channels: int = 128,
                  window: Sequence[int] = (5, 9, 9),
+                 offsets: Sequence[int] | None = None,
                  similarity: str = 'cosine',
                  temporal_padding: str = 'zeros',
                  extraction: dict = dict(
@@ -202,12 +213,13 @@ class SELFYBlock(nn.Module):
                  relu: bool = True,
                  with_cp: bool = False):
         super().__init__()
-        window = check_window(window)
         self.num_segments = num_segments
         self.with_cp = with_cp
         self.transformation = STSSTransformation(in_channels, num_segments,
                                                  mid_channels, window,
-                                                 similarity, temporal_padding)
+                                                 similarity, temporal_padding,
+                                                 offsets)
+        window = self.transformation.window
         self.extraction = MODELS.build(dict(extraction, window=window))
         self.integration = MODELS.build(
             dict(

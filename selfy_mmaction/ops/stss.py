@@ -14,26 +14,48 @@ from torch.autograd.function import once_differentiable
 SIMILARITIES = ('cosine', 'dot')
 TEMPORAL_PADDINGS = ('zeros', 'replicate')
 
-# A side of up to _WHOLE positions is one tile; a longer one is cut into
-# tiles of _TILE, so that the cost per position does not grow with the map.
-_WHOLE = 16
+# A frame is cut into tiles of _TILE rows, so that the cost per position does
+# not grow with the map, and of as many columns; up to _WHOLE columns stay
+# together, since larger matrices are faster.
 _TILE = 8
+_WHOLE = 16
 
 
-def check_window(window: Sequence[int]) -> tuple[int, int, int]:
-    """Return the window (L, U, V) as a tuple of three odd positive ints.
+def check_window(
+        window: Sequence[int],
+        offsets: Sequence[int] | None = None
+) -> tuple[tuple[int, int, int], tuple[int, ...]]:
+    """Return the window (L, U, V) and the L temporal offsets as tuples.
+
+    Args:
+        window (Sequence[int]): (L, U, V), positive; U and V are odd, L is if
+            no offsets are given.
+        offsets (Sequence[int], optional): L different frames to compare
+            with, counted from the position's own. By default they are
+            centred on it, -(L // 2) to L // 2.
 
     Raises:
-        ValueError: If it is anything else.
+        ValueError: If they are anything else.
     """
     window = tuple(window) if isinstance(window, Sequence) else (window, )
-    if len(window) != 3 or not all(
-            isinstance(size, int) and size > 0 and size % 2 == 1
-            for size in window):
+    odd = window[1:] if offsets is not None else window
+    if (len(window) != 3
+            or not all(isinstance(size, int) and size > 0 for size in window)
+            or not all(size % 2 for size in odd)):
         raise ValueError(
             'window must be three odd positive integers (L, U, V), such as '
             f'(5, 9, 9), but got {window}.')
-    return window
+    L = window[0]
+    if offsets is None:
+        return window, tuple(range(-(L // 2), L // 2 + 1))
+    offsets = (
+        tuple(offsets) if isinstance(offsets, Sequence) else (offsets, ))
+    if (not all(isinstance(offset, int) for offset in offsets)
+            or not len(set(offsets)) == len(offsets) == L):
+        raise ValueError(
+            f'offsets must be L={L} different integers, as many as '
+            f'window={window} says, but got {offsets}.')
+    return window, offsets
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
@@ -56,8 +78,7 @@ class _Span(NamedTuple):
                 self.start - self.key_start)
 
 
-def _spans(size: int, reach: int) -> Iterator[_Span]:
-    step = size if size <= _WHOLE else _TILE
+def _spans(size: int, reach: int, step: int) -> Iterator[_Span]:
     for start in range(0, size, step):
         stop = min(start + step, size)
         yield _Span(start, stop, max(start - reach, 0),
@@ -128,8 +149,8 @@ class _Tile(NamedTuple):
 def _tiles(H: int, W: int, U: int, V: int,
            device: torch.device) -> list[_Tile]:
     bands, tiles = {}, []
-    for rows in _spans(H, U // 2):
-        for cols in _spans(W, V // 2):
+    for rows in _spans(H, U // 2, _TILE):
+        for cols in _spans(W, V // 2, W if W <= _WHOLE else _TILE):
             shapes = rows.shape, cols.shape
             if shapes not in bands:
                 bands[shapes] = _band(rows, cols, U, V, device)
@@ -148,10 +169,28 @@ def _crop(x: Tensor, region: tuple[slice, slice]) -> Tensor:
     return x[:, region[0], region[1]]
 
 
+def _take(x: Tensor, index: Tensor) -> Tensor:
+    """[F, K], [M] => [F, M]; faster than index_select."""
+    return x.gather(1, index.expand(x.shape[0], -1))
+
+
 def _reflect(maps: Tensor, mirror: Tensor) -> Tensor:
     """Maps [F, H, W, U, V] of one temporal offset to those of its opposite."""
-    reflected = maps.flatten(1).index_select(1, mirror)
-    return reflected.view(maps.shape)
+    return _take(maps.flatten(1), mirror).view(maps.shape)
+
+
+def _pairs(offsets: Sequence[int],
+           T: int) -> list[tuple[int, int | None, int | None]]:
+    """Each distance between frames, and where it stands among the offsets.
+
+    Returns:
+        list[tuple]: Of each distance d < T, the index of the offset d, under
+        which t sees t + d, and that of -d, under which t + d sees t.
+    """
+    slots = {offset: i for i, offset in enumerate(offsets)}
+    distances = sorted({abs(offset) for offset in offsets})
+    return [(d, slots.get(d), slots.get(-d) if d else None)
+            for d in distances if d < T]
 
 
 class _LocalProducts(torch.autograd.Function):
@@ -163,10 +202,11 @@ class _LocalProducts(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, q: Tensor, window: tuple[int, int, int]) -> Tensor:
+    def forward(ctx, q: Tensor, window: tuple[int, int, int],
+                offsets: tuple[int, ...]) -> Tensor:
         """[N, T, H, W, C] => [N, T, L, H, W, U, V]"""
         ctx.save_for_backward(q)
-        ctx.window = window
+        ctx.window, ctx.offsets = window, offsets
         (N, T, H, W, _), (L, U, V) = q.shape, window
         tiles = _tiles(H, W, U, V, q.device)
         if len(tiles) > 1:
@@ -174,73 +214,80 @@ class _LocalProducts(torch.autograd.Function):
         # [N, T, H, W, C] => [F, H, W, C]
         q, F = q.flatten(0, 1), N * T
         out = q.new_empty(N, T, L, H, W, U, V)
-        maps = out.flatten(0, 1)
-        reach = min(L // 2, T - 1)
+        # What t sees of t + d, for each distance d: [F - d, H, W, U, V]
+        ahead = [(d, out.flatten(0, 1)[:F - d, later] if later is not None else
+                  q.new_empty(max(F - d, 0), H, W, U, V))
+                 for d, later, _ in _pairs(offsets, T)]
         for tile in tiles:
             # [F, h, w, C] => [F, queries, C], [F, keys, C]
             query = _crop(q, tile.queries).flatten(1, 2)
             key = _crop(q, tile.keys).flatten(1, 2)
             index = tile.index.clamp(max=tile.num_queries * tile.num_keys - 1)
-            for d in range(reach + 1):
-                # frames t and t + d, at offset d of t
+            inside = tile.inside.to(q.dtype)
+            for d, maps in ahead:
                 product = torch.bmm(query[:F - d], key[d:].transpose(1, 2))
                 # [F - d, queries, keys] => [F - d, queries * U * V]
-                band = product.flatten(1).index_select(1, index)
-                region = _crop(maps[:F - d, L // 2 + d], tile.queries)
-                region.copy_(band.mul_(tile.inside).view(region.shape))
+                band = _take(product.flatten(1), index)
+                region = _crop(maps, tile.queries)
+                region.copy_(band.mul_(inside).view(region.shape))
         mirror = _mirror(H, W, U, V, q.device)
-        for d in range(1, L // 2 + 1):
-            if d <= reach:
-                # and at offset -d of t + d
-                maps[d:, L // 2 - d] = _reflect(maps[:F - d, L // 2 + d],
-                                                mirror)
-            out[:, max(T - d, 0):, L // 2 + d] = 0
-            out[:, :d, L // 2 - d] = 0
+        for (d, maps), (_, _, earlier) in zip(
+                ahead, _pairs(offsets, T), strict=True):
+            if earlier is not None:
+                out.flatten(0, 1)[d:, earlier] = _reflect(maps, mirror)
+        for i, offset in enumerate(offsets):
+            if offset > 0:
+                out[:, max(T - offset, 0):, i] = 0
+            else:
+                out[:, :-offset, i] = 0
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
         q, = ctx.saved_tensors
-        (N, T, H, W, _), (L, U, V) = q.shape, ctx.window
+        (N, T, H, W, _), (_, U, V) = q.shape, ctx.window
         mirror = _mirror(H, W, U, V, q.device)
-        maps = []
-        for d in range(min(L // 2, T - 1) + 1):
+        maps = {}
+        for d, later, earlier in _pairs(ctx.offsets, T):
             # Both directions of a pair meet in one product; pairs of
             # different clips have no gradient.
             both = grad.new_zeros(N, T, H, W, U, V)
-            both[:, :T - d] = grad[:, :T - d, L // 2 + d]
-            if d > 0:
-                earlier = grad[:, d:, L // 2 - d].flatten(0, 1)
-                both[:, :T - d] += _reflect(earlier, mirror).unflatten(
+            if later is not None:
+                both[:, :T - d] = grad[:, :T - d, later]
+            if earlier is not None:
+                seen = grad[:, d:, earlier].flatten(0, 1)
+                both[:, :T - d] += _reflect(seen, mirror).unflatten(
                     0, (N, T - d))
-            maps.append(both.flatten(0, 1))
+            maps[d] = both.flatten(0, 1)
         q = q.contiguous().flatten(0, 1)
         grad_q = torch.zeros_like(q)
         for tile in _tiles(H, W, U, V, q.device):
             query, key = _crop(q, tile.queries), _crop(q, tile.keys)
             grad_query, grad_key = _backward_of_tile(
-                tile, query.flatten(1, 2), key.flatten(1, 2),
-                [_crop(x, tile.queries).flatten(1) for x in maps])
+                tile, query.flatten(1, 2), key.flatten(1, 2), {
+                    d: _crop(x, tile.queries).flatten(1)
+                    for d, x in maps.items()
+                })
             _crop(grad_q, tile.queries).add_(grad_query.view(query.shape))
             _crop(grad_q, tile.keys).add_(grad_key.view(key.shape))
-        return grad_q.unflatten(0, (N, T)), None
+        return grad_q.unflatten(0, (N, T)), None, None
 
 
 def _backward_of_tile(tile: _Tile, query: Tensor, key: Tensor,
-                      maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+                      maps: dict[int, Tensor]) -> tuple[Tensor, Tensor]:
     """Gradients of queries [F, queries, C] and keys [F, keys, C].
 
     Args:
         tile (_Tile): The tile.
         query (Tensor): [F, queries, C].
         key (Tensor): [F, keys, C].
-        maps (Sequence[Tensor]): For each temporal offset from 0 on, the
+        maps (dict[int, Tensor]): For each distance between frames, the
             gradient of its maps, [F, queries * U * V].
     """
     F = len(query)
     grad_query, grad_key = torch.zeros_like(query), torch.zeros_like(key)
-    for d, band in enumerate(maps):
+    for d, band in maps.items():
         # What has no neighbour lands in a last column, cut off.
         product = band.new_zeros(
             max(F - d, 0), tile.num_queries * tile.num_keys + 1)
@@ -264,14 +311,15 @@ def stss(x: Tensor,
          window: Sequence[int] = (5, 9, 9),
          similarity: str = 'cosine',
          temporal_padding: str = 'zeros',
-         eps: float = 1e-6) -> Tensor:
+         eps: float = 1e-6,
+         offsets: Sequence[int] | None = None) -> Tensor:
     r"""Spatio-temporal self-similarity of a clip's features (Sec. 3.1).
 
     Each position is compared with its neighbours in space and time:
 
     .. math::
         S[n, t, h, w, l, u, v] = \langle q[n, t, :, h, w],
-        q[n, t + l - \lfloor L / 2 \rfloor, :, h + u - \lfloor U / 2 \rfloor,
+        q[n, t + offsets_l, :, h + u - \lfloor U / 2 \rfloor,
         w + v - \lfloor V / 2 \rfloor] \rangle
 
     Args:
@@ -290,6 +338,10 @@ def stss(x: Tensor,
             Defaults to 'zeros'.
         eps (float): Added to the squared length, inside the root.
             Defaults to 1e-6.
+        offsets (Sequence[int], optional): The L frames to compare with,
+            counted from the position's own, such as (0, 1, 2) for the later
+            ones only; L need not be odd then. By default they are centred,
+            -(L // 2) to L // 2.
 
     Returns:
         Tensor: Similarities, [N, T, H, W, L, U, V], of the type of ``x``;
@@ -299,26 +351,27 @@ def stss(x: Tensor,
 
     Raises:
         ValueError: If ``x`` is not a five-dimensional floating-point tensor,
-            a window size is even or not positive, or a choice is unknown.
+            a window size is even or not positive, the offsets are not L
+            different integers, or a choice is unknown.
 
     Time and memory grow linearly with T and with H * W.
     """
     if x.dim() != 5 or not x.is_floating_point():
         raise ValueError('x must be floating-point features [N, T, C, H, W], '
                          f'but got {x.dtype} {tuple(x.shape)}.')
-    window = check_window(window)
+    window, offsets = check_window(window, offsets)
     _check_choice('similarity', similarity, SIMILARITIES)
     _check_choice('temporal_padding', temporal_padding, TEMPORAL_PADDINGS)
 
     q = _normalize(x, eps) if similarity == 'cosine' else x
     # [N, T, C, H, W] => [N, T, H, W, C]
     q = q.permute(0, 1, 3, 4, 2)
-    reach, T = window[0] // 2, x.shape[1]
+    reach, T = max(map(abs, offsets)), x.shape[1]
     if temporal_padding == 'replicate':
         frames = torch.arange(-reach, T + reach, device=x.device)
         q = q.index_select(1, frames.clamp(0, T - 1))
     # [N, T, H, W, C] => [N, T, L, H, W, U, V]
-    similarities = _LocalProducts.apply(q, window)
+    similarities = _LocalProducts.apply(q, window, offsets)
     if temporal_padding == 'replicate':
         similarities = similarities[:, reach:reach + T]
     # => [N, T, H, W, L, U, V], a view
