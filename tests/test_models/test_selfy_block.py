@@ -85,25 +85,41 @@ def test_evaluation_is_the_official_one(case):
         actual, golden(f'{case}/eval'), rtol=1e-4, atol=1e-5)
 
 
+def assert_same_norm(actual, expected):
+    """Relative to the tensor's norm.
+
+    Float32 gradients, the golden ones too, are good to 1e-5 of the largest
+    element; which elements are off depends on processor and threads.
+    """
+    assert (actual - expected).norm() <= 1e-4 * expected.norm()
+
+
 @pytest.mark.parametrize('with_cp', [False, True])
+@pytest.mark.parametrize('dtype, assert_gradient', [
+    (torch.float64, assert_close),
+    (torch.float32, assert_same_norm),
+])
 @pytest.mark.parametrize('case', CASES)
-def test_training_is_the_official_one(case, with_cp):
+def test_training_is_the_official_one(case, dtype, assert_gradient, with_cp):
     """Forward, every gradient and every running statistic."""
     block, x, cotangent = official_block(case)
-    block.train().with_cp = with_cp
-    x.requires_grad_()
+    block.to(dtype).train().with_cp = with_cp
+    x = x.to(dtype).requires_grad_()
     out = block(x)
-    out.backward(cotangent)
-    assert_close(out.detach(), golden(f'{case}/train'))
-    assert_close(x.grad, golden(f'{case}/grad_x'))
+    out.backward(cotangent.to(dtype))
+    assert_close(out.detach().float(), golden(f'{case}/train'))
+    assert_gradient(x.grad.float(), golden(f'{case}/grad_x'))
     gradients = golden_group(case, 'grad')
     assert gradients.keys() == dict(block.named_parameters()).keys()
     for name, expected in gradients.items():
-        assert_close(block.get_parameter(name).grad, expected)
+        assert_gradient(block.get_parameter(name).grad.float(), expected)
     buffers = golden_group(case, 'buffer')
     assert buffers.keys() == dict(block.named_buffers()).keys()
     for name, expected in buffers.items():
-        assert_close(block.get_buffer(name), expected)
+        actual = block.get_buffer(name)
+        if actual.is_floating_point():
+            actual = actual.float()
+        assert_close(actual, expected)
 
 
 def small_block(channels=8, num_segments=3, **kwargs):
