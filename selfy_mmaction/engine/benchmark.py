@@ -8,7 +8,8 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -26,33 +27,35 @@ CLIP = dict(frames=8, height=28, width=28, channels=512)
 BLOCK_MACS = 3.21e9
 
 
-def einsum_diagonal(x: Tensor, window=WINDOW, eps: float = 1e-6) -> Tensor:
-    """STSS as it is often written: all pairs of a frame, then diagonals.
+def _diagonals(pairs: Tensor, size: int, dims: tuple[int, int]) -> Tensor:
+    """Pairs (a, b) along two dims to (a, offset), both behind the others."""
+    diagonals = []
+    for offset in range(-(size // 2), size // 2 + 1):
+        diagonal = pairs.diagonal(offset, *dims)
+        missing = (max(-offset, 0), max(offset, 0))
+        diagonals.append(F.pad(diagonal, missing))
+    return torch.stack(diagonals, -1)
+
+
+def einsum_diagonal(x: Tensor, window=WINDOW) -> Tensor:
+    """STSS as backbones that copied it compute it: every frame repeated for
+    its L neighbours, all pairs of positions, then the diagonals.
 
     [N, T, C, H, W] => [N, T, H, W, L, U, V]
     """
-    (*_, H, W), (L, U, V) = x.shape, window
-    q = x / (x.square().sum(2, keepdim=True) + eps).sqrt()
-    later = F.pad(q, (0, 0, 0, 0, 0, 0, L // 2, L // 2)).unfold(1, L, 1)
-    # [N, T, C, H, W], [N, T, C, H, W, L] => [N, T, L, H, W, H', W']
-    pairs = torch.einsum('ntchw,ntcijl->ntlhwij', q, later)
-    cols = []
-    for offset in range(-(V // 2), V // 2 + 1):
-        # [N, T, L, H, H', W]: the pairs whose columns are so far apart
-        diagonal = pairs.diagonal(offset, 4, 6)
-        cols.append(
-            F.pad(diagonal, (max(-offset, 0), W - diagonal.shape[-1] -
-                             max(-offset, 0))))
-    # [N, T, L, H, H', W, V]
-    pairs = torch.stack(cols, -1)
-    rows = []
-    for offset in range(-(U // 2), U // 2 + 1):
-        diagonal = pairs.diagonal(offset, 3, 4)  # [N, T, L, W, V, H]
-        rows.append(
-            F.pad(diagonal, (max(-offset, 0), H - diagonal.shape[-1] -
-                             max(-offset, 0))))
-    # [N, T, L, W, V, H, U] => [N, T, H, W, L, U, V]
-    return torch.stack(rows, -1).permute(0, 1, 5, 3, 2, 6, 4)
+    (N, T, *_), (L, U, V) = x.shape, window
+    source = x[:, :, None].expand(-1, -1, L, -1, -1, -1).flatten(0, 2)
+    # [N, T, C, H, W] => [N, T, C, H, W, L] => [N * T * L, C, H, W]
+    target = F.pad(x, (0, 0, 0, 0, 0, 0, L // 2, L // 2)).unfold(1, L, 1)
+    target = target.movedim(-1, 2).flatten(0, 2)
+    # => [N * T * L, H, W, H', W']
+    pairs = torch.einsum('bchw,bcuv->bhwuv', F.normalize(source, dim=1),
+                         F.normalize(target, dim=1))
+    # => [N * T * L, W, W', H, U] => [N * T * L, H, U, W, V]
+    pairs = _diagonals(_diagonals(pairs, U, (1, 3)), V, (1, 2))
+    pairs = pairs.transpose(2, 3).contiguous()
+    # => [N, T, L, H, W, U, V] => [N, T, H, W, L, U, V]
+    return pairs.unflatten(0, (N, T, L)).permute(0, 1, 3, 4, 2, 5, 6)
 
 
 class Benchmark:
@@ -157,25 +160,32 @@ def benchmark_op(bench: Benchmark) -> list[list[str]]:
 def benchmark_growth(bench: Benchmark) -> list[list[str]]:
     """How the time of STSS grows with the map and with the frames."""
     rows = []
-    for name, small, large, growth in (
-        ('14 x 14 to 56 x 56', (8, 14), (8, 56), 16),
-        ('8 to 64 frames', (8, 14), (64, 14), 8),
+    for name, shapes in (
+        ('14 x 14 to 56 x 56', [(8, 14), (8, 28), (8, 56)]),
+        ('8 to 64 frames', [(8, 14), (16, 14), (32, 14), (64, 14)]),
     ):
-        clips = [
-            torch.randn(1, T, 128, S, S, device=bench.device)
-            for T, S in (small, large)
-        ]
+        clips = {
+            str(T * S * S): torch.randn(1, T, 128, S, S, device=bench.device)
+            for T, S in shapes
+        }
         with torch.no_grad():
-            t = bench.times(
-                small=lambda: stss(clips[0]),  # noqa: B023
-                large=lambda: stss(clips[1]))  # noqa: B023
-        slope = torch.tensor([t['large'] / t['small']]).log().div(
-            torch.tensor([float(growth)]).log()).item()
+            seconds = bench.times(**{
+                size: partial(stss, clip) for size, clip in clips.items()
+            })
+        largest = list(clips)[-1]
         rows.append([
-            f'stss, forward, from {name}', f'{1e3 * t["large"]:.1f} ms',
-            f'grows with power {slope:.2f}'
+            f'stss, forward, from {name}', f'{1e3 * seconds[largest]:.1f} ms',
+            'grows with power '
+            f'{_power([(int(size), seconds[size]) for size in clips]):.2f}'
         ])
     return rows
+
+
+def _power(points: Sequence[tuple[float, float]]) -> float:
+    """Slope of a line through points, on logarithmic axes."""
+    x, y = torch.tensor(points, dtype=torch.float64).log().T
+    x = x - x.mean()
+    return (x @ y / (x @ x)).item()
 
 
 def benchmark_block(bench: Benchmark) -> list[list[str]]:
