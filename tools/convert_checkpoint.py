@@ -5,7 +5,6 @@ it carries their names; with --renumber they are numbered as in the config.
 """
 import argparse
 import os.path as osp
-import pickle
 
 import torch
 from mmaction.registry import MODELS
@@ -35,18 +34,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def load(path: str) -> dict:
-    """Load the state dict of an official checkpoint."""
-    checkpoint.check_checkpoint(path)
-    try:
-        saved = torch.load(path, map_location='cpu', weights_only=True)
-        return checkpoint.get_state_dict(saved)
-    except (AttributeError, RuntimeError, pickle.UnpicklingError) as error:
-        raise ValueError(
-            f'{path} is not a checkpoint of weights: {type(error).__name__}.'
-        ) from error
-
-
 def class_names(cfg: Config) -> list[str] | None:
     """The class names of a config, in its order, if it has them."""
     dataset = cfg.get('train_dataloader', {}).get('dataset', {})
@@ -65,7 +52,8 @@ def renumber(state_dict: dict, names: list[str]) -> None:
 @launch.one_line_errors
 def main() -> None:
     args = parse_args()
-    state_dict = convert_official_state_dict(load(args.src))
+    state_dict = convert_official_state_dict(
+        checkpoint.get_state_dict(checkpoint.load_checkpoint(args.src)))
     if not args.config:
         selfy = any('.selfy.' in key for key in state_dict)
         args.config = osp.join(

@@ -6,7 +6,7 @@ the entry in configs/metafile.yml and the table in docs/model_zoo.md.
 import argparse
 from pathlib import Path
 
-from selfy_mmaction.engine import launch, zoo
+from selfy_mmaction.engine import checkpoint, launch, zoo
 from selfy_mmaction.evaluation import ensemble
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,7 +42,7 @@ def parse_args() -> argparse.Namespace:
 @launch.one_line_errors
 def main() -> None:
     args = parse_args()
-    saved = zoo.load_checkpoint(args.checkpoint)
+    saved = checkpoint.load_checkpoint(args.checkpoint)
     config = args.config or zoo.find_config(saved, ROOT)
     if config is None:
         raise ValueError(f'{args.checkpoint} does not tell which config of '

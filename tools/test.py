@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
 
 def apply_args(cfg: Config, args: argparse.Namespace) -> None:
     """Write the arguments into the config."""
-    checkpoint.check_checkpoint(args.checkpoint)
+    checkpoint.load_checkpoint(args.checkpoint)
     cfg.load_from = args.checkpoint
     cfg.resume = False
 

@@ -50,7 +50,7 @@ def apply_args(cfg: Config, args: argparse.Namespace) -> None:
         cfg.resume = True
         cfg.load_from = args.resume
     if cfg.get('load_from'):
-        checkpoint.check_checkpoint(cfg.load_from)
+        checkpoint.load_checkpoint(cfg.load_from, bool(args.resume))
 
     if args.amp:
         kind = cfg.optim_wrapper.get('type', 'OptimWrapper')

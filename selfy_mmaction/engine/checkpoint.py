@@ -4,7 +4,10 @@ import os.path as osp
 import re
 import zipfile
 from pathlib import Path
+from urllib.error import URLError
 
+import torch
+from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 
@@ -17,7 +20,10 @@ def is_whole(path: os.PathLike) -> bool:
 
 
 def check_checkpoint(path: str) -> None:
-    """Raise unless a checkpoint is there, and whole."""
+    """Raise unless a checkpoint is there, and whole.
+
+    One that would take more memory than its size is refused, too.
+    """
     if '://' in path:
         return
     if not osp.isfile(path):
@@ -25,6 +31,80 @@ def check_checkpoint(path: str) -> None:
     if not is_whole(path):
         raise ValueError(f'{path} is not a checkpoint, or was cut short when '
                          'it was written: give another one.')
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as file:
+            size = sum(entry.file_size for entry in file.infolist())
+        if size > osp.getsize(path):
+            raise ValueError(f'{path} is a compressed archive, which PyTorch '
+                             'does not write: give another one.')
+
+
+def load_checkpoint(path: str, to_resume: bool = False) -> dict:
+    """Load a checkpoint of MMEngine's runner, or plain weights, to the CPU.
+
+    Args:
+        path (str): Its path or address.
+        to_resume (bool): Whether a training shall continue from it.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds something else.
+    """
+    check_checkpoint(path)
+    try:
+        saved = CheckpointLoader.load_checkpoint(path, 'cpu', logger='silent')
+    except (URLError, ConnectionError):
+        raise
+    # What is raised depends on how a file is broken; PyTorch's own message
+    # advises to switch its check off.
+    except Exception as error:
+        raise ValueError(f'{path} is not a checkpoint, or has code in it: '
+                         'give another one.') from error
+    if not isinstance(saved, dict):
+        raise ValueError(f'{path} holds a {type(saved).__name__}, not a '
+                         'checkpoint: give another one.')
+    fault = _find_fault(saved)
+    if fault:
+        raise ValueError(f'{path} is not a checkpoint ({fault}): give '
+                         'another one.')
+    missing = {'meta', 'message_hub', 'optimizer'} - saved.keys()
+    if to_resume and missing:
+        raise ValueError(
+            f'{path} has no {min(missing)}, without which no training can '
+            'continue from it: to begin with its weights, give it as '
+            'load_from.')
+    return saved
+
+
+def _find_fault(saved: dict) -> str | None:
+    """What is not as it should be in a checkpoint, if anything."""
+    weights = saved.get('state_dict', saved)
+    if not isinstance(weights, dict):
+        return f'its state_dict is a {type(weights).__name__}'
+    for key, value in weights.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            return f'{key!r} is a {type(value).__name__} among its weights'
+        # An expanded tensor takes little space in a file, and any amount of
+        # memory once it is copied.
+        if not _is_stored(value):
+            return f'the values of {key} are not all in the file'
+    meta = saved.get('meta', {})
+    if not isinstance(meta, dict):
+        return f'its meta is a {type(meta).__name__}'
+    data = meta.get('dataset_meta') or {}
+    classes = (data.get('classes') or []) if isinstance(data, dict) else None
+    if not isinstance(classes, (list, tuple)) or not all(
+            isinstance(name, str) for name in classes):
+        return 'its dataset_meta has no list of class names'
+    return None
+
+
+def _is_stored(tensor: Tensor) -> bool:
+    """Whether each value of a tensor has a place of its own in memory."""
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        return False
+    size = tensor.numel() * tensor.element_size()
+    return size <= tensor.untyped_storage().nbytes()
 
 
 def find_last_checkpoint(work_dir: str) -> str | None:

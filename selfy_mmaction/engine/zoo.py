@@ -6,7 +6,6 @@ import io
 import json
 import os
 import os.path as osp
-import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +15,8 @@ import yaml
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.runner import CheckpointLoader
 
-from .checkpoint import check_checkpoint, check_state_dict, get_state_dict
+from .checkpoint import check_state_dict, get_state_dict
 from .complexity import get_complexity
 
 PAPER = dict(
@@ -266,30 +264,14 @@ def _frame_size(cfg: Config) -> tuple[int, int]:
     return scale[1], scale[0]
 
 
-def load_checkpoint(path: str) -> dict:
-    """Load a checkpoint of MMEngine's runner, or plain weights.
-
-    Raises:
-        ValueError: If it holds something else.
-    """
-    check_checkpoint(path)
-    try:
-        saved = CheckpointLoader.load_checkpoint(path, 'cpu', logger='silent')
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        # PyTorch's own message advises to switch its check off.
-        raise ValueError(f'{path} is not a checkpoint, or has code in it: '
-                         'give one that tools/train.py wrote.') from error
-    if not isinstance(saved, dict):
-        raise ValueError(f'{path} holds a {type(saved).__name__}, not a '
-                         'checkpoint: give one that tools/train.py wrote.')
-    return saved
-
-
 def find_config(saved: dict, root: Path) -> Path | None:
     """The config of a project that a checkpoint was trained with."""
-    experiment = saved.get('meta', {}).get('experiment_name', '')
+    experiment = str(saved.get('meta', {}).get('experiment_name', ''))
     # the config's name and the time of the start
     name = re.sub(r'_\d{8}_\d{6}$', '', experiment)
+    # A config is run: the name must not lead to another folder.
+    if not re.fullmatch(r'\w+', name):
+        return None
     config = root / f'configs/{name}.py'
     return config if config.is_file() else None
 
