@@ -29,6 +29,8 @@ def parse_args() -> argparse.Namespace:
 @launch.one_line_errors
 def main() -> None:
     args = parse_args()
+    if args.rounds < 1:
+        raise ValueError(f'--rounds {args.rounds}: give 1 or more.')
     torch.manual_seed(0)
     device = torch.device(args.device)
     bench = Benchmark(device, args.rounds)

@@ -6,8 +6,7 @@ frames, for example, on the same list of videos. A single one will do.
 import argparse
 import sys
 
-from mmengine.fileio import list_from_file
-
+from selfy_mmaction.datasets.lists import read_classes
 from selfy_mmaction.engine import launch
 from selfy_mmaction.evaluation import ensemble
 
@@ -39,24 +38,16 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def load_classes(path: str | None, num_classes: int) -> list[str]:
-    """The names of the classes, from a file or numbers."""
-    if path is None:
-        return [f'class {i}' for i in range(num_classes)]
-    classes = [name for name in list_from_file(path) if name]
-    if len(classes) != num_classes:
-        raise ValueError(f'{path} names {len(classes)} classes, but the dumps '
-                         f'have {num_classes}: give a file with as many.')
-    return classes
-
-
 @launch.one_line_errors
 def main() -> None:
     args = parse_args()
     dumps = [ensemble.load_dump(path) for path in args.dumps]
     scores = ensemble.average_scores(dumps, args.weights)
     labels = dumps[0].labels
-    classes = load_classes(args.labels, scores.shape[1])
+    num_classes = scores.shape[1]
+    classes = [f'class {i}' for i in range(num_classes)]
+    if args.labels:
+        classes = read_classes(args.labels, num_classes, 'each dump')
 
     rows = [(dump.path, dump.scores) for dump in dumps]
     if len(dumps) > 1:

@@ -86,7 +86,7 @@ def _find_fault(saved: dict) -> str | None:
             return f'{key!r} is a {type(value).__name__} among its weights'
         # An expanded tensor takes little space in a file, and any amount of
         # memory once it is copied.
-        if not _is_stored(value):
+        if not is_stored(value):
             return f'the values of {key} are not all in the file'
     meta = saved.get('meta', {})
     if not isinstance(meta, dict):
@@ -99,7 +99,7 @@ def _find_fault(saved: dict) -> str | None:
     return None
 
 
-def _is_stored(tensor: Tensor) -> bool:
+def is_stored(tensor: Tensor) -> bool:
     """Whether each value of a tensor has a place of its own in memory."""
     if tensor.layout != torch.strided or tensor.is_quantized:
         return False

@@ -13,6 +13,8 @@ from mmaction.evaluation import AccMetric, ConfusionMatrix, get_weighted_score
 from mmaction.utils import get_str_type
 from mmengine.config import Config
 
+from ..engine.checkpoint import is_stored
+
 
 class Dump(NamedTuple):
     """The predictions of a test."""
@@ -38,6 +40,12 @@ def dump_results(cfg: Config, path: str) -> None:
                                  'frame_dir')
     if not isinstance(cfg.test_evaluator, (list, tuple)):
         cfg.test_evaluator = [cfg.test_evaluator]
+    folder = osp.dirname(path) or os.curdir
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise OSError(f'--dump {path}: folder {folder} cannot be made '
+                      f'({error.strerror}).') from error
     cfg.test_evaluator = [
         *cfg.test_evaluator,
         # Gathered over the network: nodes need not share a folder.
@@ -45,12 +53,20 @@ def dump_results(cfg: Config, path: str) -> None:
     ]
 
 
-class _DumpUnpickler(pickle.Unpickler):
+class _DumpUnpickler(pickle._Unpickler):
     """Reads tensors and plain values, and refuses all else.
 
     A pickle may call whatever it names: these names suffice for a dump, and
-    none of them leads any further.
+    none of them leads any further. This is the unpickler in Python: the one
+    in C makes room for as many objects as a file says that there are.
     """
+
+    # A dump sets no attributes; what a pickle sets could be ours.
+    dispatch = {
+        code: load
+        for code, load in pickle._Unpickler.dispatch.items()
+        if code != pickle.BUILD[0]
+    }
 
     def find_class(self, module: str, name: str) -> object:
         found = _DUMP_NAMES.get((module, name))
@@ -72,10 +88,17 @@ def _load_storage(data: bytes) -> torch.storage.TypedStorage:
     return torch.load(io.BytesIO(data), 'cpu', weights_only=True)
 
 
+def _rebuild_tensor(*args) -> torch.Tensor:
+    tensor = torch._utils._rebuild_tensor_v2(*args)
+    if not is_stored(tensor):
+        raise pickle.UnpicklingError('a tensor is larger than its values')
+    return tensor
+
+
 _DUMP_NAMES = {
     ('collections', 'OrderedDict'): dict,
     ('_codecs', 'encode'): _encode,
-    ('torch._utils', '_rebuild_tensor_v2'): torch._utils._rebuild_tensor_v2,
+    ('torch._utils', '_rebuild_tensor_v2'): _rebuild_tensor,
     ('torch.storage', '_load_from_bytes'): _load_storage,
 }
 
@@ -92,20 +115,24 @@ def load_dump(path: str) -> Dump:
     remedy = 'give one that tools/test.py --dump has written.'
     try:
         with open(path, 'rb') as file:
-            samples = _DumpUnpickler(file).load()
+            content = file.read()
+        samples = _DumpUnpickler(io.BytesIO(content)).load()
     # What is raised depends on how a file is broken.
     except Exception as error:
         reason = str(error).split('\n')[0].rstrip('.') or type(error).__name__
         raise ValueError(f'{path} is not a dump ({reason}): '
                          f'{remedy}') from error
     try:
-        labels = [sample['gt_label'].item() for sample in samples]
+        labels = [int(sample['gt_label'].item()) for sample in samples]
+        # The same tensor over and over would be any size when it is stacked.
+        if sum(x['pred_score'].nbytes for x in samples) > len(content):
+            raise ValueError('more scores than the file has room for')
         scores = np.stack([
             sample['pred_score'].float().numpy() for sample in samples
         ])
         names = _sample_names(samples)
-    except (AttributeError, KeyError, RuntimeError, TypeError,
-            ValueError) as error:
+    except (AttributeError, IndexError, KeyError, OverflowError,
+            RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f'{path} holds no predictions with a single label '
                          f'each: {remedy}') from error
     if scores.ndim != 2 or not 0 <= min(labels) <= max(labels) < len(

@@ -119,7 +119,7 @@ def test_other_samples_are_refused(run_tool, dump, change, words):
 @pytest.mark.parametrize('args, words', [
     (['--weights', 1, 2], '--weights gives 2 numbers for 1 dumps'),
     (['--weights', -1], 'give positive numbers'),
-    (['--labels', __file__], 'but the dumps have 3: give a file with as many'),
+    (['--labels', __file__], 'but each dump has 3: give a file with as many'),
     (['absent.pkl'], 'dump absent.pkl does not exist.'),
 ])
 def test_wrong_arguments(run_tool, dump, args, words):
