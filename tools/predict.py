@@ -1,24 +1,36 @@
-"""Predict the classes of a video, or of each video in a folder."""
+"""Predict the classes of a video, of each in a folder, or of a camera.
+
+With --window, or from a camera, it predicts again and again while the video
+goes on.
+"""
 import argparse
+import collections
 import contextlib
 import json
+import os
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TextIO
 
 from mmengine.device import get_device
 
-from selfy_mmaction.engine import launch
-from selfy_mmaction.engine.inference import VideoPredictor
+from selfy_mmaction.engine import launch, sliding
+from selfy_mmaction.engine import video as media
+from selfy_mmaction.engine.inference import Predictor, VideoPredictor
 from selfy_mmaction.engine.onnx import ONNXPredictor
+from selfy_mmaction.engine.sliding import Segment
+from selfy_mmaction.evaluation import charts
 
-SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
-            '.webm', '.wmv')
+CAMERA_WINDOW = 2.
+# How many classes of each window a timeline shows.
+TIMELINE_TOPK = 5
 
 
 def parse_args() -> argparse.Namespace:
     parser = launch.ArgumentParser(description=__doc__)
-    parser.add_argument('video', help='video file, or a folder of them')
+    parser.add_argument(
+        'video', help='video file, a folder of them, or the index of a camera')
     parser.add_argument('config', help='config file')
     parser.add_argument(
         'checkpoint',
@@ -31,8 +43,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--topk',
         type=int,
-        default=5,
-        help='how many classes to show; 5 by default')
+        help='how many classes to show; by default 5, or 1 where a video or '
+        'a window has a line')
     parser.add_argument(
         '--labels',
         help='text file with the name of a class per line; by default the '
@@ -40,48 +52,167 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--json', action='store_true', help='print JSON instead of a table')
     parser.add_argument(
+        '--window',
+        type=float,
+        metavar='SECONDS',
+        help='predict on a window of this length that slides over the video; '
+        f'by default on the whole video, and on {CAMERA_WINDOW:g} seconds of '
+        'a camera')
+    parser.add_argument(
+        '--stride',
+        type=float,
+        metavar='SECONDS',
+        help='from one window to the next; half a window by default')
+    parser.add_argument(
+        '--timeline',
+        type=Path,
+        metavar='FILE.png',
+        help='draw the classes over time; for a folder of videos, a folder')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        metavar='FILE.mp4',
+        help='write the video with the best class on it, as .mp4, .webm or '
+        '.gif; for a folder of videos, a folder')
+    parser.add_argument(
+        '--show',
+        action='store_true',
+        help='show the video with the best class on it; q ends it')
+    parser.add_argument(
         '--device', help='cpu, cuda:0, ...; a GPU by default if there is one')
     launch.add_config_options(parser)
     return parser.parse_args()
 
 
-def find_videos(path: Path) -> list[Path]:
-    """Return the video itself, or the videos in a folder."""
-    if not path.is_dir():
-        return [path]
-    videos = sorted(
-        file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-    if not videos:
-        raise FileNotFoundError(
-            f'folder {path} holds no video ({", ".join(SUFFIXES)}).')
-    return videos
+def check_args(args: argparse.Namespace) -> None:
+    """Fill in what depends on other arguments, and raise what is wrong."""
+    if args.backend == 'onnx' and args.device not in (None, 'cpu'):
+        raise ValueError(f'--device {args.device}: --backend onnx computes on '
+                         'the CPU alone.')
+    if args.show:
+        media.check_display()
+    args.folder = os.path.isdir(args.video)
+    if args.window is None and media.is_camera(args.video):
+        args.window = CAMERA_WINDOW
+    if args.window is None:
+        for name in 'stride', 'timeline':
+            if getattr(args, name):
+                raise ValueError(f'--{name} needs --window SECONDS.')
+    elif args.stride is None:
+        args.stride = args.window / 2
+    if args.topk is None:
+        in_lines = (args.folder or args.window) and not args.json
+        args.topk = 1 if in_lines else 5
+    for name in 'window', 'stride', 'topk':
+        value = getattr(args, name)
+        if value is not None and not 0 < value < float('inf'):
+            raise ValueError(f'--{name} {value:g}: give a positive number.')
+    if args.out and not args.folder:
+        media.check_video_path(args.out)
+        if media.is_camera(args.video) and args.out.suffix.lower() == '.gif':
+            raise ValueError(f'--out {args.out}: a GIF is written at the end '
+                             'of a video, and a camera has none; use .mp4.')
 
 
-def to_table(video: str, predictions: list[dict]) -> str:
-    """Write the predictions on a video as lines of text."""
-    lines = [f'  {best["score"]:7.2%}  {best["name"]}' for best in predictions]
-    return '\n'.join([video, *lines])
+def output_path(path: Path, video: str, ending: str, folder: bool) -> Path:
+    """Where the output for a video goes: to the path, or into that folder."""
+    if folder:
+        name = os.path.basename(video)
+        path /= name if name.endswith(ending) else name + ending
+    if path.exists() and os.path.exists(video) and path.samefile(video):
+        raise ValueError(f'--out {path} is the video itself: give another.')
+    return path
+
+
+def deliver(frames: Iterable[sliding.Frame], video: media.Video,
+            args: argparse.Namespace) -> None:
+    """Show and write the frames of a video, as far as asked for."""
+    if args.out or args.show:
+        frames = (media.draw_label(*frame) for frame in frames)
+    if args.show:
+        frames = media.show_video(frames, video)
+    if args.out:
+        path = output_path(args.out, video.source, '.mp4', args.folder)
+        media.write_video(path, frames, video.fps)
+    else:
+        collections.deque(frames, maxlen=0)
+
+
+def to_row(predictions: list[dict]) -> str:
+    """Write predictions as one line of text."""
+    return ''.join(f'{p["score"]:9.2%}  {p["name"]}' for p in predictions)
+
+
+def slide_over(source: str, predictor: Predictor, args: argparse.Namespace,
+               say: Callable[[str], None]) -> list[Segment]:
+    """Predict on a video with a sliding window."""
+    video = media.Video(source)
+    topk = max(args.topk, TIMELINE_TOPK) if args.timeline else args.topk
+    slide = sliding.SlidingWindow(predictor, video, args.window, args.stride,
+                                  topk)
+    segments = []
+    say(source)
+
+    def report(segment: Segment) -> None:
+        segments.append(segment)
+        say(f'{segment.start:9.2f} -{segment.end:8.2f} s' +
+            to_row(segment.predictions[:args.topk]))
+
+    frames = sliding.follow(video, slide, report)
+    if video.is_camera:
+        # It is interrupted, and drawn meanwhile.
+        with contextlib.suppress(KeyboardInterrupt):
+            deliver(frames, video, args)
+    else:
+        collections.deque(frames, maxlen=0)
+    if args.timeline and segments:
+        path = output_path(args.timeline, source, '.png', args.folder)
+        charts.draw_timeline(segments, source, path)
+    return segments
+
+
+def predict_video(source: str, predictor: Predictor, args: argparse.Namespace,
+                  say: Callable[[str], None]) -> dict:
+    """Predict on a video and return what it shows, as in the JSON."""
+    if args.window:
+        segments = slide_over(source, predictor, args, say)
+        answer = dict(segments=[
+            dict(s._asdict(), predictions=s.predictions[:args.topk])
+            for s in segments
+        ])
+    else:
+        best = predictor(source, args.topk)
+        segments = [Segment(0, 0, best)]
+        answer = dict(predictions=best)
+        rows = [best] if args.folder else [[p] for p in best]
+        separator = '' if args.folder else '\n'
+        say(separator.join([source, *map(to_row, rows)]))
+    if (args.out or args.show) and not media.is_camera(source):
+        video = media.Video(source)
+        deliver(sliding.label_frames(video, segments), video, args)
+    return dict(video=source, **answer)
 
 
 def predict(args: argparse.Namespace, stdout: TextIO) -> bool:
     """Predict on the videos and return whether one of them failed."""
-    videos = find_videos(Path(args.video))
+    videos = media.find_videos(args.video) if args.folder else [args.video]
     cfg = launch.load_config(args.config, args.cfg_options)
     if args.backend == 'onnx':
         predictor = ONNXPredictor(cfg, args.checkpoint, args.labels)
     else:
         predictor = VideoPredictor(cfg, args.checkpoint,
                                    args.device or get_device(), args.labels)
+
+    def say(text: str) -> None:
+        if not args.json:
+            print(text, file=stdout, flush=True)
+
     answers = []
-    for video in map(str, videos):
+    for video in videos:
         try:
-            predictions = predictor(video, args.topk)
+            answers.append(predict_video(video, predictor, args, say))
         except (OSError, ValueError) as error:
             print(f'predict.py: error: {error}', file=sys.stderr)
-            continue
-        answers.append(dict(video=video, predictions=predictions))
-        if not args.json:
-            print(to_table(**answers[-1]), file=stdout, flush=True)
     if args.json:
         print(json.dumps(answers, indent=2), file=stdout)
     return len(answers) < len(videos)
@@ -90,11 +221,7 @@ def predict(args: argparse.Namespace, stdout: TextIO) -> bool:
 @launch.one_line_errors
 def main() -> None:
     args = parse_args()
-    if args.topk < 1:
-        raise ValueError(f'--topk {args.topk}: give 1 or more.')
-    if args.backend == 'onnx' and args.device not in (None, 'cpu'):
-        raise ValueError(f'--device {args.device}: --backend onnx computes on '
-                         'the CPU alone.')
+    check_args(args)
     # Standard output is for the predictions alone; MMEngine logs there.
     stdout = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):

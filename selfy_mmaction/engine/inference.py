@@ -2,7 +2,9 @@
 import copy
 import os.path as osp
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from mmaction.apis import init_recognizer
 from mmaction.utils import get_str_type
@@ -30,6 +32,9 @@ class Predictor(ABC):
             which replace ``names``.
     """
 
+    # What data sets tell the pipeline of each sample.
+    _INPUT = dict(start_index=0, modality='RGB', label=-1)
+
     def __init__(self,
                  cfg: Config,
                  model: str,
@@ -38,6 +43,7 @@ class Predictor(ABC):
                  labels: str | None = None) -> None:
         init_default_scope(cfg.get('default_scope', 'mmaction'))
         self.pipeline = Compose(_video_pipeline(cfg))
+        self._sample, self._transform = _split(self.pipeline)
         if labels:
             names = [name for name in list_from_file(labels) if name]
         self.classes = names or [f'class {i}' for i in range(num_classes)]
@@ -61,8 +67,46 @@ class Predictor(ABC):
             FileNotFoundError: If there is no such file.
             ValueError: If it cannot be decoded.
         """
-        scores, labels = self._probabilities(
-            self.read(video)).sort(descending=True)
+        return self._best(self.read(video), topk)
+
+    def predict_frames(self,
+                       frames: Sequence[np.ndarray],
+                       sampled: dict,
+                       topk: int = 5) -> list[dict]:
+        """Predict on frames that were decoded elsewhere.
+
+        Args:
+            frames (Sequence[np.ndarray]): The frames that ``sampled`` asks
+                for, RGB of type uint8, [H, W, 3] each.
+            sampled (dict): What `sample` returned.
+            topk (int): How many classes to return, at most.
+
+        Returns:
+            list[dict]: As for a video.
+        """
+        shape = frames[0].shape[:2]
+        results = dict(
+            sampled, imgs=list(frames), original_shape=shape, img_shape=shape)
+        return self._best(self._transform(results), topk)
+
+    def sample(self, total_frames: int, fps: float) -> dict:
+        """Choose frames as the test pipeline does.
+
+        Args:
+            total_frames (int): How many there are.
+            fps (float): How many there are in a second.
+
+        Returns:
+            dict: ``frame_inds``, the indices of the frames, and what else
+            the pipeline keeps of them.
+        """
+        results = self._sample(
+            dict(self._INPUT, total_frames=total_frames, avg_fps=fps))
+        return dict(results, frame_inds=results['frame_inds'].flatten())
+
+    def _best(self, frames: dict, topk: int) -> list[dict]:
+        """The best classes for what the pipeline returned."""
+        scores, labels = self._probabilities(frames).sort(descending=True)
         return [
             dict(label=label, name=self.classes[label], score=score)
             for score, label in zip(
@@ -82,8 +126,7 @@ class Predictor(ABC):
         if not osp.isfile(video):
             raise FileNotFoundError(f'video {video} does not exist.')
         try:
-            return self.pipeline(
-                dict(filename=video, label=-1, start_index=0, modality='RGB'))
+            return self.pipeline(dict(self._INPUT, filename=video))
         # What is raised depends on the decoder, and on how a file is broken.
         except Exception as error:
             raise ValueError(f'{video} cannot be decoded as a video: '
@@ -141,3 +184,16 @@ def _video_pipeline(cfg: Config) -> list[dict]:
     steps = list(steps)
     steps[types.index('RawFrameDecode')] = dict(type='DecordDecode')
     return [dict(type='DecordInit'), *steps]
+
+
+def _split(pipeline: Compose) -> tuple[Compose, Compose]:
+    """The steps of a pipeline that sample frames, and those after decoding."""
+    steps = pipeline.transforms
+    types = [type(step).__name__ for step in steps]
+    sample, decode = (
+        next((i for i, name in enumerate(types) if part in name), -1)
+        for part in ('Sample', 'Decode'))
+    if not 0 <= sample < decode:
+        raise ValueError('the test pipeline of the config does not sample '
+                         f'frames and decode them: {", ".join(types)}.')
+    return Compose(steps[sample:decode]), Compose(steps[decode + 1:])

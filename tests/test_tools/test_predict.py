@@ -1,13 +1,19 @@
 """tools/predict.py."""
 import json
 import shutil
+import weakref
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from mmaction.registry import DATASETS
 from mmengine.registry import init_default_scope
 
+from selfy_mmaction.engine import launch
 from selfy_mmaction.engine.inference import VideoPredictor
+from selfy_mmaction.engine.sliding import SlidingWindow, follow
+from selfy_mmaction.engine.video import Video, draw_label, write_video
 
 
 @pytest.fixture
@@ -97,3 +103,207 @@ def test_frames_of_a_video_are_the_raw_frames(trained, video_dir, sthv1_root):
     # One frame earlier or later, the difference would be 30 or more.
     assert difference.abs().mean() < 10
 
+
+
+@pytest.fixture(scope='module')
+def published(repo):
+    """The quickstart's config and the network that comes with it."""
+    checkpoint, = repo.glob('checkpoints/selfy_tsm_r18_motion_*.pth')
+    return str(repo / 'configs/selfy_tsm_r18_motion.py'), str(checkpoint)
+
+
+@pytest.fixture
+def see(run_tool, published, capsys):
+    """Let that network predict; return the code, output and errors."""
+
+    def run(video, *args):
+        code = run_tool('predict', video, *published, '--device', 'cpu', *args)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture(scope='module')
+def predictor(published):
+    config, checkpoint = published
+    return VideoPredictor(launch.load_config(config, {}), checkpoint, 'cpu')
+
+
+@pytest.fixture(scope='module')
+def turn(tmp_path_factory, clips):
+    """A video of a camera that turns right, then left: 17 frames each."""
+    path = tmp_path_factory.mktemp('turn') / 'turn.mp4'
+    frames = np.concatenate([clips['right0'], clips['left0']])
+    write_video(path, frames[..., ::-1], 12)
+    return path
+
+
+def test_sliding_window_sees_the_camera_turn(see, turn, tmp_path):
+    args = ['--window', 17 / 12, '--stride', .5]
+    drawn, timeline = tmp_path / 'a/drawn.mp4', tmp_path / 'b/line.png'
+    code, out, err = see(turn, *args, '--out', drawn, '--timeline', timeline)
+    assert not code and 'WARNING' not in err
+    first, *lines = out.splitlines()
+    assert first == str(turn)
+    # The last window ends with the video.
+    times, rows = zip(*(line.split(' s ') for line in lines), strict=True)
+    assert [time.split() for time in times] == [
+        ['0.00', '-', '1.42'], ['0.50', '-', '1.92'], ['1.00', '-', '2.42'],
+        ['1.42', '-', '2.83']
+    ]
+    assert rows[0].split('%  ')[1] == 'camera pans right'
+    assert rows[-1].split('%  ')[1] == 'camera pans left'
+
+    frames, labelled = list(Video(str(turn))), list(Video(str(drawn)))
+    assert len(labelled) == len(frames) == 34
+    for i, row in ((0, rows[0]), (33, rows[-1])):
+        score, name = row.split('%  ')
+        expected = draw_label(frames[i], f'{name} {float(score):.0f}%')
+        # Another label, or none, makes 4 and more on the lowest lines.
+        assert labelled[i].shape == expected.shape
+        error = np.abs(labelled[i] - expected.astype(float))[-24:]
+        assert error.mean() < 3
+    picture = cv2.imread(str(timeline))
+    # the colours of at least three classes, axes and text
+    assert min(picture.shape[:2]) > 200 and len(np.unique(picture)) > 30
+
+    code, out, _ = see(turn, *args, '--topk', 3, '--json')
+    (answer, ) = json.loads(out)
+    assert answer['video'] == str(turn)
+    for segment, row in zip(answer['segments'], rows, strict=True):
+        assert len(segment['predictions']) == 3
+        best = segment['predictions'][0]
+        assert row.strip() == f'{best["score"]:.2%}  {best["name"]}'
+
+
+def test_windows_show_what_videos_of_their_own_show(predictor, turn,
+                                                    tmp_path):
+    video = Video(str(turn))
+    segments, frames, labels = [], [], []
+    slide = SlidingWindow(predictor, video, 1, .75, topk=8)
+    for frame, label in follow(video, slide, segments.append):
+        frames.append(frame)
+        labels.append(label)
+    # the newest label, from the frame on that completes its window
+    first, second = segments[0].label, segments[1].label
+    assert labels[:21] == 11 * [''] + 9 * [first] + [second]
+    for segment in segments:
+        start, end = round(12 * segment.start), round(12 * segment.end)
+        write_video(tmp_path / 'cut.mp4', frames[start:end], 12)
+        alone = predictor(str(tmp_path / 'cut.mp4'), topk=8)
+        # decoded twice, and not by the same library
+        scores = {p['name']: p['score'] for p in alone}
+        for found in segment.predictions:
+            assert found['score'] == pytest.approx(
+                scores[found['name']], abs=.6)
+
+
+def test_frames_of_a_long_video_are_let_go(predictor, turn):
+    video = Video(str(turn))
+    video.total_frames = None  # as a camera
+    slide = SlidingWindow(predictor, video, 4, 3)
+    segments, frames, alive = [], [], []
+    for i in range(300):
+        frame = np.full((64, 64, 3), i % 256, np.uint8)
+        segment = slide(frame)
+        frames.append(weakref.ref(frame))
+        alive.append(sum(ref() is not None for ref in frames))
+        if segment:
+            segments.append(segment)
+    assert [s.end for s in segments] == [4, 7, 10, 13, 16, 19, 22, 25]
+    # 8 frames each of two windows at most, and the last one
+    assert max(alive) <= 17
+
+
+def test_short_video_has_one_window(see, turn, tmp_path):
+    code, out, _ = see(turn, '--window', 60)
+    assert not code
+    _, line = out.splitlines()
+    assert line.split()[:3] == ['0.00', '-', '2.83']
+
+
+def test_file_that_holds_less_than_it_says_has_a_window(predictor, turn):
+    video = Video(str(turn))
+    video.total_frames = 40
+    slide = SlidingWindow(predictor, video, 60, 30)
+    assert not any(map(slide, video))
+    segment = slide.finish()
+    assert segment.end == pytest.approx(34 / 12)
+    assert len(segment.predictions) == 5
+    assert slide.finish() is None
+
+
+def test_folder_has_a_line_per_video(see, video_dir, tmp_path):
+    folder = tmp_path / 'videos'
+    folder.mkdir()
+    for name in 'right0.mp4', 'left0.mp4':
+        shutil.copy(video_dir / name, folder)
+    (folder / 'b.webm').write_text('Not a video.')
+    code, out, err = see(folder, '--out', tmp_path / 'drawn')
+    assert code == 1 and 'WARNING' not in err
+    assert err.count(f'predict.py: error: {folder / "b.webm"} cannot') == 1
+    lines = [line.split('%  ') for line in out.splitlines()]
+    assert [name for _, name in lines] == [
+        'camera pans left', 'camera pans right'
+    ]
+    assert [start.split()[0] for start, _ in lines] == [
+        str(folder / name) for name in ('left0.mp4', 'right0.mp4')
+    ]
+    assert [p.name for p in sorted((tmp_path / 'drawn').iterdir())
+            ] == ['left0.mp4', 'right0.mp4']
+    assert Video(str(tmp_path / 'drawn/left0.mp4')).total_frames == 17
+
+
+@pytest.mark.parametrize('ending', ['.mp4', '.webm', '.gif'])
+def test_video_is_written_as_it_is(tmp_path, clips, ending):
+    path = tmp_path / f'new/video{ending}'
+    frames = clips['left0'][..., ::-1]
+    write_video(path, iter(frames), 12)
+    video = Video(str(path))
+    written = list(video)
+    assert video.fps == pytest.approx(12, abs=.6)
+    assert len(written) == len(frames)
+    # One frame earlier or later, the difference would be 30 or more.
+    for a, b in zip(written, frames, strict=True):
+        assert np.abs(a - b.astype(float)).mean() < 12
+
+
+def test_label_is_legible_on_any_frame():
+    for shape in (49, 65, 3), (720, 1280, 3):
+        frame = np.full(shape, 200, np.uint8)
+        plain = draw_label(frame, '')
+        assert plain.shape[1] >= 320
+        assert not any(side % 2 for side in plain.shape[:2])
+        for text in 'Überqueren', 120 * 'long ':
+            difference = (draw_label(frame, text) != plain).any(-1)
+            assert 0.001 < difference.mean() < 1
+
+
+@pytest.mark.parametrize('args, message', [
+    (['99'], 'camera 99 cannot be opened: connect one, or give its index'),
+    (['no.mp4', '--window', '2'], 'video no.mp4 does not exist.'),
+    (['no.mp4', '--stride', '2'], '--stride needs --window SECONDS.'),
+    (['no.mp4', '--timeline', 'a'], '--timeline needs --window SECONDS.'),
+    (['no.mp4', '--window', '0'], '--window 0: give a positive number.'),
+    (['no.mp4', '--topk', '-1'], '--topk -1: give a positive number.'),
+    (['no.mp4', '--out', 'a.avi'], 'video a.avi cannot be written: give it '
+     'the ending .mp4, .webm or .gif.'),
+    (['0', '--out', 'a.gif'], '--out a.gif: a GIF is written at the end'),
+    (['no.mp4', '--show'], '--show needs a display, and there is none.'),
+    (['{turn}', '--out', '{turn}'], '--out {turn} is the video itself'),
+    (['{nothing}'], 'folder {nothing} holds no video (.avi, '),
+])
+def test_bad_input_is_one_line(see, turn, tmp_path, monkeypatch, args,
+                               message):
+    for variable in 'DISPLAY', 'WAYLAND_DISPLAY':
+        monkeypatch.delenv(variable, raising=False)
+    places = dict(turn=turn, nothing=tmp_path / 'nothing')
+    places['nothing'].mkdir()
+    code, _, err = see(*(arg.format(**places) for arg in args))
+    lines = [code] if isinstance(code, str) else [
+        line for line in err.splitlines() if 'error: ' in line
+    ]
+    assert code and len(lines) == 1
+    assert lines[0].startswith('predict.py: error: ' +
+                               message.format(**places))

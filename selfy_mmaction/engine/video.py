@@ -1,0 +1,201 @@
+"""Video files and cameras: frames in, frames with a label out."""
+import os
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib import font_manager
+from PIL import Image, ImageDraw, ImageFont
+
+SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
+            '.webm', '.wmv')
+# What OpenCV's wheels can write; browsers play the second only.
+CODECS = {'.mp4': 'mp4v', '.webm': 'VP80'}
+# Narrower frames are enlarged to this, in pixels, for a label to be legible.
+_LABEL_WIDTH = 320
+# What a camera is taken to deliver that does not say, in frames per second.
+_CAMERA_FPS = 30
+
+
+class Video:
+    """The frames of a video file or of a camera, one after the other.
+
+    Args:
+        source (str): The file, or the index of the camera.
+
+    Attributes:
+        source (str): The same.
+        is_camera (bool): Whether it goes on until it is interrupted.
+        fps (float): Frames per second.
+        total_frames (int, optional): How many frames there are, as far as
+            known.
+
+    Raises:
+        FileNotFoundError: If there is no such file or camera.
+        ValueError: If it cannot be decoded.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.is_camera = is_camera(source)
+        if not self.is_camera and not os.path.isfile(source):
+            raise FileNotFoundError(f'video {source} does not exist.')
+        # OpenCV and FFmpeg would say in many lines what we say in one.
+        os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
+        level = cv2.utils.logging.setLogLevel(0)
+        self._capture = cv2.VideoCapture(
+            int(source) if self.is_camera else source)
+        cv2.utils.logging.setLogLevel(level)
+        if not self._capture.isOpened():
+            if self.is_camera:
+                raise FileNotFoundError(
+                    f'camera {source} cannot be opened: connect one, or give '
+                    'its index (the N of /dev/videoN), or a file.')
+            raise ValueError(f'{source} cannot be decoded as a video.')
+        self.fps = self._capture.get(cv2.CAP_PROP_FPS)
+        if self.is_camera and not self.fps > 0:
+            self.fps = _CAMERA_FPS
+        if not 0 < self.fps < 1000:
+            raise ValueError(f'{source} has a frame rate of {self.fps:g}: '
+                             'convert it to a video with a known one.')
+        count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.total_frames = count if count > 0 else None
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield the frames, RGB of type uint8, [H, W, 3]; once only."""
+        with closing(self):
+            while True:
+                found, frame = self._capture.read()
+                if not found:
+                    return
+                yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+
+    def close(self) -> None:
+        """Let go of the file or the camera."""
+        self._capture.release()
+
+
+def is_camera(source: str) -> bool:
+    """Whether this is the index of a camera: a number, and no file."""
+    return source.isdecimal() and not os.path.exists(source)
+
+
+def find_videos(folder: str) -> list[str]:
+    """Return the videos in a folder, by their endings."""
+    videos = sorted(
+        str(file) for file in Path(folder).iterdir()
+        if file.suffix.lower() in SUFFIXES)
+    if not videos:
+        raise FileNotFoundError(
+            f'folder {folder} holds no video ({", ".join(SUFFIXES)}).')
+    return videos
+
+
+def check_video_path(path: Path) -> None:
+    """Raise a ValueError unless `write_video` can write such a file."""
+    endings = [*CODECS, '.gif']
+    if path.suffix.lower() not in endings:
+        raise ValueError(f'video {path} cannot be written: give it the '
+                         f'ending {", ".join(endings[:-1])} or .gif.')
+
+
+def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
+    """Write a video frame by frame.
+
+    Only a GIF is collected in memory first. Where ``frames`` is interrupted,
+    those before are in the file.
+
+    Args:
+        path (Path): A file with the ending .mp4, .webm or .gif.
+        frames (Iterable[np.ndarray]): RGB of type uint8, [H, W, 3] each, all
+            of one size.
+        fps (float): Frames per second.
+    """
+    check_video_path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix.lower() == '.gif':
+        first, *others = map(Image.fromarray, frames)
+        # Viewers slow down what is faster than 50 frames per second.
+        first.save(
+            path,
+            save_all=True,
+            append_images=others,
+            duration=max(20, round(1000 / fps)),
+            loop=0)
+        return
+    codec = cv2.VideoWriter_fourcc(*CODECS[path.suffix.lower()])
+    writer = cv2.VideoWriter()
+    try:
+        for frame in frames:
+            if not writer.isOpened():
+                height, width = frame.shape[:2]
+                writer.open(str(path), codec, fps, (width, height))
+                if not writer.isOpened():
+                    raise OSError(f'video {path} cannot be written.')
+            writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    finally:
+        writer.release()
+
+
+def check_display() -> None:
+    """Raise a ValueError where no window can be shown."""
+    if sys.platform == 'linux' and not (os.environ.get('DISPLAY')
+                                        or os.environ.get('WAYLAND_DISPLAY')):
+        raise ValueError('--show needs a display, and there is none.')
+
+
+def show_video(frames: Iterable[np.ndarray],
+               video: Video) -> Iterator[np.ndarray]:
+    """Show frames in a window as they pass; the key q ends them.
+
+    Args:
+        frames (Iterable[np.ndarray]): RGB of type uint8, [H, W, 3] each.
+        video (Video): The video that they are of. A file is shown at its
+            frame rate at most, a camera as it comes.
+
+    Yields:
+        np.ndarray: The same frames.
+    """
+    wait = 1 if video.is_camera else max(1, round(1000 / video.fps))
+    for frame in frames:
+        cv2.imshow(video.source, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        if cv2.waitKey(wait) == ord('q'):
+            break
+        yield frame
+    cv2.destroyAllWindows()
+
+
+def draw_label(frame: np.ndarray, text: str) -> np.ndarray:
+    """Write a text on the bottom of a frame, in as many lines as it takes.
+
+    Args:
+        frame (np.ndarray): RGB of type uint8, [H, W, 3].
+        text (str): The text.
+
+    Returns:
+        np.ndarray: The frame, enlarged if it is too small for letters, and
+        of even size, which is what codecs take.
+    """
+    height, width = frame.shape[:2]
+    factor = max(1, _LABEL_WIDTH / width)
+    width, height = (2 * round(factor * side / 2) for side in (width, height))
+    picture = Image.fromarray(frame).resize((width, height))
+    size = max(14, width // 24)
+    font = ImageFont.truetype(_FONT, size)
+    margin = size // 2
+    letters = (width - 2 * margin) / font.getlength('n')
+    lines = textwrap.wrap(text, int(letters))
+    draw = ImageDraw.Draw(picture, 'RGBA')
+    top = height - 2 * margin - round(1.3 * size * len(lines))
+    draw.rectangle((0, top, width, height), (0, 0, 0, 160))
+    for i, line in enumerate(lines):
+        draw.text((margin, top + margin + 1.3 * size * i), line, 'white', font)
+    return np.array(picture)
+
+
+# Matplotlib brings it: the same on every machine, with accents and Greek.
+_FONT = font_manager.findfont('DejaVu Sans')

@@ -1,0 +1,201 @@
+"""Pictures of trainings, tests and predictions."""
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from mmaction.evaluation import ConfusionMatrix
+from scipy.cluster import hierarchy
+
+from ..engine.sliding import Segment
+
+# Rows of a timeline, and classes whose cells of a confusion matrix have room
+# for a number.
+_MAX_ROWS = 12
+_MAX_NUMBERS = 20
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100, bbox_inches='tight')
+
+
+def _wrap(name: str, width: int = 45) -> str:
+    return textwrap.fill(name, width)
+
+
+def _keep_left_and_bottom(axes: Axes) -> None:
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.grid(axis='y', color='0.9')
+    axes.set_axisbelow(True)
+
+
+def _color(index: int) -> tuple:
+    colors = colormaps['tab10'].colors
+    return colors[index % len(colors)]
+
+
+def draw_curves(runs: Mapping[str, Mapping], keys: Sequence[str],
+                path: str) -> None:
+    """Draw how logged values changed, a panel per value.
+
+    Args:
+        runs (Mapping[str, Mapping]): The :class:`Curve` of each key, of each
+            named training.
+        keys (Sequence[str]): The values to draw.
+        path (str): The picture to write.
+    """
+    figure = Figure((6.4 * len(keys), 4), layout='constrained')
+    panels = figure.subplots(1, len(keys), squeeze=False)[0]
+    for axes, key in zip(panels, keys, strict=True):
+        _keep_left_and_bottom(axes)
+        for i, curves in enumerate(runs.values()):
+            if key in curves:
+                curve = curves[key]
+                few = len(curve.steps) < 30
+                axes.plot(
+                    curve.steps,
+                    curve.values,
+                    color=_color(i),
+                    marker='o' if few else None,
+                    markersize=4)
+                axes.set(title=key, xlabel=curve.unit)
+    handles = [
+        panels[0].plot([], color=_color(i), label=name)[0]
+        for i, name in enumerate(runs)
+    ]
+    figure.legend(handles=handles, loc='outside lower center')
+    _save(figure, path)
+
+
+def draw_timeline(segments: Sequence[Segment], title: str,
+                  path: str | Path) -> None:
+    """Draw the probabilities of the best classes over time.
+
+    Args:
+        segments (Sequence[Segment]): What a video shows, in order.
+        title (str): What stands above.
+        path (str | Path): The picture to write.
+    """
+    scores = {}
+    for i, segment in enumerate(segments):
+        for found in segment.predictions:
+            row = scores.setdefault(found['name'], np.zeros(len(segments)))
+            row[i] = found['score']
+    names = sorted(scores, key=lambda name: -scores[name].sum())[:_MAX_ROWS]
+    # the first to appear on top
+    names.sort(key=lambda name: -scores[name].argmax())
+    middles = np.array([s.start + s.end for s in segments]) / 2
+    edges = [
+        segments[0].start, *(middles[1:] + middles[:-1]) / 2, segments[-1].end
+    ]
+    figure = Figure((10, 1.2 + 0.45 * len(names)))
+    axes = figure.subplots()
+    for i, name in enumerate(names):
+        axes.stairs(
+            i + 0.9 * scores[name],
+            edges,
+            baseline=i,
+            fill=True,
+            color=_color(i))
+    axes.set(
+        title=title,
+        xlabel='seconds',
+        xlim=(edges[0], edges[-1]),
+        ylim=(0, len(names)),
+        yticks=np.arange(len(names)) + 0.45)
+    axes.set_yticklabels(map(_wrap, names))
+    axes.tick_params('y', length=0)
+    axes.hlines(range(len(names)), edges[0], edges[-1], color='0.8', lw=0.8)
+    axes.spines[['top', 'right', 'left']].set_visible(False)
+    _save(figure, path)
+
+
+def draw_class_bars(matrix: np.ndarray, classes: Sequence[str],
+                    path: str) -> None:
+    """Draw the accuracy of each class as a bar, the best on top.
+
+    Args:
+        matrix (np.ndarray): The confusion matrix, [K, K].
+        classes (Sequence[str]): The names of the classes.
+        path (str): The picture to write.
+    """
+    counts = matrix.sum(1)
+    tested = np.flatnonzero(counts)
+    accuracies = 100 * matrix.diagonal()[tested] / counts[tested]
+    order = np.argsort(accuracies, kind='stable')
+    figure = Figure((8, 1 + 0.2 * len(tested)))
+    axes = figure.subplots()
+    bars = axes.barh(range(len(tested)), accuracies[order], color=_color(0))
+    axes.bar_label(bars, fmt='%.1f', padding=3, size=7)
+    axes.axvline(accuracies.mean(), color='0.3', lw=1, ls='--')
+    axes.set(
+        title=f'accuracy in %, {accuracies.mean():.2f} on average of classes',
+        xlim=(0, 100),
+        ylim=(-0.6, len(tested) - 0.4),
+        yticks=range(len(tested)))
+    axes.set_yticklabels(
+        [f'{classes[i]} ({counts[i]})' for i in tested[order]], size=7)
+    axes.spines[['top', 'right']].set_visible(False)
+    _save(figure, path)
+
+
+def draw_confusion_matrix(matrix: np.ndarray, classes: Sequence[str],
+                          path: str) -> None:
+    """Draw a confusion matrix, as percentages of the samples of a class.
+
+    Classes that are taken for each other stand side by side.
+
+    Args:
+        matrix (np.ndarray): The confusion matrix, [K, K].
+        classes (Sequence[str]): The names of the classes.
+        path (str): The picture to write.
+    """
+    import matplotlib
+    matplotlib.use('Agg')
+    order = order_by_confusion(matrix)
+    shares = 100 * matrix / matrix.sum(1, keepdims=True).clip(1)
+    shares = shares[order][:, order]
+    figure = ConfusionMatrix.plot(
+        torch.from_numpy(shares),
+        classes=[classes[i] for i in order],
+        cmap='Blues',
+        show=False)
+    axes = figure.axes[0]
+    if len(matrix) <= _MAX_NUMBERS:
+        for (i, j), share in np.ndenumerate(shares):
+            if share:
+                color = 'white' if share > 50 else 'black'
+                axes.text(j, i, f'{share:.0f}', color=color, ha='center',
+                          va='center')
+    # room for a line of text per class
+    figure.set_size_inches(*[max(6, 0.14 * len(matrix))] * 2)
+    axes.set_ylabel('true class')
+    axes.set_xlabel('found class (% of the true class)')
+    axes.tick_params(labelsize=7)
+    axes.tick_params('x', rotation=90)
+    _save(figure, path)
+    matplotlib.pyplot.close(figure)
+
+
+def order_by_confusion(matrix: np.ndarray) -> np.ndarray:
+    """Put classes that are taken for each other side by side.
+
+    Args:
+        matrix (np.ndarray): The confusion matrix, [K, K].
+
+    Returns:
+        np.ndarray: The classes in that order, [K].
+    """
+    if len(matrix) < 3:
+        return np.arange(len(matrix))
+    shares = matrix / matrix.sum(1, keepdims=True).clip(1)
+    likeness = shares + shares.T
+    rows, columns = np.triu_indices(len(matrix), 1)
+    tree = hierarchy.linkage(
+        2 - likeness[rows, columns], 'average', optimal_ordering=True)
+    return hierarchy.leaves_list(tree)
