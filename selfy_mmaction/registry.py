@@ -47,7 +47,10 @@ def add_locations() -> None:
     from mmaction import registry
 
     for name, location in (('MODELS', 'selfy_mmaction.models'),
-                           ('TRANSFORMS', 'selfy_mmaction.datasets')):
+                           ('TRANSFORMS', 'selfy_mmaction.datasets'),
+                           ('HOOKS', 'selfy_mmaction.engine.reliability'),
+                           ('LOG_PROCESSORS',
+                            'selfy_mmaction.engine.log_processor')):
         components = getattr(registry, name)
         if components._imported:
             import_module(location)

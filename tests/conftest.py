@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.cbook import get_sample_data
 
+from selfy_mmaction.datasets.motion import CLASSES
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -45,6 +47,39 @@ def video_dir(tmp_path_factory, clips) -> Path:
         writer.release()
     (folder / 'notes.txt').write_text('Not a video.\n')
     return folder
+
+
+@pytest.fixture(scope='session')
+def motion_root(video_dir, tmp_path_factory) -> Path:
+    """These clips in the shape of the motion data set.
+
+    8 clips to train on and 3 to validate on, of two of its classes.
+    """
+    root = tmp_path_factory.mktemp('motion')
+    (root / 'videos').symlink_to(video_dir)
+    lines = [
+        f'{side}{i}.mp4 {label}\n' for i in range(6)
+        for label, side in enumerate(('left', 'right'))
+    ]
+    (root / 'train.txt').write_text(''.join(lines[:8]))
+    (root / 'val.txt').write_text(''.join(lines[8:11]))
+    (root / 'classes.txt').write_text('\n'.join(CLASSES))
+    return root
+
+
+@pytest.fixture(scope='session')
+def motion_options(motion_root) -> list[str]:
+    """Settings that bring the quickstart's config down to these clips."""
+    options = ['default_hooks.logger.interval=1']
+    for split in 'train', 'val', 'test':
+        loader = f'{split}_dataloader'
+        options += [
+            f'{loader}.batch_size=2',
+            f'{loader}.dataset.data_root={motion_root}',
+            f'{loader}.dataset.metainfo.classes={motion_root}/classes.txt',
+            f'{loader}.dataset.pipeline.3.scale=(32,32)',
+        ]
+    return options
 
 
 @pytest.fixture(scope='session')

@@ -6,11 +6,19 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=20, ignore_last=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    # Three are kept, so that a run killed while it writes one has another.
+    # Written whole or not at all. Three are kept, for the case that the
+    # training goes astray.
     checkpoint=dict(
-        type='CheckpointHook', interval=1, max_keep_ckpts=3, save_best='auto'),
+        type='CheckpointHook',
+        interval=1,
+        max_keep_ckpts=3,
+        save_best='auto',
+        backend_args=dict(backend='atomic')),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    sync_buffers=dict(type='SyncBuffersHook'))
+    sync_buffers=dict(type='SyncBuffersHook'),
+    # Training skips clips that cannot be read, up to this share of them.
+    bad_clips=dict(type='BadClipsHook', max_share=0.05),
+    exact_resume=dict(type='ExactResumeHook'))
 
 env_cfg = dict(
     cudnn_benchmark=True,
@@ -18,7 +26,8 @@ env_cfg = dict(
     # The tools take gloo instead where there is no GPU.
     dist_cfg=dict(backend='nccl'))
 
-log_processor = dict(type='LogProcessor', window_size=20, by_epoch=True)
+log_processor = dict(
+    type='MemoryLogProcessor', window_size=20, by_epoch=True)
 vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(type='ActionVisualizer', vis_backends=vis_backends)
 

@@ -1,0 +1,94 @@
+"""Find the clips of a config's lists that cannot be read.
+
+Every frame is decoded as the config does it. Bad clips are written to a file,
+a line `PATH<TAB>REASON` each, and the exit code is 1.
+"""
+import argparse
+import os
+import sys
+
+from mmaction.registry import DATASETS
+from mmengine import track_iter_progress
+from mmengine.registry import init_default_scope
+
+from selfy_mmaction.datasets.loading import base_datasets, clip_name
+from selfy_mmaction.datasets.scan import scan
+from selfy_mmaction.engine import launch
+
+SHOWN = 10  # bad clips on the screen; the file has them all
+
+
+def parse_args() -> argparse.Namespace:
+    parser = launch.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--split',
+        nargs='+',
+        choices=['train', 'val', 'test'],
+        default=['train', 'val', 'test'],
+        help='whose lists to check; all by default')
+    parser.add_argument(
+        '--workers',
+        type=int,
+        default=os.cpu_count(),
+        help='number of processes; one per core by default')
+    parser.add_argument(
+        '--timeout',
+        type=float,
+        default=120,
+        help='seconds after which a clip is bad; 120 by default')
+    parser.add_argument(
+        '--out',
+        default='bad_clips.txt',
+        help='file for the bad clips; ./bad_clips.txt by default')
+    launch.add_config_options(parser)
+    args = parser.parse_args()
+    for name in ('workers', 'timeout'):
+        if getattr(args, name) <= 0:
+            parser.error(f'--{name} {getattr(args, name)}: give more than 0.')
+    return args
+
+
+@launch.one_line_errors
+def main() -> None:
+    args = parse_args()
+    cfg = launch.load_config(args.config, args.cfg_options)
+    init_default_scope(cfg.get('default_scope', 'mmaction'))
+    bad, names = {}, set()
+    for split in args.split:
+        launch.check_dataloader(cfg, split)
+        built = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
+        for dataset in base_datasets(built):
+            # val and test often are the same clips
+            clips = {
+                i: name
+                for i in range(len(dataset))
+                if (name := clip_name(dataset.get_data_info(i))) not in names
+            }
+            if not clips:
+                continue
+            names.update(clips.values())
+            print(f'{split}: {len(clips)} clips of {dataset.ann_file}')
+            found = scan(
+                dataset, [*clips], workers=args.workers, timeout=args.timeout)
+            for i, reason in track_iter_progress((found, len(clips)),
+                                                 file=sys.stderr):
+                if reason:
+                    bad[clips[i]] = reason
+    if not bad:
+        print(f'All {len(names)} clips can be read.')
+        return
+    with open(args.out, 'w') as file:
+        file.writelines(f'{name}\t{bad[name]}\n' for name in sorted(bad))
+    for name in sorted(bad)[:SHOWN]:
+        print(f'{name} {bad[name]}')
+    if len(bad) > SHOWN:
+        print(f'... and {len(bad) - SHOWN} more')
+    print(f'{len(bad)} of {len(names)} clips are bad: see {args.out}.')
+    sys.exit(1)
+
+
+if __name__ == '__main__':
+    main()
