@@ -109,13 +109,13 @@ class NormReLU:
         self._mean, self._positions = mean, positions
         self._tiled = [
             x.repeat(positions)
-            for x in (self._scale, bias - mean * self._scale, mean)
+            for x in (self._scale, bias - mean * self._scale)
         ]
-        self._grad_bias = self._grad_scale = 0
+        self._grad_bias = self._grad_rows = 0
 
     def __call__(self, rows: Tensor) -> Tensor:
         """[m, positions * C] => the same shape, after norm and ReLU"""
-        scale, shift, _ = self._tiled
+        scale, shift = self._tiled
         out = torch.addcmul(shift, wide(rows), scale).relu_()
         return out.to(rows.dtype)
 
@@ -123,8 +123,7 @@ class NormReLU:
         """Take in a chunk of the gradient behind the norm."""
         grad = wide(grad)
         self._grad_bias = self._grad_bias + grad.sum(0)
-        self._grad_scale = self._grad_scale + (
-            grad * (wide(rows) - self._tiled[2])).sum(0)
+        self._grad_rows = self._grad_rows + (grad * wide(rows)).sum(0)
 
     def grads(self, count: int) -> tuple[Tensor, Tensor]:
         """Gradients of weight and bias, once every chunk was taken in.
@@ -132,9 +131,10 @@ class NormReLU:
         Args:
             count (int): Number of values per channel.
         """
-        grad_bias, grad_scale = (
+        grad_bias, grad_rows = (
             x.view(self._positions, -1).sum(0)
-            for x in (self._grad_bias, self._grad_scale))
+            for x in (self._grad_bias, self._grad_rows))
+        grad_scale = grad_rows - self._mean * grad_bias
         # The mean and the variance follow the input, too.
         slope = -self._scale * self._rstd.square() * grad_scale / count
         offset = -self._scale * grad_bias / count - slope * self._mean

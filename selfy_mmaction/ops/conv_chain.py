@@ -66,11 +66,38 @@ def _convolve_backward(link: Link, weight: Tensor, rows: Tensor,
     """Gradients of the rows and of the weight."""
     if weight.dim() == 2:
         return grad @ weight.t(), rows.t() @ grad
-    grad_images, grad_weight, _ = torch.ops.aten.convolution_backward(
+    _, grad_weight, _ = torch.ops.aten.convolution_backward(
         _images(grad, link.out_shape), _images(rows, link.in_shape), weight,
         None, link.stride, link.padding, (1, 1), False, (0, 0), 1,
-        (True, True, False))
-    return _rows(grad_images), grad_weight
+        (False, True, False))
+    return _grad_of_rows(link, weight, grad), grad_weight
+
+
+def _grad_of_rows(link: Link, weight: Tensor, grad: Tensor) -> Tensor:
+    """Gradient of a convolution's input, [m, h' * w' * C'] => [m, h * w * C]
+
+    Every row of positions of the output saw a few rows of the input, through
+    one matrix. On small maps that is two to three times faster than the
+    transposed convolution.
+    """
+    (h, w, C), (out_h, out_w, out_C) = link.in_shape, link.out_shape
+    size, (stride, _), (padding, _) = (weight.shape[2], link.stride,
+                                       link.padding)
+    # The matrix is what the convolution makes of the unit maps of `size`
+    # rows: [size * w * C, C', 1, w'] => [size * w * C, w' * C']
+    units = torch.eye(size * w * C, dtype=weight.dtype, device=weight.device)
+    matrix = _rows(
+        F.conv2d(
+            _images(units, (size, w, C)), weight, None, link.stride,
+            (0, link.padding[1])))
+    out = grad.new_zeros(grad.shape[0], h * w * C)
+    for row in range(out_h):
+        top = row * stride - padding
+        first, last = max(top, 0), min(top + size, h)
+        seen = matrix[(first - top) * w * C:(last - top) * w * C]
+        out[:, first * w * C:last * w * C].addmm_(
+            grad[:, row * out_w * out_C:(row + 1) * out_w * out_C], seen.t())
+    return out
 
 
 def _positions(link: Link) -> int:
