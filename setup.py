@@ -80,9 +80,10 @@ setup(
         # PyTorch writes ONNX models with the first two; the third runs them,
         # and is all that a machine needs which only does that.
         'onnx': ['onnx', 'onnxscript', 'onnxruntime'],
+        'tensorboard': ['tensorboard'],
         'tests': [
             'pytest', 'hypothesis', 'ruff', 'scikit-image', 'safetensors',
-            'onedl-mim', 'onnx', 'onnxscript', 'onnxruntime'
+            'onedl-mim', 'onnx', 'onnxscript', 'onnxruntime', 'tensorboard'
         ],
     },
     zip_safe=False)

@@ -36,6 +36,10 @@ def parse_args() -> argparse.Namespace:
         '--deterministic',
         action='store_true',
         help='let cuDNN use deterministic algorithms only')
+    parser.add_argument(
+        '--tensorboard',
+        action='store_true',
+        help='log for TensorBoard, too: tensorboard --logdir WORK_DIR')
     launch.add_runner_options(parser)
     return parser.parse_args()
 
@@ -69,6 +73,8 @@ def apply_args(cfg: Config, args: argparse.Namespace) -> None:
                              'base_batch_size in the config: the batch size '
                              'that the learning rate is meant for.')
         cfg.auto_scale_lr.enable = True
+    if args.tensorboard:
+        log_for_tensorboard(cfg)
 
     cfg.randomness = {'seed': None, **(cfg.get('randomness') or {})}
     if args.seed is not None:
@@ -77,6 +83,18 @@ def apply_args(cfg: Config, args: argparse.Namespace) -> None:
         cfg.randomness.diff_rank_seed = True
     if args.deterministic:
         cfg.randomness.deterministic = True
+
+
+def log_for_tensorboard(cfg: Config) -> None:
+    """Let MMEngine write event files, next to its own log."""
+    try:
+        import torch.utils.tensorboard  # noqa: F401
+    except ImportError as error:
+        raise ValueError(f'--tensorboard: {error}; pip install '
+                         "'selfy-mmaction2[tensorboard]'") from error
+    visualizer = cfg.setdefault('visualizer', dict(type='Visualizer'))
+    backends = visualizer.get('vis_backends') or [dict(type='LocalVisBackend')]
+    visualizer.vis_backends = [*backends, dict(type='TensorboardVisBackend')]
 
 
 @launch.one_line_errors

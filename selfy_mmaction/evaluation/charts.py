@@ -8,10 +8,12 @@ import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from mmaction.evaluation import ConfusionMatrix
 from scipy.cluster import hierarchy
 
 from ..engine.sliding import Segment
+from .logs import Curve
 
 # Rows of a timeline, and classes whose cells of a confusion matrix have room
 # for a number.
@@ -39,13 +41,12 @@ def _color(index: int) -> tuple:
     return colors[index % len(colors)]
 
 
-def draw_curves(runs: Mapping[str, Mapping], keys: Sequence[str],
+def draw_curves(runs: Mapping[str, Mapping[str, Curve]], keys: Sequence[str],
                 path: str) -> None:
     """Draw how logged values changed, a panel per value.
 
     Args:
-        runs (Mapping[str, Mapping]): The :class:`Curve` of each key, of each
-            named training.
+        runs (Mapping[str, Mapping[str, Curve]]): What named trainings logged.
         keys (Sequence[str]): The values to draw.
         path (str): The picture to write.
     """
@@ -64,6 +65,7 @@ def draw_curves(runs: Mapping[str, Mapping], keys: Sequence[str],
                     marker='o' if few else None,
                     markersize=4)
                 axes.set(title=key, xlabel=curve.unit)
+                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     handles = [
         panels[0].plot([], color=_color(i), label=name)[0]
         for i, name in enumerate(runs)

@@ -1,0 +1,44 @@
+"""Draw the loss and the accuracy of trainings, side by side."""
+import argparse
+
+from selfy_mmaction.engine import launch
+from selfy_mmaction.evaluation import charts
+from selfy_mmaction.evaluation.logs import load_curves
+
+
+def parse_args() -> argparse.Namespace:
+    parser = launch.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'work_dirs',
+        nargs='+',
+        metavar='WORK_DIR',
+        help='work directories of trainings; a resumed one is joined')
+    parser.add_argument(
+        '--keys',
+        nargs='+',
+        default=['loss', 'acc/top1'],
+        help='what to draw, a panel each; loss and acc/top1 by default')
+    parser.add_argument(
+        '-o',
+        '--out',
+        default='curves.png',
+        metavar='FILE.png',
+        help='the picture to write; curves.png by default')
+    return parser.parse_args()
+
+
+@launch.one_line_errors
+def main() -> None:
+    args = parse_args()
+    runs = {work_dir: load_curves(work_dir) for work_dir in args.work_dirs}
+    logged = sorted(set().union(*runs.values()))
+    for key in args.keys:
+        if key not in logged:
+            raise ValueError(f'--keys {key} was not logged: '
+                             f'{", ".join(logged)} were.')
+    charts.draw_curves(runs, args.keys, args.out)
+    print(f'Drew {", ".join(args.keys)} to {args.out}.')
+
+
+if __name__ == '__main__':
+    main()
