@@ -1,0 +1,127 @@
+"""tools/stss_flow.py, and the motion that it shows."""
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from selfy_mmaction.engine.flow import STRIDE, FlowEstimator, estimate_flow
+from selfy_mmaction.engine.visualization import flow_to_color
+
+
+def shifted(photo, shifts, side=160):
+    """Frames of a photograph whose content moves by (x, y) pixels."""
+    x, y = 200, 200
+    frames = [photo[y:y + side, x:x + side]]
+    for dx, dy in shifts:
+        x, y = x - dx, y - dy
+        frames.append(photo[y:y + side, x:x + side])
+    return np.stack(frames)
+
+
+@pytest.fixture(scope='module')
+def photo():
+    from matplotlib.cbook import get_sample_data
+    with get_sample_data('grace_hopper.jpg') as file:
+        photo = cv2.imdecode(
+            np.frombuffer(file.read(), np.uint8), cv2.IMREAD_COLOR)
+    return cv2.cvtColor(photo, cv2.COLOR_BGR2RGB)
+
+
+@pytest.fixture(scope='module')
+def estimator():
+    return FlowEstimator()
+
+
+def test_finds_the_true_displacement(estimator, photo):
+    """Whole positions, fractions of them, none, and many to a side."""
+    shifts = [(8, -4), (-6, 10), (0, 0), (24, 0), (3, 1), (-13, -7)]
+    flows = estimator(shifted(photo, shifts))
+    assert flows.shape == (6, 160 // STRIDE, 160 // STRIDE, 2)
+    for flow, shift in zip(flows, shifts, strict=True):
+        known = np.isfinite(flow).all(-1)
+        assert known.mean() > 0.7
+        error = np.linalg.norm(flow[known] - shift, axis=-1)
+        whole = not np.mod(shift, STRIDE).any()
+        assert np.median(error) < (0.2 if whole else 1.2)
+        assert np.percentile(error, 90) < 2.1
+
+
+def test_what_is_covered_is_unknown(estimator, photo):
+    """A patch that comes out of nowhere has no match."""
+    frames = shifted(photo, [(0, 0)])
+    rng = np.random.default_rng(0)
+    frames[0, 40:100, 40:100] = cv2.resize(
+        rng.integers(0, 255, (15, 15, 3), np.uint8), (60, 60))
+    flow, = estimator(frames)
+    unknown = np.isnan(flow).any(-1)
+    assert unknown[13:22, 13:22].mean() > 0.7
+    assert unknown[30:, 30:].mean() < 0.2
+
+
+def test_frames_a_few_at_a_time_give_the_same(estimator, photo):
+    frames = shifted(photo, 5 * [(4, 0)])
+    flows = list(estimate_flow(estimator, iter(frames), size=2))
+    assert len(flows) == 5
+    for flow in flows:
+        assert abs(np.nanmedian(flow[..., 0]) - 4) < 0.5
+        assert abs(np.nanmedian(flow[..., 1])) < 0.5
+    assert not list(estimate_flow(estimator, frames[:1]))
+
+
+def test_pretrained_weights(estimator, photo, tmp_path):
+    """A file with torchvision's names, as torchvision:// loads one."""
+    state_dict = {'fc.weight': torch.zeros(1000, 512)}
+    for name, value in estimator.network.state_dict().items():
+        # convK.conv.x => convK.x, convK.bn.x => bnK.x
+        stem, kind, x = name.rsplit('.', 2)
+        head, number = stem[:-5], stem[-1]
+        state_dict[f'{head}{kind}{number}.{x}'] = 2 * value
+    torch.save(state_dict, tmp_path / 'resnet18.pth')
+    other = FlowEstimator(str(tmp_path / 'resnet18.pth'))
+    for name, value in estimator.network.state_dict().items():
+        assert torch.equal(other.network.state_dict()[name], 2 * value), name
+    flow, = other(shifted(photo, [(8, -4)]))
+    assert np.allclose(np.nanmedian(flow, (0, 1)), (8, -4), atol=1)
+
+
+def test_video_and_picture(load_tool, monkeypatch, video_dir, tmp_path,
+                           capsys):
+    """The camera pans 12 pixels a frame, so what it films moves left."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args):
+        video = str(video_dir / 'right0.mp4')
+        monkeypatch.setattr(sys, 'argv', ['stss_flow.py', video, *args])
+        load_tool('stss_flow').main()
+
+    run('--fps', '12')
+    assert 'right0_flow.mp4' in capsys.readouterr().out
+    capture = cv2.VideoCapture(str(tmp_path / 'right0_flow.mp4'))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 16
+    _, view = capture.read()
+    assert view.shape == (100, 264, 3)
+    run('-o', 'new/flow.png', '--fps', '12')
+    picture = cv2.imread(str(tmp_path / 'new/flow.png'))
+    left = flow_to_color(np.array([[-12., 0.]]), 12)[0]
+    for shown in view, picture:
+        colors = cv2.cvtColor(shown[40:80, 180:230], cv2.COLOR_BGR2RGB)
+        assert np.abs(np.median(colors, (0, 1)) - left).max() < 30
+
+
+@pytest.mark.parametrize('args, words', [
+    (('none.mp4', ), 'video none.mp4 does not exist.'),
+    (('{video}', '-o', 'flow.txt'), 'flow.txt cannot be written'),
+    (('{video}', '--fps', '0'), '--fps 0.0: give a positive number.'),
+    (('{video}', '--fps', '0.1'), 'has one frame at 0.1 frames per second'),
+    (('{video}', '--weights', 'none.pth'), 'none.pth'),
+    (('{text}', ), 'notes.txt cannot be decoded'),
+])
+def test_mistakes_are_one_line(run_tool, video_dir, args, words):
+    args = [
+        arg.format(video=video_dir / 'left0.mp4', text=video_dir / 'notes.txt')
+        for arg in args
+    ]
+    message = run_tool('stss_flow', *args)
+    assert words in message and '\n' not in message

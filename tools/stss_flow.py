@@ -1,0 +1,127 @@
+"""Show the motion of a video, read off its self-similarities.
+
+Beside each frame stands where its positions are in the next one: the hue is
+the direction (see the wheel), the saturation the speed, white stands still
+and black is unknown. Nothing is trained for it.
+"""
+import argparse
+import contextlib
+import itertools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from selfy_mmaction.engine import launch
+from selfy_mmaction.engine.flow import FlowEstimator, draw_flow, estimate_flow
+from selfy_mmaction.engine.video import Video, check_video_path, write_video
+
+PICTURES = ('.png', '.jpg', '.jpeg')
+# Of a picture: frames below one another, and beside one another.
+ROWS, COLUMNS = 4, 2
+# Pixels of a frame's shorter side, at most.
+SHORT_SIDE = 256
+
+
+def parse_args() -> argparse.Namespace:
+    parser = launch.ArgumentParser(
+        description=__doc__.replace('\n\n', '\n'))
+    parser.add_argument('video', help='video file')
+    parser.add_argument(
+        '-o',
+        '--out',
+        type=Path,
+        help='video (.mp4, .webm, .gif) or picture (.png, .jpg) to write; '
+        'VIDEO_flow.mp4 in the current folder by default')
+    parser.add_argument(
+        '--fps',
+        type=float,
+        default=10,
+        help='about how many frames per second to compare; 10 by default')
+    parser.add_argument(
+        '--weights',
+        help='ImageNet weights of a ResNet-18, a file or '
+        'torchvision://resnet18; an untrained one by default')
+    return parser.parse_args()
+
+
+class Sampled:
+    """Every so many frames of a video, of even size.
+
+    Args:
+        path (str): The video file.
+        fps (float): About how many frames per second; the same number is
+            left out between any two, so that speeds can be compared.
+    """
+
+    def __init__(self, path: str, fps: float) -> None:
+        with contextlib.closing(Video(path)) as video:
+            self._step = max(round(video.fps / fps), 1)
+            self.fps = video.fps / self._step
+        self._path = path
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield the frames, RGB of type uint8, [H, W, 3]."""
+        for frame in itertools.islice(Video(self._path), 0, None, self._step):
+            scale = min(SHORT_SIDE / min(frame.shape[:2]), 1)
+            height, width = (2 * round(scale * n / 2) for n in frame.shape[:2])
+            yield cv2.resize(
+                frame, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def write_picture(path: Path, views: list[np.ndarray]) -> None:
+    """Write evenly chosen views of a video as one picture."""
+    count = min(ROWS * COLUMNS, len(views))
+    # with a white gap between them
+    chosen = [
+        np.pad(views[i * len(views) // count], ((0, 6), (0, 6), (0, 0)),
+               constant_values=255) for i in range(count)
+    ]
+    columns = min(COLUMNS, count)
+    chosen += [np.full_like(chosen[0], 255)] * (-count % columns)
+    rows = [
+        np.concatenate(chosen[i:i + columns], 1)
+        for i in range(0, len(chosen), columns)
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR)
+    if not cv2.imwrite(str(path), picture):
+        raise OSError(f'picture {path} cannot be written.')
+
+
+@launch.one_line_errors
+def main() -> None:
+    args = parse_args()
+    out = args.out or Path(f'{Path(args.video).stem}_flow.mp4')
+    is_picture = out.suffix.lower() in PICTURES
+    if not is_picture:
+        check_video_path(out)
+    if not args.fps > 0:
+        raise ValueError(f'--fps {args.fps}: give a positive number.')
+    # MMEngine says where it loads weights from.
+    with contextlib.redirect_stdout(sys.stderr):
+        estimator = FlowEstimator(args.weights)
+    frames = Sampled(args.video, args.fps)
+    flows = list(estimate_flow(estimator, frames))
+    if not flows:
+        raise ValueError(f'{args.video} has one frame at {args.fps:g} frames '
+                         'per second: motion takes two.')
+    lengths = np.linalg.norm(flows, axis=-1)
+    known = lengths[np.isfinite(lengths)]
+    # Rare fast motions, and wrong ones, are not to make all others pale.
+    fast = max(1, np.percentile(known, 90)) if known.size else 1
+    views = (
+        draw_flow(frame, flow, fast)
+        for frame, flow in zip(frames, flows, strict=False))
+    if is_picture:
+        write_picture(out, list(views))
+    else:
+        write_video(out, views, frames.fps)
+    print(f'Wrote {out}: {len(flows)} frames, {frames.fps:.3g} a second; the '
+          f'edge of the wheel is {fast:.1f} pixels a frame.')
+
+
+if __name__ == '__main__':
+    main()
