@@ -61,10 +61,10 @@ def _convert_key(key: str) -> str | None:
 
 def _convert_tensor(key: str, tensor: Tensor) -> Tensor:
     """An official tensor in the shape of ours; ``key`` is our name."""
-    if key.endswith('fc_cls.weight'):
+    if key.endswith('fc_cls.weight') and tensor.dim() == 3:
         # Conv1d => Linear: [classes, C, 1] => [classes, C]
         return tensor.squeeze(-1)
-    if key.endswith('residual_add.conv.weight'):
+    if key.endswith('residual_add.conv.weight') and tensor.dim() == 5:
         # transposed Conv3d => Conv2d: [in, out, 1, 1, 1] => [out, in, 1, 1]
         return tensor.squeeze(2).transpose(0, 1).contiguous()
     if '.selfy.' in key and tensor.dim() == 5:

@@ -52,8 +52,11 @@ def renumber(state_dict: dict, names: list[str]) -> None:
 @launch.one_line_errors
 def main() -> None:
     args = parse_args()
-    state_dict = convert_official_state_dict(
-        checkpoint.get_state_dict(checkpoint.load_checkpoint(args.src)))
+    official = checkpoint.get_state_dict(checkpoint.load_checkpoint(args.src))
+    try:
+        state_dict = convert_official_state_dict(official)
+    except ValueError as error:
+        raise ValueError(f'{args.src}: {error}') from error
     if not args.config:
         selfy = any('.selfy.' in key for key in state_dict)
         args.config = osp.join(

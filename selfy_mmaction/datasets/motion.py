@@ -172,6 +172,14 @@ def write_clip(clip: Clip, folder: Path) -> None:
         raise OSError(f'could not write {path}: is the disk full?')
 
 
+def _read_settings(path: Path) -> object:
+    """What a data set was rendered with, None where that is not known."""
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except (FileNotFoundError, RecursionError, ValueError):
+        return None
+
+
 def render_dataset(out: Path,
                    num_train: int = 1600,
                    num_val: int = 400,
@@ -206,8 +214,7 @@ def render_dataset(out: Path,
         split: list_clips(split, settings[split], seed)
         for split in PHOTOGRAPHS
     }
-    done = out / 'motion.json'
-    if done.exists() and json.loads(done.read_text()) == settings:
+    if _read_settings(out / 'motion.json') == settings:
         return False
     if out.exists():
         raise FileExistsError(

@@ -5,6 +5,7 @@ reader below turns one format of annotations into clips; what follows is the
 same for all of them: find the media, check them, write the lists.
 """
 import csv
+import io
 import json
 import os
 import re
@@ -103,11 +104,21 @@ def find_optional(consequence: str, findings: Findings, root: Path,
         return None
 
 
+def read_text(path: Path) -> str:
+    """Read a text file."""
+    try:
+        return path.read_text(encoding='utf-8')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path} is not a text file in UTF-8: download it '
+                         'again.') from error
+
+
 def read_json(path: Path, kind: type) -> list | dict:
     """Read a JSON file that holds a list or a dict."""
+    text = read_text(path)
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
+        content = json.loads(text)
+    except (RecursionError, ValueError) as error:
         raise ValueError(f'{path} is not valid JSON ({error}): download it '
                          'again.') from error
     if not isinstance(content, kind):
@@ -131,7 +142,7 @@ def read_columns(path: Path, number: int, delimiter: str | None = None,
                  ) -> Iterator[list[str]]:
     """Read the lines of a text file that has a number of columns."""
     for i, line in enumerate(
-            path.read_text(encoding='utf-8').splitlines(), 1):
+            read_text(path).splitlines(), 1):
         if not line.strip():
             continue
         columns = line.strip().split(delimiter)
@@ -143,8 +154,11 @@ def read_columns(path: Path, number: int, delimiter: str | None = None,
 
 def to_int(text: object, place: str) -> int:
     """Read a whole number, from JSON or from text."""
-    if isinstance(text, (str, int)) and re.fullmatch(r'-?\d+', str(text)):
-        return int(text)
+    try:
+        if re.fullmatch(r'-?\d+', str(text)):
+            return int(text)
+    except ValueError:  # thousands of digits
+        pass
     raise ValueError(f'{place}: {text!r} is not a whole number.')
 
 
@@ -166,7 +180,7 @@ def read_sthv1(root: Path, classes: Sequence[str],
                findings: Findings) -> dict[str, list[Clip]]:
     """Something-Something V1: csv files, ``id;template`` a line."""
     path = find_annotation(root, 'something-something-v1-labels.csv')
-    check_names(path, path.read_text(encoding='utf-8').splitlines(), classes,
+    check_names(path, read_text(path).splitlines(), classes,
                 findings)
     clips = {}
     for split, name in zip(SPLITS, ('train', 'validation'), strict=True):
@@ -185,7 +199,7 @@ def read_sthv2(root: Path, classes: Sequence[str],
         path = find_annotation(root, f'something-something-v2-{name}.json')
         clips[split] = [
             # The brackets stand around what the video shows.
-            Clip(str(item['id']), re.sub(r'[\[\]]', '', item['template']))
+            Clip(str(item['id']), re.sub(r'[\[\]]', '', str(item['template'])))
             for item in read_items(path, ('id', 'template'))
         ]
     return clips
@@ -200,19 +214,23 @@ def read_k400(root: Path, classes: Sequence[str],
         ('train', ('kinetics*train*.csv', 'train*.csv')),
         ('val', ('kinetics*val*.csv', 'val*.csv'))):
         path = find_annotation(root, *patterns)
-        with open(path, newline='', encoding='utf-8') as file:
-            rows = csv.DictReader(file)
-            missing = set(keys) - set(rows.fieldnames or ())
-            if missing:
-                raise ValueError(f'{path} has no column {min(missing)!r}: is '
-                                 'it the file of another release?')
-            clips[split] = []
-            for row in rows:
-                place = f'{path}: line {rows.line_num}'
-                start, end = (to_int(row[key], place) for key in keys[2:])
-                clips[split].append(
-                    Clip(f'{row["youtube_id"]}_{start:06}_{end:06}',
-                         row['label'].strip('"')))
+        reader = csv.DictReader(io.StringIO(read_text(path), newline=''))
+        try:
+            rows = [*reader]
+        except csv.Error as error:
+            raise ValueError(f'{path} is not valid CSV ({error}): download '
+                             'it again.') from error
+        missing = set(keys) - set(reader.fieldnames or ())
+        if missing:
+            raise ValueError(f'{path} has no column {min(missing)!r}: is it '
+                             'the file of another release?')
+        clips[split] = []
+        for number, row in enumerate(rows, 2):
+            place = f'{path}: line {number}'
+            start, end = (to_int(row[key], place) for key in keys[2:])
+            clips[split].append(
+                Clip(f'{row["youtube_id"]}_{start:06}_{end:06}',
+                     str(row['label']).strip('"')))
     return clips
 
 
@@ -222,7 +240,8 @@ def read_diving48(root: Path, classes: Sequence[str], findings: Findings,
     path = find_optional('the order of the classes is not compared',
                          findings, root, 'Diving48_vocab.json')
     if path:
-        names = ['+'.join(words) for words in read_json(path, list)]
+        names = ['+'.join(map(str, words)) if isinstance(words, list) else
+                 str(words) for words in read_json(path, list)]
         if names != list(classes):
             findings.add(f'{path} does not name the classes of the configs '
                          'in their order: predictions will have wrong names',
@@ -264,9 +283,14 @@ def read_gym(root: Path, classes: Sequence[str], findings: Findings,
 def _gym_elements(events: dict) -> Iterator[str]:
     """The names of the elements in FineGym's events."""
     for video, video_events in events.items():
-        for event, content in video_events.items():
-            for element in content.get('segments') or ():
+        for event, content in _items(video_events):
+            for element, _ in _items(dict(_items(content)).get('segments')):
                 yield f'{video}_{event}_{element}'
+
+
+def _items(node: object) -> Iterable[tuple[str, object]]:
+    """The items of a JSON object, none of anything else."""
+    return node.items() if isinstance(node, dict) else ()
 
 
 def read_official(paths: Sequence[str], classes: Sequence[str],
@@ -345,7 +369,7 @@ def load_classes(dataset: str, root: Path, findings: Findings) -> list[str]:
     paths = [folder / name for folder in (PACKAGE.parent, PACKAGE / '.mim')]
     for path in paths:
         if path.is_file():
-            return path.read_text(encoding='utf-8').splitlines()
+            return read_text(path).splitlines()
     raise FileNotFoundError(f'{paths[0]} does not exist: install the package '
                             'again.')
 
@@ -357,7 +381,7 @@ def _load_gym288_classes(root: Path, findings: Findings) -> list[str]:
     if not path:
         return [f'element {i}' for i in range(288)]
     rows = [re.fullmatch(r'Clabel:\s*(\d+);.*;\s*([^;]+?)\s*', line)
-            for line in path.read_text(encoding='utf-8').splitlines() if line]
+            for line in read_text(path).splitlines() if line]
     if (not all(rows) or len(rows) != 288
             or any(int(row[1]) != i for i, row in enumerate(rows))):
         raise ValueError(f'{path} does not name the classes 0 to 287, '
@@ -681,7 +705,7 @@ class Preparation:
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write a text file as a whole or not at all."""
     text = ''.join(f'{line}\n' for line in lines)
-    if path.is_file() and path.read_text(encoding='utf-8') == text:
+    if path.is_file() and path.read_bytes() == text.encode():
         return
     # beside it, so that the replacement is atomic
     draft = path.with_name(f'.{path.name}.{os.getpid()}')

@@ -16,14 +16,14 @@ def is_whole(path: os.PathLike) -> bool:
     with open(path, 'rb') as file:
         # PyTorch before 1.6 wrote pickles, later versions zip archives; the
         # directory of an archive is its end.
-        return file.read(1) == b'\x80' or zipfile.is_zipfile(file)
+        try:
+            return file.read(1) == b'\x80' or zipfile.is_zipfile(file)
+        except zipfile.BadZipFile:
+            return False
 
 
 def check_checkpoint(path: str) -> None:
-    """Raise unless a checkpoint is there, and whole.
-
-    One that would take more memory than its size is refused, too.
-    """
+    """Raise unless a checkpoint is there, and whole."""
     if '://' in path:
         return
     if not osp.isfile(path):
@@ -31,12 +31,6 @@ def check_checkpoint(path: str) -> None:
     if not is_whole(path):
         raise ValueError(f'{path} is not a checkpoint, or was cut short when '
                          'it was written: give another one.')
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as file:
-            size = sum(entry.file_size for entry in file.infolist())
-        if size > osp.getsize(path):
-            raise ValueError(f'{path} is a compressed archive, which PyTorch '
-                             'does not write: give another one.')
 
 
 def load_checkpoint(path: str, to_resume: bool = False) -> dict:
@@ -52,6 +46,8 @@ def load_checkpoint(path: str, to_resume: bool = False) -> dict:
     """
     check_checkpoint(path)
     try:
+        if zipfile.is_zipfile(path):
+            _check_size(path)
         saved = CheckpointLoader.load_checkpoint(path, 'cpu', logger='silent')
     except (URLError, ConnectionError):
         raise
@@ -74,6 +70,15 @@ def load_checkpoint(path: str, to_resume: bool = False) -> dict:
             'continue from it: to begin with its weights, give it as '
             'load_from.')
     return saved
+
+
+def _check_size(path: str) -> None:
+    """Raise if an archive holds more than its size, which is that of the
+    weights: PyTorch does not compress."""
+    with zipfile.ZipFile(path) as file:
+        size = sum(entry.file_size for entry in file.infolist())
+    if size > osp.getsize(path):
+        raise ValueError(f'{path} is compressed.')
 
 
 def _find_fault(saved: dict) -> str | None:
@@ -132,7 +137,7 @@ def get_state_dict(checkpoint: dict) -> dict[str, Tensor]:
 
 def check_state_dict(model: nn.Module, state_dict: dict[str, Tensor],
                      source: str) -> None:
-    """Raise unless a state dict fills a model exactly.
+    """Raise unless a state dict fills a model exactly, with numbers.
 
     Args:
         model (nn.Module): The model to be filled.
@@ -153,6 +158,11 @@ def check_state_dict(model: nn.Module, state_dict: dict[str, Tensor],
         if key in given and given[key] != shape
     ]
     if not faults:
+        for key, value in state_dict.items():
+            if not value.isfinite().all():
+                raise ValueError(
+                    f'{source} has values in {key} that are not finite: the '
+                    'training has diverged; give an earlier checkpoint.')
         return
     remedy = 'use the config it was trained with.'
     if any('base_model.' in key for key in given):

@@ -10,12 +10,11 @@ from mmaction.apis import init_recognizer
 from mmaction.utils import get_str_type
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.fileio import list_from_file
 from mmengine.registry import init_default_scope
-from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
-from .checkpoint import check_checkpoint, check_state_dict, get_state_dict
+from ..datasets.lists import read_classes
+from .checkpoint import check_state_dict, get_state_dict, load_checkpoint
 
 
 class Predictor(ABC):
@@ -45,12 +44,13 @@ class Predictor(ABC):
         self.pipeline = Compose(_video_pipeline(cfg))
         self._sample, self._transform = _split(self.pipeline)
         if labels:
-            names = [name for name in list_from_file(labels) if name]
+            names = read_classes(labels, num_classes, 'the model')
+        self.model_file = model
         self.classes = names or [f'class {i}' for i in range(num_classes)]
         if len(self.classes) != num_classes:
             raise ValueError(
-                f'{labels or model} names {len(self.classes)} classes, '
-                f'but the model has {num_classes}: give a file with as many.')
+                f'{model} names {len(self.classes)} classes, but the model '
+                f'has {num_classes}: give --labels with as many.')
 
     def __call__(self, video: str, topk: int = 5) -> list[dict]:
         """Predict on a video.
@@ -107,6 +107,9 @@ class Predictor(ABC):
     def _best(self, frames: dict, topk: int) -> list[dict]:
         """The best classes for what the pipeline returned."""
         scores, labels = self._probabilities(frames).sort(descending=True)
+        if not scores.isfinite().all():
+            raise ValueError(f'{self.model_file} gives scores that are not '
+                             'finite: it is damaged, or is of another config.')
         return [
             dict(label=label, name=self.classes[label], score=score)
             for score, label in zip(
@@ -153,7 +156,7 @@ class VideoPredictor(Predictor):
                  checkpoint: str,
                  device: str,
                  labels: str | None = None) -> None:
-        check_checkpoint(checkpoint)
+        saved = load_checkpoint(checkpoint)
         cfg = copy.deepcopy(cfg)
         cfg.model.cls_head.average_clips = 'prob'
         try:
@@ -161,7 +164,6 @@ class VideoPredictor(Predictor):
         except (AssertionError, RuntimeError) as error:
             raise ValueError(f'device {device}: {error}') from error
         self.model = init_recognizer(cfg, device=device)
-        saved = CheckpointLoader.load_checkpoint(checkpoint, 'cpu')
         weights = get_state_dict(saved)
         check_state_dict(self.model, weights, checkpoint)
         self.model.load_state_dict(weights, strict=False)
