@@ -88,6 +88,27 @@ def normalize(recognizer: BaseModel, clips: Tensor) -> Tensor:
     return (clips.float() - preprocessor.mean) / preprocessor.std
 
 
+def _read_meta(texts: dict[str, str]) -> dict:
+    """Read what `write_model` writes beside a model.
+
+    Raises:
+        KeyError, RecursionError, TypeError, ValueError: If it is not that.
+    """
+    meta = {
+        key: json.loads(texts[key])
+        for key in ('clip_shape', 'raw', 'mean', 'std', 'to_rgb')
+    }
+    meta['classes'] = json.loads(texts.get('classes', '[]'))
+    sizes, (mean, std) = meta['clip_shape'], (meta['mean'], meta['std'])
+    if not (len(sizes) == 4 and all(type(size) is int for size in sizes)
+            and len(mean) == len(std) == 3
+            and all(isinstance(x, (int, float)) for x in (*mean, *std))
+            and isinstance(meta['classes'], list)
+            and all(isinstance(name, str) for name in meta['classes'])):
+        raise ValueError('not the metadata of a recognizer')
+    return meta
+
+
 class ONNXClassifier:
     """An exported recognizer in ONNX Runtime, on the CPU.
 
@@ -110,26 +131,32 @@ class ONNXClassifier:
         options.log_severity_level = 3
         try:
             self._session = runtime.InferenceSession(
-                str(path), options, providers=['CPUExecutionProvider'])
+                str(path),
+                options,
+                providers=['CPUExecutionProvider'],
+                enable_fallback=0)
         # Its exceptions have nothing in common but this.
         except Exception as error:
             raise ValueError(f'{path} is not an ONNX model that ONNX Runtime '
                              f'{runtime.__version__} can read.') from error
-        self.meta = {
-            key: json.loads(value)
-            for key, value in
-            self._session.get_modelmeta().custom_metadata_map.items()
-            if key in ('classes', 'clip_shape', 'raw', 'mean', 'std',
-                       'to_rgb')
-        }
-        if 'clip_shape' not in self.meta:
+        try:
+            self.meta = _read_meta(
+                self._session.get_modelmeta().custom_metadata_map)
+        except (KeyError, RecursionError, TypeError, ValueError) as error:
             raise ValueError(f'{path} was not written by '
-                             'tools/export_onnx.py: export it with that.')
+                             'tools/export_onnx.py: export it with that.'
+                             ) from error
         self.clip_shape = tuple(self.meta['clip_shape'])
+        self._path = path
 
     def __call__(self, clips: Tensor) -> Tensor:
         """[N, T, 3, H, W], as exported => probabilities [N, classes]"""
-        probabilities, = self._session.run(None, {'clips': clips.numpy()})
+        try:
+            probabilities, = self._session.run(None, {'clips': clips.numpy()})
+        except Exception as error:
+            raise ValueError(f'{self._path} cannot be run on clips of '
+                             f'{clips.dtype} {tuple(clips.shape)}: export it '
+                             'with tools/export_onnx.py.') from error
         return torch.from_numpy(probabilities)
 
     def classify_raw(self, clips: Tensor) -> Tensor:

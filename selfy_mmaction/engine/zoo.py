@@ -270,7 +270,7 @@ def find_config(saved: dict, root: Path) -> Path | None:
     # the config's name and the time of the start
     name = re.sub(r'_\d{8}_\d{6}$', '', experiment)
     # A config is run: the name must not lead to another folder.
-    if not re.fullmatch(r'\w+', name):
+    if not re.fullmatch(r'\w{1,200}', name):
         return None
     config = root / f'configs/{name}.py'
     return config if config.is_file() else None
@@ -309,7 +309,13 @@ def strip_checkpoint(saved: dict, path: str, config: os.PathLike) -> dict:
         key: meta[key]
         for key in ('epoch', 'iter', 'seed', 'mmengine_version') if key in meta
     }
-    kept['cfg'] = strip_paths(meta.get('cfg') or cfg.pretty_text)
+    try:
+        kept['cfg'] = strip_paths(meta.get('cfg') or cfg.pretty_text)
+    except (MemoryError, RecursionError, SyntaxError, TypeError,
+            ValueError) as error:
+        raise ValueError(f'{path} has a config in its meta that is not one '
+                         f'({error}): give one that tools/train.py wrote.'
+                         ) from error
     kept['dataset_meta'] = dict(classes=list(classes)) if classes else {}
     return dict(meta=kept, state_dict=weights)
 
@@ -361,15 +367,15 @@ def save_published(checkpoint: dict, name: str, folder: os.PathLike) -> Path:
     digest = hashlib.sha256(content).hexdigest()[:8]
     date = f'{datetime.date.today():%Y%m%d}'
     path = Path(folder) / f'{name}_{date}-{digest}.pth'
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
     # The same without pickle: nothing in it can run.
     meta = checkpoint['meta']
-    path.with_suffix('.safetensors').write_bytes(
-        save(
-            checkpoint['state_dict'],
-            metadata=dict(
-                format='pt',
-                config=meta['cfg'],
-                classes=json.dumps(meta['dataset_meta'].get('classes', [])))))
+    safe = save(
+        checkpoint['state_dict'],
+        metadata=dict(
+            format='pt',
+            config=meta['cfg'],
+            classes=json.dumps(meta['dataset_meta'].get('classes', []))))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    path.with_suffix('.safetensors').write_bytes(safe)
     return path
