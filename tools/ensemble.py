@@ -8,7 +8,7 @@ import sys
 
 from selfy_mmaction.datasets.lists import read_classes
 from selfy_mmaction.engine import launch
-from selfy_mmaction.evaluation import ensemble
+from selfy_mmaction.evaluation import charts, ensemble
 
 
 def parse_args() -> argparse.Namespace:
@@ -64,7 +64,7 @@ def main() -> None:
         with open(args.per_class, 'w', newline='', encoding='utf-8') as file:
             ensemble.write_class_table(matrix, classes, file)
     if args.confusion:
-        ensemble.draw_confusion_matrix(matrix, classes, args.confusion)
+        charts.draw_confusion_matrix(matrix, classes, args.confusion)
 
 
 if __name__ == '__main__':

@@ -1,24 +1,29 @@
 """Pictures of trainings, tests and predictions."""
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from mmaction.evaluation import ConfusionMatrix
 from scipy.cluster import hierarchy
 
 from ..engine.sliding import Segment
+from .confusions import Confusion
 from .logs import Curve
 
 # Rows of a timeline, and classes whose cells of a confusion matrix have room
 # for a number.
 _MAX_ROWS = 12
 _MAX_NUMBERS = 20
+# Clips of a confusion, and frames of each.
+_CLIPS = 3
+_FRAMES = 4
 
 
 def _save(figure: Figure, path: str | Path) -> None:
@@ -134,7 +139,6 @@ def draw_class_bars(matrix: np.ndarray, classes: Sequence[str],
     axes = figure.subplots()
     bars = axes.barh(range(len(tested)), accuracies[order], color=_color(0))
     axes.bar_label(bars, fmt='%.1f', padding=3, size=7)
-    axes.axvline(accuracies.mean(), color='0.3', lw=1, ls='--')
     axes.set(
         title=f'accuracy in %, {accuracies.mean():.2f} on average of classes',
         xlim=(0, 100),
@@ -168,14 +172,16 @@ def draw_confusion_matrix(matrix: np.ndarray, classes: Sequence[str],
         cmap='Blues',
         show=False)
     axes = figure.axes[0]
+    # lets a few percent be seen
+    axes.images[0].set_norm(PowerNorm(0.5, 0, 100))
     if len(matrix) <= _MAX_NUMBERS:
         for (i, j), share in np.ndenumerate(shares):
             if share:
-                color = 'white' if share > 50 else 'black'
+                color = 'white' if share > 35 else 'black'
                 axes.text(j, i, f'{share:.0f}', color=color, ha='center',
                           va='center')
     # room for a line of text per class
-    figure.set_size_inches(*[max(6, 0.14 * len(matrix))] * 2)
+    figure.set_size_inches(*[max(6, 0.18 * len(matrix))] * 2)
     axes.set_ylabel('true class')
     axes.set_xlabel('found class (% of the true class)')
     axes.tick_params(labelsize=7)
@@ -201,3 +207,50 @@ def order_by_confusion(matrix: np.ndarray) -> np.ndarray:
     tree = hierarchy.linkage(
         2 - likeness[rows, columns], 'average', optimal_ordering=True)
     return hierarchy.leaves_list(tree)
+
+
+def draw_confusions(confusions: Sequence[Confusion], classes: Sequence[str],
+                    show: Callable[[int], tuple[np.ndarray, str]],
+                    path: str) -> None:
+    """Draw clips that were taken for another class, a row per confusion.
+
+    Args:
+        confusions (Sequence[Confusion]): The confusions.
+        classes (Sequence[str]): The names of the classes.
+        show (Callable): Returns the frames of a clip by its index, RGB of
+            type uint8, [T, H, W, 3], and a line to write below.
+        path (str): The picture to write.
+    """
+    rows = []
+    for confusion in confusions:
+        clips = [show(i) for i in confusion.clips[:_CLIPS]]
+        strips = [(_to_strip(frames), line) for frames, line in clips]
+        rows.append(strips)
+    height, width = rows[0][0][0].shape[:2]
+    figure = Figure((4 * _CLIPS, len(rows) * (4 * height / width + 0.7)),
+                    layout='constrained')
+    parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
+    for part, confusion, strips in zip(parts, confusions, rows, strict=True):
+        truth, found = (
+            classes[i] for i in (confusion.truth, confusion.found))
+        part.suptitle(
+            f'{truth}, taken for: {found} ({len(confusion.clips)} of '
+            f'{confusion.total})',
+            x=0.01,
+            ha='left',
+            size=11)
+        for axes in part.subplots(1, _CLIPS, squeeze=False)[0]:
+            axes.set_axis_off()
+        for axes, (strip, line) in zip(part.axes, strips, strict=False):
+            axes.imshow(strip)
+            axes.set_title(line, size=8, loc='left', pad=3)
+    _save(figure, path)
+
+
+def _to_strip(frames: np.ndarray) -> np.ndarray:
+    """Put some of the frames in a row, [T, H, W, 3] => [H, W', 3]."""
+    chosen = np.linspace(0, len(frames) - 1, _FRAMES).round().astype(int)
+    # a white line between them
+    frames = np.pad(frames[chosen], [(0, 0), (0, 0), (0, 2), (0, 0)],
+                    constant_values=255)
+    return np.concatenate(frames, axis=1)

@@ -37,7 +37,7 @@ def dump_results(cfg: Config, path: str) -> None:
         if get_str_type(step['type']).endswith('PackActionInputs'):
             # MMAction2 keeps no name of a sample unless told to.
             step['meta_keys'] = (*step.get('meta_keys', ()), 'filename',
-                                 'frame_dir')
+                                 'frame_dir', 'left_out')
     if not isinstance(cfg.test_evaluator, (list, tuple)):
         cfg.test_evaluator = [cfg.test_evaluator]
     folder = osp.dirname(path) or os.curdir
@@ -130,11 +130,15 @@ def load_dump(path: str) -> Dump:
         scores = np.stack([
             sample['pred_score'].float().numpy() for sample in samples
         ])
-        names = _sample_names(samples)
+        names = sample_names(samples)
+        left_out = samples[0].get('left_out')
     except (AttributeError, IndexError, KeyError, OverflowError,
             RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f'{path} holds no predictions with a single label '
                          f'each: {remedy}') from error
+    if left_out:
+        raise ValueError(f'{path} lacks {left_out} clips that could not be '
+                         'read: repair them, and test without --skip-bad.')
     if scores.ndim != 2 or not 0 <= min(labels) <= max(labels) < len(
             scores[0]):
         raise ValueError(f'{path} has labels from {min(labels)} to '
@@ -148,7 +152,7 @@ def load_dump(path: str) -> Dump:
     return Dump(path, names, np.array(labels), scores)
 
 
-def _sample_names(samples: Sequence[dict]) -> list[str] | None:
+def sample_names(samples: Sequence[dict]) -> list[str] | None:
     """The samples' files, alike for any data folder, as videos or frames."""
     paths = [
         sample.get('frame_dir') or
@@ -259,25 +263,3 @@ def write_class_table(matrix: np.ndarray, classes: Sequence[str],
         mistaken = classes[errors.argmax()] if errors.any() else ''
         writer.writerow(
             [i, classes[i], counts[i], f'{accuracies[i]:.2f}', mistaken])
-
-
-def draw_confusion_matrix(matrix: np.ndarray, classes: Sequence[str],
-                          path: str) -> None:
-    """Draw a confusion matrix, as shares of the samples of a class.
-
-    Args:
-        matrix (np.ndarray): The confusion matrix, [K, K].
-        classes (Sequence[str]): The names of the classes.
-        path (str): The picture to write.
-    """
-    import matplotlib
-    matplotlib.use('Agg')
-    shares = matrix / matrix.sum(1, keepdims=True).clip(1)
-    figure = ConfusionMatrix.plot(
-        torch.from_numpy(shares), classes=list(classes), show=False)
-    # room for a line of text per class
-    figure.set_size_inches(*[max(6, 0.14 * len(matrix))] * 2)
-    figure.axes[0].tick_params(labelsize=7)
-    figure.axes[0].tick_params('x', rotation=90)
-    figure.savefig(path, dpi=120, bbox_inches='tight')
-    matplotlib.pyplot.close(figure)

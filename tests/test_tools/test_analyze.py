@@ -1,0 +1,132 @@
+"""tools/analyze_results.py, on what a real test has dumped."""
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from selfy_mmaction.evaluation import charts
+from selfy_mmaction.evaluation.confusions import find_confusions
+
+# The network that comes with the quickstart knows left and right: of the
+# third class, all is wrong, and of the second one of three.
+CLIPS = [('left0', 0), ('right0', 1), ('right1', 1), ('left1', 1),
+         ('left2', 2), ('right4', 2)]
+CLASSES = [
+    'camera pans left', 'camera pans right', 'standing still, twice', *'abcde'
+]
+
+
+@pytest.fixture(scope='module')
+def tested(repo, tmp_path_factory, video_dir):
+    """A folder with such clips, and where their test is dumped."""
+    folder = tmp_path_factory.mktemp('tested')
+    data = folder / 'data/motion'
+    data.mkdir(parents=True)
+    (data / 'videos').symlink_to(video_dir)
+    (data / 'classes.txt').write_text('\n'.join(CLASSES))
+    (data / 'val.txt').write_text(
+        ''.join(f'{name}.mp4 {label}\n' for name, label in CLIPS))
+    (data / 'other.txt').write_text('left0.mp4 0\nright0.mp4 1\n')
+    return folder
+
+
+@pytest.fixture
+def run(repo, tested, load_tool, monkeypatch, capsys):
+    """Run a tool in that folder and return its output."""
+
+    def run(name, *args):
+        monkeypatch.chdir(tested)
+        config = str(repo / 'configs/selfy_tsm_r18_motion.py')
+        monkeypatch.setattr(sys, 'argv',
+                            [f'{name}.py', config, *map(str, args)])
+        load_tool(name).main()
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def dump(repo, run, tested):
+    """The file that a test has written."""
+    path = tested / 'dump.pkl'
+    if not path.exists():
+        checkpoint, = repo.glob('checkpoints/selfy_tsm_r18_motion_*.pth')
+        run('test', checkpoint, '--dump', path, '--cfg-options',
+            'test_dataloader.num_workers=0',
+            'test_dataloader.persistent_workers=False')
+    return path
+
+
+def test_mistakes_are_told_and_drawn(run, dump, tested):
+    out = run('analyze_results', dump, 'found').splitlines()
+    assert out[0].split()[:2] == ['6', 'samples']
+    assert out[1].split()[1::2] == ['50.00', '55.56']
+    assert [line.strip() for line in out[2:-1]] == [
+        '1 of 3: camera pans right, taken for: camera pans left',
+        '1 of 2: standing still, twice, taken for: camera pans left',
+        '1 of 2: standing still, twice, taken for: camera pans right',
+    ]
+    folder = tested / 'found'
+    assert (folder / 'classes.csv').read_text().splitlines()[1:] == [
+        '2,"standing still, twice",2,0.00,camera pans left',
+        '1,camera pans right,3,66.67,camera pans left',
+        '0,camera pans left,1,100.00,'
+    ]
+    for name in 'classes', 'matrix', 'confusions':
+        picture = cv2.imread(str(folder / f'{name}.png'))
+        assert min(picture.shape[:2]) > 80 and len(np.unique(picture)) > 10
+
+
+def test_as_many_confusions_as_asked_for(run, dump, tested):
+    out = run('analyze_results', dump, 'one', '--pairs', 1)
+    assert out.count('taken for') == 1
+    # two rows of pictures less
+    heights = [
+        cv2.imread(str(tested / folder / 'confusions.png')).shape[0]
+        for folder in ('one', 'found')
+    ]
+    assert 2.5 * heights[0] < heights[1]
+
+
+@pytest.mark.parametrize('args, message', [
+    (['--cfg-options', 'test_dataloader.dataset.ann_file=other.txt'],
+     '{dump} has 6 samples of 8 classes, but data/motion/other.txt has 2 '),
+    (['--pairs', '0'], '--pairs 0: give 1 or more.'),
+    (['--labels', 'data/motion/other.txt'], 'data/motion/other.txt names 2 '),
+])
+def test_bad_input_is_one_line(run, dump, args, message):
+    with pytest.raises(SystemExit) as exit_info:
+        run('analyze_results', dump, 'bad', *args)
+    assert exit_info.value.code.startswith('analyze_results.py: error: ' +
+                                           message.format(dump=dump))
+
+
+def test_clips_of_a_confusion_are_its_surest(tmp_path):
+    colors = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0],
+                       [0, 255, 255]], np.uint8)
+    labels = np.array([0, 0, 0, 0, 1])
+    sure = np.array([.6, .9, .2, .7, .8])
+    scores = np.stack([1 - sure, sure], axis=1)
+    confusion, = find_confusions(scores, labels, limit=5)
+    assert confusion[:2] == (0, 1)
+    assert confusion.clips.tolist() == [1, 3, 0] and confusion.total == 4
+    path = tmp_path / 'confusions.png'
+    charts.draw_confusions(
+        [confusion], ['x', 'y'], lambda i: (np.broadcast_to(
+            colors[i], (8, 16, 20, 3)), f'clip {i}'), str(path))
+    picture = cv2.imread(str(path)).reshape(-1, 3)[:, ::-1]
+    shown = [(picture == color).all(1).sum() > 1000 for color in colors]
+    assert shown == [True, True, False, True, False]
+
+
+def test_classes_taken_for_each_other_stand_side_by_side():
+    matrix = 10 * np.eye(6, dtype=int)
+    matrix[0, 4] = matrix[4, 0] = 6
+    matrix[1, 5] = 3
+    matrix[3] = 0
+    order = charts.order_by_confusion(matrix).tolist()
+    assert sorted(order) == list(range(6))
+    assert abs(order.index(0) - order.index(4)) == 1
+    assert abs(order.index(1) - order.index(5)) == 1
+    assert charts.order_by_confusion(matrix[:2, :2]).tolist() == [0, 1]

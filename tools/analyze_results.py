@@ -1,0 +1,91 @@
+"""Draw what a test found: accuracies, confusions and the clips of the worst.
+
+    python tools/test.py CONFIG CHECKPOINT --dump DUMP.pkl
+    python tools/analyze_results.py CONFIG DUMP.pkl OUT_DIR
+
+OUT_DIR gets classes.csv and classes.png, the accuracy of each class;
+matrix.png, the confusion matrix; and confusions.png, clips of the most
+frequent confusions.
+"""
+import argparse
+import os
+import os.path as osp
+
+import numpy as np
+from mmaction.registry import DATASETS
+from mmengine.registry import init_default_scope
+
+from selfy_mmaction.datasets.lists import read_classes
+from selfy_mmaction.datasets.loading import clip_name
+from selfy_mmaction.engine import launch
+from selfy_mmaction.evaluation import charts, confusions, ensemble
+
+
+def parse_args() -> argparse.Namespace:
+    parser = launch.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file of the test')
+    parser.add_argument('dump', help='.pkl file of tools/test.py --dump')
+    parser.add_argument('out_dir', help='folder for the pictures')
+    parser.add_argument(
+        '--labels',
+        metavar='FILE',
+        help='names of the classes, one per line; by default those of the '
+        'test data set, or numbers')
+    parser.add_argument(
+        '--pairs',
+        type=int,
+        default=8,
+        help='how many confusions to show; 8 by default')
+    launch.add_config_options(parser)
+    return parser.parse_args()
+
+
+@launch.one_line_errors
+def main() -> None:
+    args = parse_args()
+    if args.pairs < 1:
+        raise ValueError(f'--pairs {args.pairs}: give 1 or more.')
+    cfg = launch.load_config(args.config, args.cfg_options)
+    dump = ensemble.load_dump(args.dump)
+    init_default_scope(cfg.get('default_scope', 'mmaction'))
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    confusions.check_dataset(dump, dataset)
+    num_classes = dump.scores.shape[1]
+    classes = dataset.metainfo.get('classes', [])
+    if args.labels:
+        classes = read_classes(args.labels, num_classes, args.dump)
+    elif len(classes) != num_classes:
+        classes = [f'class {i}' for i in range(num_classes)]
+    print(ensemble.format_accuracies([(dump.path, dump.scores)], dump.labels))
+
+    os.makedirs(args.out_dir, exist_ok=True)
+    table, bars, matrix_picture, clips = (
+        osp.join(args.out_dir, name)
+        for name in ('classes.csv', 'classes.png', 'matrix.png',
+                     'confusions.png'))
+    matrix = ensemble.get_confusion_matrix(dump.scores, dump.labels)
+    with open(table, 'w', newline='', encoding='utf-8') as file:
+        ensemble.write_class_table(matrix, classes, file)
+    charts.draw_class_bars(matrix, classes, bars)
+    charts.draw_confusion_matrix(matrix, classes, matrix_picture)
+
+    worst = confusions.find_confusions(dump.scores, dump.labels, args.pairs)
+    for confusion in worst:
+        print(f'{len(confusion.clips):4} of {confusion.total}: '
+              f'{classes[confusion.truth]}, taken for: '
+              f'{classes[confusion.found]}')
+
+    def show(i: int) -> tuple[np.ndarray, str]:
+        frames = confusions.first_view(dataset[i]['inputs'], cfg)
+        name = osp.basename(clip_name(dataset.get_data_info(i)))
+        return frames, f'{name} ({dump.scores[i].max():.0%})'
+
+    if worst:
+        charts.draw_confusions(worst, classes, show, clips)
+    print(f'Drew them to {args.out_dir}.')
+
+
+if __name__ == '__main__':
+    main()
