@@ -99,6 +99,29 @@ def test_large_maps_equal_the_definition(shape, window):
         stss(x, window), stss_loop(x, window), rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize('kwargs', [
+    dict(window=(3, 5, 3)),
+    dict(window=(3, 3, 5), temporal_padding='replicate'),
+    dict(window=(2, 3, 3), offsets=(-2, 1)),
+    dict(window=(1, 1, 1), offsets=(4, )),
+])
+@pytest.mark.parametrize('size', [(3, 4), (10, 18)])
+def test_exported_stss_is_the_same(size, kwargs):
+
+    class STSS(torch.nn.Module):
+
+        def forward(self, x):
+            return stss(x, **kwargs)
+
+    x = features(2, 3, 4, *size)
+    clips = torch.export.Dim('clips')
+    program = torch.export.export(
+        STSS(), (x, ), dynamic_shapes=({0: clips}, )).module()
+    for clip in x, x[:1]:
+        torch.testing.assert_close(
+            program(clip), stss(clip, **kwargs), rtol=1e-9, atol=1e-10)
+
+
 @pytest.mark.parametrize('temporal_padding', ['zeros', 'replicate'])
 @pytest.mark.parametrize('shape, window', [
     ((2, 3, 16, 3, 4), (5, 3, 5)),

@@ -97,6 +97,8 @@ class _ConvsOverWindow(nn.Module):
 
     def _extract(self, maps: Tensor, links: Sequence[Link]) -> Tensor:
         """[M, U * V] => [M, C], channels last in between."""
+        if torch.compiler.is_exporting():
+            return self._extract_exported(maps, links[0])
         x = maps
         for module, link in zip(self.convs, links, strict=True):
             _, bias = module.weight_and_bias()
@@ -114,6 +116,20 @@ class _ConvsOverWindow(nn.Module):
             # [M, C', u', v'] => [M, u' * v' * C']
             x = module.finish(x).permute(0, 2, 3, 1).flatten(1)
         return x
+
+
+    def _extract_exported(self, maps: Tensor, link: Link) -> Tensor:
+        """The same with channels first, which other runtimes expect."""
+        first, *others = self.convs
+        (h, w, C), (_, bias) = link.out_shape, first.weight_and_bias()
+        # [U * V, h * w * C] => [U * V, C * h * w]
+        matrix = link.weight.unflatten(1, (h * w, C)).mT.flatten(1)
+        x = F.linear(maps, matrix.t(), bias.repeat_interleave(h * w))
+        # [M, C * h * w] => [M, C, h, w] => [M, C', 1, 1]
+        x = first.act(x).view(-1, C, h, w)
+        for conv in others:
+            x = conv(x)
+        return x.flatten(1)
 
 
 @MODELS.register_module()

@@ -116,16 +116,30 @@ class _ResidualAdd(nn.Module):
 
     def forward(self, x: Tensor, motion: Tensor) -> Tensor:
         """[N * T, C, H, W], [N * T, C', h, w] => [N * T, C, H, W]"""
+        if torch.compiler.is_exporting():
+            return self._forward_exported(x, motion)
         y = F.conv2d(motion, self.conv.weight)
-        if (isinstance(self.bn, nn.SyncBatchNorm)
+        if (not isinstance(self.bn, (nn.BatchNorm2d, nn.Identity))
                 and uses_batch_statistics(self.bn)):
-            # Its statistics are those of all processes: do as it does.
+            # SyncBN: its statistics are those of all processes.
             zeros = y.new_zeros(x.shape)
             zeros[:, :, ::2, ::2] = y
             out = x + self.bn(zeros)
             return F.relu(out, inplace=True) if self.relu else out
         scale, shift = self._scale_and_shift(y, x)
         return _AddStuffed.apply(x, y, scale, shift, self.relu)
+
+    def _forward_exported(self, x: Tensor, motion: Tensor) -> Tensor:
+        """In one operator: runtimes copy a map to write to a part of it."""
+        bn = self.bn
+        weight, bias = self.conv.weight, self.conv.bias
+        if not isinstance(bn, nn.Identity):
+            scale, bias = affine(bn, bn.running_mean, bn.running_var)
+            weight = weight * scale[:, None, None, None]
+        rest = [(size + 1) % 2 for size in x.shape[2:]]
+        out = x + F.conv_transpose2d(
+            motion, weight.transpose(0, 1), bias, 2, output_padding=rest)
+        return F.relu(out) if self.relu else out
 
     def _scale_and_shift(self, y: Tensor,
                          x: Tensor) -> tuple[Tensor, Tensor]:

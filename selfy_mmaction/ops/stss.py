@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
 
 SIMILARITIES = ('cosine', 'dot')
 TEMPORAL_PADDINGS = ('zeros', 'replicate')
@@ -300,6 +301,35 @@ def _backward_of_tile(tile: _Tile, query: Tensor, key: Tensor,
     return grad_query, grad_key
 
 
+def _products_of_all(q: Tensor, window: tuple[int, int, int],
+                     offsets: tuple[int, ...]) -> Tensor:
+    """What `_LocalProducts` gives, for runtimes that export targets.
+
+    Nothing is written in place: there each such write is a copy, or an
+    operator that the runtime lacks.
+
+    [N, T, H, W, C] => [N, T, L, H, W, U, V]
+    """
+    (_, T, H, W, _), (_, U, V) = q.shape, window
+    reach = max(map(abs, offsets))
+    frames = pad(q, (0, 0) * 3 + (reach, reach))
+    # [N, T, H, W, C] => [N, T, L, H, W, C]
+    neighbours = torch.stack(
+        [frames[:, reach + i:reach + i + T] for i in offsets], 2)
+    maps = {}
+    for tile in _tiles(H, W, U, V, q.device):
+        query = q[(..., *tile.queries, slice(None))].flatten(2, 3)
+        key = neighbours[(..., *tile.keys, slice(None))].flatten(3, 4)
+        # [N, T, 1, queries, C], [N, T, L, keys, C] => [N, T, L, queries, keys]
+        product = query[:, :, None] @ key.transpose(-1, -2)
+        # Where there is no neighbour, the index is that of the last 0.
+        band = pad(product.flatten(3), (0, 1)).index_select(3, tile.index)
+        rows, cols = tile.queries
+        shape = (rows.stop - rows.start, cols.stop - cols.start, U, V)
+        maps.setdefault(rows.start, []).append(band.unflatten(3, shape))
+    return torch.cat([torch.cat(row, 4) for row in maps.values()], 3)
+
+
 def _normalize(x: Tensor, eps: float) -> Tensor:
     """Unit vectors over dim 2, summed in float32 for the half types."""
     wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
@@ -371,7 +401,10 @@ def stss(x: Tensor,
         frames = torch.arange(-reach, T + reach, device=x.device)
         q = q.index_select(1, frames.clamp(0, T - 1))
     # [N, T, H, W, C] => [N, T, L, H, W, U, V]
-    similarities = _LocalProducts.apply(q, window, offsets)
+    products = (
+        _products_of_all
+        if torch.compiler.is_exporting() else _LocalProducts.apply)
+    similarities = products(q, window, offsets)
     if temporal_padding == 'replicate':
         similarities = similarities[:, reach:reach + T]
     # => [N, T, H, W, L, U, V], a view
