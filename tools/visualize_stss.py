@@ -1,0 +1,88 @@
+"""Show what a SELFY block sees in a video, and what it adds.
+
+The picture has, on top of the frames, the similarity maps of some positions,
+the displacements that they imply, and the energy of what the block adds.
+"""
+import argparse
+import contextlib
+import sys
+from pathlib import Path
+
+from mmengine.device import get_device
+
+from selfy_mmaction.engine import launch, visualization
+from selfy_mmaction.engine.inference import VideoPredictor
+
+
+def parse_args() -> argparse.Namespace:
+    parser = launch.ArgumentParser(
+        description=__doc__.replace('\n\n', '\n'))
+    parser.add_argument('video', help='video file')
+    parser.add_argument('config', help='config file of a SELFYNet')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        '-o',
+        '--out',
+        type=Path,
+        help='a picture (.png), a page with a slider over the frames (.html) '
+        'or a video of them (.mp4, .webm, .gif) to write; VIDEO_stss.png in '
+        'the current folder by default')
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument(
+        '--position',
+        nargs=3,
+        type=int,
+        action='append',
+        metavar=('FRAME', 'ROW', 'COLUMN'),
+        help='a position to look from, counted from 0; give it several times '
+        'for several')
+    chosen.add_argument(
+        '--strongest',
+        type=int,
+        default=1,
+        metavar='N',
+        help='look from the N positions to which the block adds most; 1 by '
+        'default')
+    parser.add_argument(
+        '--layer',
+        help='the layer that the block follows, such as layer2; by default '
+        'the first that one follows')
+    parser.add_argument(
+        '--view',
+        type=int,
+        default=0,
+        help='which of the clips and crops of the test pipeline to show, '
+        'counted from 0')
+    parser.add_argument(
+        '--device', help='cpu, cuda:0, ...; a GPU by default if there is one')
+    launch.add_config_options(parser)
+    return parser.parse_args()
+
+
+@launch.one_line_errors
+def main() -> None:
+    args = parse_args()
+    out = args.out or Path(f'{Path(args.video).stem}_stss.png')
+    visualization.check_path(out)
+    if args.strongest < 1:
+        raise ValueError(f'--strongest {args.strongest}: give 1 or more.')
+    # MMEngine says which checkpoint it loads.
+    with contextlib.redirect_stdout(sys.stderr):
+        predictor = VideoPredictor(
+            launch.load_config(args.config, args.cfg_options),
+            args.checkpoint, args.device or get_device())
+    seen = visualization.observe(predictor, args.video, args.layer, args.view)
+    positions = ([tuple(position) for position in args.position]
+                 if args.position else seen.strongest(args.strongest))
+    best = seen.predictions[0]
+    visualization.write(
+        out, seen, positions,
+        f'{Path(args.video).name}: {best["name"]} ({best["score"]:.0%})')
+    for t, y, x in positions:
+        print(f'frame {t}, row {y}, column {x}: the block adds '
+              f'{seen.energy[t, y, x]:.3g}')
+    print(f'Wrote {out}.')
+
+
+if __name__ == '__main__':
+    main()
