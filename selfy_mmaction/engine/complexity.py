@@ -67,18 +67,18 @@ def _count_block(block: SELFYBlock, H: int, W: int) -> tuple[int, int]:
     T, window = block.num_segments, block.transformation.window
     L, U, V = window
     downsample = block.transformation.downsample
-    flops, h, w = _count_convs(downsample, T, H, W)
-    flops += _count_convs(block.extraction, T * h * w * L, U, V)[0]
-    flops += _count_convs(block.integration.convs, T * L, h, w)[0]
-    flops += _count_convs(block.integration.fuse, T, h, w)[0]
-    flops += _count_convs(block.residual_add, T, h, w)[0]
+    flops, h, w = _count_layers(downsample, T, H, W)
+    flops += _count_layers(block.extraction, T * h * w * L, U, V)[0]
+    flops += _count_layers(block.integration.convs, T * L, h, w)[0]
+    flops += _count_layers(block.integration.fuse, T, h, w)[0]
+    flops += _count_layers(block.residual_add, T, h, w)[0]
     channels = downsample.conv.out_channels
     return flops, T * h * w * prod(window) * channels
 
 
-def _count_convs(module: nn.Module, maps: int, h: int,
-                 w: int) -> tuple[int, int, int]:
-    """Multiply-adds of convolutions in a row, and the size that they leave.
+def _count_layers(module: nn.Module, maps: int, h: int,
+                  w: int) -> tuple[int, int, int]:
+    """Multiply-adds of layers in a row, and the size that they leave.
 
     Args:
         module (nn.Module): It contains them in the order of their use.
@@ -87,14 +87,16 @@ def _count_convs(module: nn.Module, maps: int, h: int,
         w (int): Width of a map.
     """
     flops = 0
-    for conv in module.modules():
-        if isinstance(conv, nn.Conv2d):
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):  # over a whole map
+            flops += maps * layer.weight.numel()
+        elif isinstance(layer, nn.Conv2d):
             h, w = (
                 (n + 2 * padding - kernel) // stride + 1
                 for n, padding, kernel, stride in zip(
-                    (h, w), conv.padding, conv.kernel_size, conv.stride,
+                    (h, w), layer.padding, layer.kernel_size, layer.stride,
                     strict=True))
-            flops += maps * h * w * conv.weight.numel()
+            flops += maps * h * w * layer.weight.numel()
     return flops, h, w
 
 

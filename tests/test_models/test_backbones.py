@@ -109,9 +109,14 @@ def test_tsn_and_tsm_with_any_blocks_start_as_without(is_shift, indices):
         assert indices == () or not torch.equal(awaken(backbone)(x), plain(x))
 
 
-def test_mobilenet_starts_as_its_tsm():
+@pytest.mark.parametrize('indices', [(2, ), (0, ), (6, ), (0, 3, 6)])
+def test_mobilenet_starts_as_its_tsm(indices):
     backbone = MODELS.build(
-        dict(type='MobileNetV2SELFY', num_segments=4, selfy=SMALL))
+        dict(
+            type='MobileNetV2SELFY',
+            num_segments=4,
+            selfy=SMALL,
+            selfy_indices=indices))
     backbone.init_weights()
     plain = MODELS.build(dict(type='MobileNetV2TSM', num_segments=4))
     plain.load_state_dict(

@@ -210,6 +210,22 @@ def test_what_stands_beyond_the_clip(extraction):
     torch.testing.assert_close(out, out[:1].expand_as(out))
 
 
+@pytest.mark.parametrize('extraction', EXTRACTIONS, ids=lambda e: e['type'])
+@pytest.mark.parametrize('offsets', [(0, ), (1, ), (0, 1), (-1, 0, 1),
+                                     (-2, 3)])
+def test_a_frame_sees_those_at_its_offsets(extraction, offsets):
+    block = awake_block(
+        extraction,
+        num_segments=6,
+        window=(len(offsets), 5, 5),
+        offsets=offsets).eval()
+    for t in 0, 3, 5:
+        x = torch.randn(6, 8, 6, 7).requires_grad_()
+        block(x)[t].square().sum().backward()
+        seen = {s for s in range(6) if x.grad[s].any()}
+        assert seen == {t, *(t + offset for offset in offsets)} & {*range(6)}
+
+
 @pytest.mark.parametrize('build, words', [
     (lambda: STSSMLPExtraction((5, 9, 9), ()), 'STSSMLPExtraction .* ()'),
     (lambda: STSSSoftArgmaxExtraction((5, 9, 9), 0), 'temperature .* got 0'),

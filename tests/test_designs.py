@@ -1,0 +1,219 @@
+"""docs/designs.md: its configs train, its numbers hold, its examples run."""
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from selfy_mmaction.engine.complexity import get_complexity
+from selfy_mmaction.models import SELFYBlock
+from selfy_mmaction.ops import stss
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = (ROOT / 'docs/designs.md').read_text()
+# | design | `line` | parameters (M) | ...
+ROWS = re.findall(r'^\| [^|]+ \| `(.+?)` \| ([\d.]+) \|', TEXT, re.MULTILINE)
+TWO_STAGES = dict(strides=(1, 2), dilations=(1, 1))
+OUTSIDE = TEXT[TEXT.index('## Outside MMAction2'):]
+
+
+def arguments(line):
+    """The keyword arguments that a line of a config sets."""
+    return {
+        keyword.arg: eval(compile(ast.Expression(keyword.value), '', 'eval'))
+        for keyword in ast.parse(f'dict({line})', mode='eval').body.keywords
+    }
+
+
+def python_blocks(text):
+    return re.findall(r'^```python\n(.+?)^```', text, re.DOTALL | re.MULTILINE)
+
+
+def small_config(line):
+    """The line in the config that it is meant for, with a ResNet-18, of
+    which two stages do unless the line is about them."""
+    cfg = Config.fromfile(ROOT / 'configs/selfy_tsm_r50_sthv1.py')
+    backbone = cfg.model.backbone
+    backbone.update(depth=18, pretrained=None)
+    backbone.selfy.mid_channels = 16
+    if 'selfy_indices' in line:
+        backbone.update(arguments(line))
+        cfg.model.cls_head.in_channels = 512
+    else:
+        backbone.selfy.update(arguments(line))
+        backbone.update(num_stages=2, out_indices=(1, ), **TWO_STAGES)
+        cfg.model.cls_head.in_channels = 128
+    return cfg
+
+
+def test_the_tables_are_read():
+    assert len(ROWS) == 22
+    lines = [line for line, _ in ROWS]
+    for name in MODELS.module_dict:
+        if name.startswith('STSS'):
+            assert any(name in line for line in lines), name
+
+
+@pytest.mark.parametrize('line', dict(ROWS))
+def test_a_line_starts_as_its_tsm_and_trains(line):
+    torch.manual_seed(0)
+    cfg = small_config(line)
+    with DefaultScope.overwrite_default_scope('mmaction'):
+        model = MODELS.build(cfg.model)
+        model.backbone.init_weights()
+        optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
+        plain = MODELS.build({**cfg.model.backbone, 'selfy_indices': ()})
+    plain.load_state_dict(model.backbone.state_dict(), strict=False)
+    clips = torch.randn(2, 8, 3, 48, 48)
+    with torch.no_grad():
+        assert torch.equal(
+            model.backbone(clips.flatten(0, 1)), plain(clips.flatten(0, 1)))
+    samples = [ActionDataSample().set_gt_label(label) for label in (3, 7)]
+    for _ in range(2):
+        losses = model(clips, samples, mode='loss')
+        model.zero_grad()
+        losses['loss_cls'].backward()
+        optimizer.step()
+    # The first step made the scale of the last norm other than zero.
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.any(), name
+
+
+@pytest.mark.parametrize('line, parameters', [
+    row for row in ROWS if 'selfy_indices' not in row[0]
+])
+def test_parameters(line, parameters):
+    """Those of the plain TSM and of the block after res3."""
+    block = SELFYBlock(512, 8, **arguments(line))
+    count = sum(parameter.numel() for parameter in block.parameters())
+    plain = float(re.search(r'TSM has ([\d.]+) M', TEXT)[1])
+    assert plain + count / 1e6 == pytest.approx(float(parameters), abs=0.011)
+
+
+def test_the_config_is_what_it_says(tmp_path):
+    block, *_ = python_blocks(TEXT)
+    path = tmp_path / 'config.py'
+    path.write_text(
+        block.replace("_base_ = '", f"_base_ = '{ROOT}/configs/"))
+    cfg = Config.fromfile(path)
+    assert cfg.model.backbone.selfy.extraction.type == 'STSSMLPExtraction'
+    assert cfg.model.backbone.selfy.window == (5, 9, 9)
+    cfg = Config.fromfile(ROOT / 'configs/selfy_tsm_r50_sthv1.py')
+    option, = re.findall(r'^ +(model\S+)$', TEXT, re.MULTILINE)
+    cfg.merge_from_dict(dict([option.split('=')]))
+    with DefaultScope.overwrite_default_scope('mmaction'):
+        block = MODELS.build(
+            dict(cfg.model.backbone.selfy, in_channels=8, num_segments=8))
+    assert type(block.extraction).__name__ == 'STSSMLPExtraction'
+
+
+def test_the_extraction_of_the_contributing_guide():
+    """It trains in a network, and its cost is counted."""
+    text = (ROOT / 'CONTRIBUTING.md').read_text()
+    code, = (block for block in python_blocks(text) if 'class ' in block)
+    exec(code, dict(nn=nn, MODELS=MODELS))
+    line = "extraction=dict(type='STSSLinearExtraction', channels=20)"
+    test_a_line_starts_as_its_tsm_and_trains(line)
+    cfg = small_config(line)
+    cost = get_complexity(cfg, (32, 32))['flops']
+    cfg.model.backbone.selfy.extraction.channels = 30
+    more = get_complexity(cfg, (32, 32))['flops'] - cost
+    # 8 frames of 2 x 2 positions, 5 offsets; 3 x 3 convolutions read them.
+    assert more == 8 * 2 * 2 * 5 * 10 * (9 * 9 + 9 * 64)
+
+
+WITHOUT_MMACTION = """
+import sys
+
+import torch
+
+BLOCKED = {'mmaction', 'mmengine', 'mmcv', 'cv2', 'decord'}
+
+
+class Blocker:
+
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in BLOCKED:
+            raise ModuleNotFoundError(f'{name} is blocked.')
+
+
+sys.meta_path.insert(0, Blocker())
+before = set(sys.modules)
+import selfy_mmaction
+from selfy_mmaction.models import SELFYBlock
+from selfy_mmaction.ops import stss
+loaded = {name.split('.')[0] for name in set(sys.modules) - before}
+foreign = loaded - set(sys.stdlib_module_names) - {'selfy_mmaction', 'torch'}
+assert not foreign, foreign
+assert not BLOCKED & {name.split('.')[0] for name in sys.modules}
+try:
+    SELFYBlock(8, 8, extraction=dict(type='Other'))
+except KeyError as error:
+    assert 'STSSMLPExtraction' in str(error)
+torch.manual_seed(0)
+"""
+
+
+def test_the_examples_need_pytorch_alone():
+    """In a process where importing MMAction2 fails."""
+    first, second = python_blocks(OUTSIDE)
+    code = WITHOUT_MMACTION + first + second + """
+assert similarities.shape == (2, 8, 14, 14, 5, 9, 9)
+assert displacement.shape == (2, 8, 14, 14, 5, 2)
+assert features.shape == (2, 8, 64, 14, 14)
+torch.nn.init.ones_(motion.block.residual_add.bn.weight)
+moved = motion(tokens)
+assert torch.equal(moved[:, 0], tokens[:, 0])
+assert not torch.allclose(moved, tokens)
+# The patches of a frame are the rows of its map.
+maps = tokens[:, 1:].view(2, 8, 14, 14, 192).permute(0, 1, 4, 2, 3)
+expected = motion.block(maps.flatten(0, 1)).view_as(maps)
+torch.testing.assert_close(
+    moved[:, 1:].view(2, 8, 14, 14, 192), expected.permute(0, 1, 3, 4, 2),
+    rtol=1e-4, atol=1e-3)
+"""
+    done = subprocess.run([sys.executable, '-W', 'error', '-c', code],
+                          cwd=ROOT,
+                          capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def stss_by_unfold(x, window, similarity, temporal_padding):
+    """The operator as PyTorch's own functions write it, slowly."""
+    (N, T, C, H, W), (L, U, V) = x.shape, window
+    if similarity == 'cosine':
+        x = F.normalize(x, dim=2)
+    scale = 0 if temporal_padding == 'zeros' else 1
+    before, after = ([scale * end] * (L // 2) for end in (x[:, :1], x[:, -1:]))
+    frames = torch.cat([*before, x, *after], 1)
+    # [N, T, C, H, W, L] => [N, T, L, C, H, W]
+    frames = frames.unfold(1, L, 1).movedim(-1, 2)
+    # => [N * T * L, C * U * V, H * W]
+    near = F.unfold(frames.flatten(0, 2), (U, V), padding=(U // 2, V // 2))
+    near = near.view(N, T, L, C, U, V, H, W)
+    return torch.einsum('ntchw,ntlcuvhw->nthwluv', x, near)
+
+
+@pytest.mark.parametrize('L', range(1, 10, 2))
+def test_the_copies_give_the_same_numbers(L):
+    """At every window up to 9 x 15 x 15."""
+    torch.manual_seed(0)
+    x = torch.randn(1, 4, 3, 5, 6).double()
+    for U in range(1, 16, 2):
+        for similarity in 'cosine', 'dot':
+            for temporal_padding in 'zeros', 'replicate':
+                args = (L, U, U), similarity, temporal_padding
+                # They normalise by the length, we by one with an epsilon.
+                torch.testing.assert_close(
+                    stss(x, *args, eps=0.0), stss_by_unfold(x, *args))
