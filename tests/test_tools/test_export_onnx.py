@@ -130,16 +130,18 @@ def test_the_graph_is_folded(exported):
     assert sum(sizes) < 1.1 * parameters
 
 
+@pytest.mark.parametrize('args', [[], ['--window', '1']])
 def test_predictions_are_those_of_pytorch(run_tool, config, checkpoint,
-                                          exported, video_dir, capsys):
+                                          exported, video_dir, capsys, args):
     answers = []
     for model in (checkpoint, '--device', 'cpu'), (exported[0], '--backend',
                                                    'onnx'):
         code = run_tool('predict', video_dir / 'left0.mp4', config, *model,
-                        '--json')
+                        '--json', *args)
         assert not code
         answer, = json.loads(capsys.readouterr().out)
-        answers.append(answer['predictions'])
+        parts = answer['segments'] if args else [answer]
+        answers.append([p for part in parts for p in part['predictions']])
     theirs, ours = answers
     assert [p['name'] for p in ours] == [p['name'] for p in theirs]
     assert [p['score'] for p in ours] == pytest.approx(

@@ -10,6 +10,7 @@ import torch
 from mmaction.registry import DATASETS
 from mmengine.registry import init_default_scope
 
+from selfy_mmaction import engine
 from selfy_mmaction.engine import launch
 from selfy_mmaction.engine.inference import VideoPredictor
 from selfy_mmaction.engine.sliding import SlidingWindow, follow
@@ -232,6 +233,41 @@ def test_file_that_holds_less_than_it_says_has_a_window(predictor, turn):
     assert segment.end == pytest.approx(34 / 12)
     assert len(segment.predictions) == 5
     assert slide.finish() is None
+
+
+def test_interrupted_camera_leaves_what_it_has_seen(see, turn, tmp_path,
+                                                    monkeypatch):
+
+    class Camera(Video):
+        """The video, of unknown length, and an interrupt at its end."""
+
+        def __init__(self, source):
+            super().__init__(str(turn))
+            self.source, self.is_camera = source, True
+            self.total_frames = None
+
+        def __iter__(self):
+            yield from super().__iter__()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine.video, 'Video', Camera)
+    drawn, timeline = tmp_path / 'drawn.webm', tmp_path / 'line.png'
+    code, out, _ = see('0', '--window', 17 / 12, '--stride', 17 / 12, '--out',
+                       drawn, '--timeline', timeline)
+    assert not code
+    first, *lines = out.splitlines()
+    assert first == '0'
+    assert [line.split('%  ')[1] for line in lines] == [
+        'camera pans right', 'camera pans left'
+    ]
+    # each with the newest label, none at first
+    frames, labelled = list(Video(str(turn))), list(Video(str(drawn)))
+    assert len(labelled) == 34
+    score = lines[0].split()[-4].rstrip('%')
+    for i, label in (0, ''), (20, f'camera pans right {float(score):.0f}%'):
+        expected = draw_label(frames[i], label).astype(float)
+        assert np.abs(labelled[i] - expected)[-24:].mean() < 4
+    assert timeline.stat().st_size > 1000
 
 
 def test_folder_has_a_line_per_video(see, video_dir, tmp_path):
