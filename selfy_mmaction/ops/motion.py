@@ -53,7 +53,8 @@ def soft_argmax(similarities: Tensor,
     u, v = (
         torch.arange(size, device=weights.device, dtype=weights.dtype) -
         size // 2 for size in (U, V))
-    displacement = torch.stack(
-        [weights.sum(-1) @ u, weights.sum(-2) @ v], dim=-1)
+    # Not as products with vectors, which autocast would round.
+    displacement = torch.stack([(weights.sum(-1) * u).sum(-1),
+                                (weights.sum(-2) * v).sum(-1)], -1)
     return (displacement.to(similarities.dtype),
             similarities.amax((-2, -1)))
