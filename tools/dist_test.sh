@@ -5,6 +5,10 @@
 # GPUS and the environment variables are those of dist_train.sh.
 set -eu
 : "${3:?usage: dist_test.sh CONFIG CHECKPOINT GPUS [test.py options]}"
+if [[ ! $3 =~ ^[1-9][0-9]*$ ]]; then
+    echo "dist_test.sh: error: GPUS is $3: give a number of processes." >&2
+    exit 2
+fi
 
 exec "${PYTHON:-python}" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \

@@ -6,6 +6,10 @@
 # MASTER_ADDR (the machine of rank 0) and PORT.
 set -eu
 : "${2:?usage: dist_train.sh CONFIG GPUS [train.py options]}"
+if [[ ! $2 =~ ^[1-9][0-9]*$ ]]; then
+    echo "dist_train.sh: error: GPUS is $2: give a number of processes." >&2
+    exit 2
+fi
 
 exec "${PYTHON:-python}" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
