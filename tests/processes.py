@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import runpy
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -55,6 +56,26 @@ class ToolProcess:
         """Return the exit code."""
         self.process.join()
         return self.process.exitcode
+
+
+def start_ranks(number, tool, args, cwd, **env):
+    """Start a tool as several processes that work together."""
+    with socket.socket() as server:
+        server.bind(('127.0.0.1', 0))
+        port = str(server.getsockname()[1])
+    env |= {
+        'WORLD_SIZE': str(number),
+        'MASTER_ADDR': '127.0.0.1',
+        'MASTER_PORT': port
+    }
+    return [
+        ToolProcess(
+            tool, [*args[:1], '--launcher', 'pytorch', *args[1:]],
+            cwd,
+            RANK=str(rank),
+            LOCAL_RANK=str(rank),
+            **env) for rank in range(number)
+    ]
 
 
 def _run(tool, args, cwd, log_file, limit, env):

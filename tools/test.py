@@ -5,7 +5,7 @@ import sys
 
 from mmengine.config import Config
 
-from selfy_mmaction.engine import checkpoint, hooks, launch
+from selfy_mmaction.engine import checkpoint, hooks, launch, reliability
 from selfy_mmaction.evaluation.ensemble import dump_results
 
 
@@ -31,6 +31,11 @@ def parse_args() -> argparse.Namespace:
         type=float,
         default=2,
         help='seconds to show a window; 2 by default')
+    parser.add_argument(
+        '--skip-bad',
+        action='store_true',
+        help='test without the clips that cannot be read; the accuracies are '
+        'then called partial')
     launch.add_runner_options(parser)
     return parser.parse_args()
 
@@ -58,6 +63,8 @@ def main() -> None:
     runner = launch.build_runner(cfg, stages=('test', ))
     runner.register_hook(hooks.StrictLoadHook())
     runner.register_hook(hooks.CheckNumbersHook())
+    if args.skip_bad:
+        runner.register_hook(reliability.LeaveOutHook())
     if args.show or args.show_dir:
         runner.register_hook(
             hooks.DrawPredictionsHook(args.show_dir, args.show, args.interval,

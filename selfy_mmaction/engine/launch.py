@@ -36,11 +36,18 @@ _TRANSLATIONS = {
     r"([\w.]+?)(\.__init__)?\(\) got an unexpected keyword argument '(\w+)'":
     r"the config sets '\3' of \1, which has no such setting: check its "
     'spelling.',
+    r'DataLoader worker \(.*\) (is killed by signal: [\w ]+|exited unexp\w+)':
+    r'a process that loads data \1: tools/check_data.py finds clips that '
+    'crash the decoder.',
     r'(\w+)\.__init__\(\) missing \d+ required .* arguments?: (.+)':
     r'the config lacks \2 of \1: set it.',
     r'mat1 and mat2 shapes cannot be multiplied \(\d+x(\d+) and (\d+)x':
     r'the classifier takes \2 features, but is given \1: set '
     r'model.cls_head.in_channels=\1.',
+    r"(can't allocate memory: .*? bytes|calculation overflowed with sizes=\S+|"
+    r'CUDA out of memory\. Tried to allocate [\d.]+ \w+)':
+    r'it takes more memory than there is (\1): lower the batch size, the size '
+    'of the frames or the window of SELFY, or set model.backbone.with_cp.',
     '`epoch_length` must be a positive integer, but got 0':
     'train_dataloader has no batch, since its clips are less than one: lower '
     'train_dataloader.batch_size.',
@@ -109,7 +116,7 @@ def describe_error(error: Exception) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if 'Original Traceback (most recent call last):' in lines:
         # of a data loading process
-        return lines[-1]
+        return re.sub(r'^(OSError|ValueError): ', '', lines[-1])
     line = textwrap.shorten(' '.join(lines), 600, placeholder=' ...')
     if isinstance(error, (OSError, ValueError)):
         return line
@@ -254,7 +261,7 @@ def init_cpu_processes(cfg: Config) -> None:
     os.environ.setdefault('MASTER_PORT', '29500')
     torch.distributed.init_process_group('gloo')
     cfg.model_wrapper_cfg = {
-        'type': 'MMDistributedDataParallel',
+        'type': 'CPUDistributedDataParallel',
         'broadcast_buffers': False,
         'find_unused_parameters': cfg.get('find_unused_parameters', False),
         **(cfg.get('model_wrapper_cfg') or {}),

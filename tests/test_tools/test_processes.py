@@ -1,0 +1,133 @@
+"""Several processes compute what one computes, and none waits for the dead."""
+import os
+import pickle
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from processes import start_ranks
+
+
+@pytest.fixture
+def config(repo):
+    return repo / 'configs/selfy_tsm_r18_motion.py'
+
+
+def finish(processes):
+    codes = [process.wait() for process in processes]
+    assert not any(codes), '\n'.join(process.log for process in processes)
+    return processes[0].log
+
+
+def test_two_processes_compute_as_one(config, motion_options, tmp_path):
+    """Training with SyncBN at an equal global batch, then a test.
+
+    There are 3 clips to test on: one process has two of them.
+    """
+    options = [
+        '--work-dir', 'run', '--cfg-options', *motion_options, 'sync_bn=torch',
+        'train_cfg.max_epochs=2', 'param_scheduler.0.total_steps=2',
+        # Masks cannot be equal: each process draws its own.
+        'model.cls_head.dropout_ratio=0',
+        # Adam makes steps of a size of gradients that rounding left of none.
+        'optim_wrapper.optimizer.type=SGD', 'optim_wrapper.optimizer.lr=0.1',
+        'param_scheduler.0.eta_max=0.1'
+    ]
+    states, dumps, accuracies = [], [], []
+    for number in 1, 2:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        finish(
+            start_ranks(number, 'train', [
+                config, *options, f'train_dataloader.batch_size={4 // number}'
+            ], folder))
+        states.append(torch.load(folder / 'run/epoch_2.pth')['state_dict'])
+        # Both test the weights of the first.
+        log = finish(
+            start_ranks(number, 'test', [
+                config, tmp_path / '1/run/epoch_2.pth', '--dump', 'dump.pkl',
+                *options
+            ], folder))
+        dumps.append(pickle.loads((folder / 'dump.pkl').read_bytes()))
+        accuracies.append(re.findall(r'acc/top1: \S+', log))
+
+    first = torch.load(tmp_path / '1/run/epoch_1.pth')['state_dict']
+    one, two = states
+    for key, value in one.items():
+        torch.testing.assert_close(two[key], value, rtol=1e-3, atol=1e-4)
+    assert not torch.equal(one['cls_head.fc_cls.weight'],
+                           first['cls_head.fc_cls.weight'])
+    assert accuracies[0] == accuracies[1] != []
+    one, two = dumps
+    assert len(one) == len(two) == 3
+    for a, b in zip(one, two, strict=True):
+        assert a['filename'] == b['filename']
+        torch.testing.assert_close(a['pred_score'], b['pred_score'])
+
+
+@pytest.fixture
+def launch(repo, config, motion_options, tool_env, free_port, tmp_path):
+    """Train with dist_train.sh."""
+    started = []
+
+    def start(*options):
+        process = subprocess.Popen(
+            [
+                repo / 'tools/dist_train.sh', config, '2', '--work-dir', 'run',
+                '--cfg-options', *motion_options, *options
+            ],
+            cwd=tmp_path,
+            env={**tool_env, 'PORT': free_port},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.stdout.close()
+        process.wait()
+
+
+def children(pid):
+    """The processes that a process has started."""
+    return [
+        int(child) for path in Path(f'/proc/{pid}/task').glob('*/children')
+        for child in path.read_text().split()
+    ]
+
+
+def rank_of(pid):
+    return dict(
+        pair.split('=', 1)
+        for pair in Path(f'/proc/{pid}/environ').read_text().split('\0')
+        if '=' in pair).get('RANK')
+
+
+def test_error_of_a_process_ends_all(launch, motion_root, tmp_path):
+    # The second process reads the second clip.
+    (tmp_path / 'val.txt').write_text('left4.mp4 0\nnone.mp4 1\nleft5.mp4 0\n')
+    launcher = launch(f'val_dataloader.dataset.ann_file={tmp_path}/val.txt')
+    # The end of the output is when the last process has closed it.
+    output = launcher.stdout.read()
+    assert launcher.wait() != 0
+    missing = motion_root / 'videos/none.mp4'
+    assert f'train.py: error: {missing} does not exist.' in output
+    assert 'Epoch(train) [2]' not in output
+
+
+def test_kill_of_a_process_ends_all(launch):
+    launcher = launch('train_cfg.max_epochs=1000',
+                      'param_scheduler.0.total_steps=1000')
+    next(line for line in launcher.stdout if 'Epoch(train)' in line)
+    victim, = [pid for pid in children(launcher.pid) if rank_of(pid) == '1']
+    os.kill(victim, signal.SIGKILL)
+    output = launcher.stdout.read()
+    assert launcher.wait() != 0
+    assert 'Signal 9 (SIGKILL)' in output and f'PID {victim}' in output
+    assert 'Epoch(train) [1000]' not in output
