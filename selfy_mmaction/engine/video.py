@@ -187,8 +187,9 @@ def draw_label(frame: np.ndarray, text: str) -> np.ndarray:
     size = max(14, width // 24)
     font = ImageFont.truetype(_FONT, size)
     margin = size // 2
-    letters = (width - 2 * margin) / font.getlength('n')
-    lines = textwrap.wrap(text, int(letters))
+    # as many letters as fit on average, and a little less
+    share = 0.95 * (width - 2 * margin) / max(1, font.getlength(text))
+    lines = textwrap.wrap(text, max(1, int(share * len(text))))
     draw = ImageDraw.Draw(picture, 'RGBA')
     top = height - 2 * margin - round(1.3 * size * len(lines))
     draw.rectangle((0, top, width, height), (0, 0, 0, 160))

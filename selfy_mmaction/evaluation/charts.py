@@ -110,7 +110,7 @@ def draw_timeline(segments: Sequence[Segment], title: str,
             fill=True,
             color=_color(i))
     axes.set(
-        title=title,
+        title=f'{title} (height: probability from 0 to 1)',
         xlabel='seconds',
         xlim=(edges[0], edges[-1]),
         ylim=(0, len(names)),
