@@ -20,6 +20,11 @@ class ConvNormReLU(nn.Sequential):
                  kernel_size: int | tuple[int, int],
                  stride: int = 1,
                  padding: int = 0):
+        if not isinstance(out_channels, int) or out_channels < 1:
+            raise ValueError(
+                'mid_channels of SELFYBlock and the channels of extraction '
+                'and integration must be positive integers, but got '
+                f'{out_channels!r}.')
         super().__init__(
             OrderedDict(
                 conv=nn.Conv2d(

@@ -20,7 +20,13 @@ from ..ops.batch_norm import (
     uses_batch_statistics,
     wide,
 )
-from ..ops.stss import check_window, stss
+from ..ops.stss import (
+    SIMILARITIES,
+    TEMPORAL_PADDINGS,
+    check_choice,
+    check_window,
+    stss,
+)
 from ..registry import MODELS
 from .conv import ConvNormReLU
 
@@ -52,6 +58,8 @@ class STSSTransformation(nn.Module):
         super().__init__()
         self.num_segments = num_segments
         self.window, self.offsets = check_window(window, offsets)
+        check_choice('similarity', similarity, SIMILARITIES)
+        check_choice('temporal_padding', temporal_padding, TEMPORAL_PADDINGS)
         self.similarity = similarity
         self.temporal_padding = temporal_padding
         self.downsample = ConvNormReLU(in_channels, mid_channels, 3, 2, 1)
@@ -208,8 +216,8 @@ class SELFYBlock(nn.Module):
             of keeping what it computed. Defaults to False.
 
     Raises:
-        ValueError: If the window is not three odd positive integers, or the
-            offsets are not L different ones.
+        ValueError: If the window is not three odd positive integers, the
+            offsets are not L different ones, or a choice is unknown.
     """
 
     def __init__(self,

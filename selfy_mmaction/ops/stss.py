@@ -59,7 +59,8 @@ def check_window(
     return window, offsets
 
 
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raise a ValueError unless an argument is one of the choices."""
     if value not in choices:
         raise ValueError(f'{name} must be one of {choices}, but got '
                          f'{value!r}.')
@@ -331,10 +332,11 @@ def _products_of_all(q: Tensor, window: tuple[int, int, int],
 
 
 def _normalize(x: Tensor, eps: float) -> Tensor:
-    """Unit vectors over dim 2, summed in float32 for the half types."""
+    """Unit vectors over dim 2, by way of float32 for the half types: a
+    length may exceed what float16 can hold."""
     wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     length = wide.square().sum(2, keepdim=True).add(eps).sqrt()
-    return x / length.to(x.dtype)
+    return (wide / length).to(x.dtype)
 
 
 def stss(x: Tensor,
@@ -390,8 +392,8 @@ def stss(x: Tensor,
         raise ValueError('x must be floating-point features [N, T, C, H, W], '
                          f'but got {x.dtype} {tuple(x.shape)}.')
     window, offsets = check_window(window, offsets)
-    _check_choice('similarity', similarity, SIMILARITIES)
-    _check_choice('temporal_padding', temporal_padding, TEMPORAL_PADDINGS)
+    check_choice('similarity', similarity, SIMILARITIES)
+    check_choice('temporal_padding', temporal_padding, TEMPORAL_PADDINGS)
 
     q = _normalize(x, eps) if similarity == 'cosine' else x
     # [N, T, C, H, W] => [N, T, H, W, C]
