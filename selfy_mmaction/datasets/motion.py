@@ -11,7 +11,7 @@ class, and the order of the frames is all that there is to learn.
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -161,23 +161,21 @@ def _place(image: np.ndarray, x: float, y: float, scale: float) -> np.ndarray:
 
 def write_clip(clip: Clip, folder: Path) -> None:
     """Renders a clip to an mp4 file in ``folder``."""
-    path = str(folder / clip.name)
-    writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*'mp4v'), FPS,
-                             (SIZE, SIZE))
-    for frame in render_frames(clip):
+    write_video(folder / clip.name, list(render_frames(clip)), FPS)
+
+
+def write_video(path: Path, frames: list[np.ndarray], fps: int) -> None:
+    """Writes an mp4 file of frames [H, W, 3] in BGR."""
+    size = frames[0].shape[1::-1]
+    writer = cv2.VideoWriter(
+        str(path), cv2.VideoWriter_fourcc(*'mp4v'), fps, size)
+    for frame in frames:
         writer.write(frame)
     writer.release()
     # The writer itself reports neither a full disk nor a missing codec.
-    if cv2.VideoCapture(path).get(cv2.CAP_PROP_FRAME_COUNT) != FRAMES:
+    count = cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT)
+    if count != len(frames):
         raise OSError(f'could not write {path}: is the disk full?')
-
-
-def _read_settings(path: Path) -> object:
-    """What a data set was rendered with, None where that is not known."""
-    try:
-        return json.loads(path.read_text(encoding='utf-8'))
-    except (FileNotFoundError, RecursionError, ValueError):
-        return None
 
 
 def render_dataset(out: Path,
@@ -189,8 +187,6 @@ def render_dataset(out: Path,
 
     Makes ``train.txt`` and ``val.txt`` in the format of
     :class:`mmaction.datasets.VideoDataset`, ``classes.txt`` and ``videos/``.
-    The folder gets its name when it is complete, so a run that was cut short
-    leaves nothing that a later one could take for the whole.
 
     Args:
         out (Path): Folder of the data set.
@@ -206,15 +202,44 @@ def render_dataset(out: Path,
         FileExistsError: If ``out`` holds something else.
         ValueError: If the clips cannot be shared out evenly to the classes.
     """
-    if num_workers < 1:
-        raise ValueError(f'num_workers should be 1 or more, but got '
-                         f'{num_workers}')
     settings = dict(train=num_train, val=num_val, seed=seed)
     splits = {
         split: list_clips(split, settings[split], seed)
         for split in PHOTOGRAPHS
     }
-    if _read_settings(out / 'motion.json') == settings:
+    return write_dataset(out, settings, splits, CLASSES, write_clip,
+                         num_workers)
+
+
+def write_dataset(out: Path, settings: dict, splits: dict[str, list],
+                  classes: Sequence[str], write: Callable,
+                  num_workers: int) -> bool:
+    """Writes the videos and lists of a data set, unless they are there.
+
+    The folder gets its name when it is complete, so a run that was cut short
+    leaves nothing that a later one could take for the whole.
+
+    Args:
+        out (Path): Folder of the data set.
+        settings (dict): What the clips follow from; kept in ``motion.json``.
+        splits (dict[str, list]): Name of a list -> clips, which have a
+            ``name`` and a ``label``.
+        classes (Sequence[str]): Names of the classes.
+        write (Callable): Writes a clip, given it and ``folder``.
+        num_workers (int): Number of threads.
+
+    Returns:
+        bool: Whether anything had to be written.
+
+    Raises:
+        FileExistsError: If ``out`` holds something else.
+        ValueError: If there is no thread to work.
+    """
+    if num_workers < 1:
+        raise ValueError(f'num_workers should be 1 or more, but got '
+                         f'{num_workers}')
+    done = out / 'motion.json'
+    if done.exists() and json.loads(done.read_text()) == settings:
         return False
     if out.exists():
         raise FileExistsError(
@@ -225,11 +250,12 @@ def render_dataset(out: Path,
     shutil.rmtree(partial_out, ignore_errors=True)
     videos = partial_out / 'videos'
     videos.mkdir(parents=True)
-    clips = sum(splits.values(), [])
+    # each once: a list may have those of others
+    clips = list(dict.fromkeys(sum(splits.values(), [])))
     # Threads: OpenCV lets go of the interpreter, and forks may hang in it.
     pool = ThreadPool(num_workers)
     try:
-        written = pool.imap(partial(write_clip, folder=videos), clips)
+        written = pool.imap(partial(write, folder=videos), clips)
         for _ in track_iter_progress((written, len(clips))):
             pass
     finally:
@@ -238,7 +264,8 @@ def render_dataset(out: Path,
     for split, clips in splits.items():
         lines = [f'{clip.name} {clip.label}\n' for clip in clips]
         (partial_out / f'{split}.txt').write_text(''.join(lines))
-    (partial_out / 'classes.txt').write_text('\n'.join(CLASSES) + '\n')
-    (partial_out / 'motion.json').write_text(json.dumps(settings))
+    (partial_out / 'classes.txt').write_text('\n'.join(classes) + '\n')
+    done = partial_out / 'motion.json'
+    done.write_text(json.dumps(settings))
     os.replace(partial_out, out)
     return True

@@ -1,39 +1,60 @@
-"""Render the motion clips of the quickstart."""
+"""Render synthetic motion clips: those of the quickstart, or the benchmark."""
 import argparse
 import os
 from pathlib import Path
 
-from selfy_mmaction.datasets import motion
+from selfy_mmaction.datasets import motion, motion_bench
 from selfy_mmaction.engine import launch
+
+# kind -> its module, and its numbers of training and validation clips
+KINDS = dict(
+    quickstart=(motion, 1600, 400), benchmark=(motion_bench, 3600, 180))
 
 
 def parse_args() -> argparse.Namespace:
-    parser = launch.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        'out', nargs='?', type=Path, default='data/motion', help='folder')
+        'out',
+        nargs='?',
+        type=Path,
+        help='folder; data/motion by default, or data/motion_bench')
     parser.add_argument(
-        '--train', type=int, default=1600, help='number of training clips')
+        '--kind',
+        choices=KINDS,
+        default='quickstart',
+        help='quickstart by default')
     parser.add_argument(
-        '--val', type=int, default=400, help='number of validation clips')
-    parser.add_argument('--seed', type=int, default=0, help='random seed')
+        '--train',
+        type=int,
+        help='number of training clips; 1600 by default, or 3600')
+    parser.add_argument(
+        '--val',
+        type=int,
+        help='number of validation clips; 400 by default, or 180 for each '
+        'split of the benchmark')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='random seed; 0 by default')
     parser.add_argument(
         '--workers',
         type=int,
         default=os.cpu_count(),
-        help='number of threads')
+        help='number of threads; as many as CPUs by default')
     return parser.parse_args()
 
 
 @launch.one_line_errors
 def main() -> None:
     args = parse_args()
-    if motion.render_dataset(args.out, args.train, args.val, args.seed,
-                             args.workers):
-        print(f'\nRendered {args.train} + {args.val} clips to {args.out}.')
+    module, train, val = KINDS[args.kind]
+    train = train if args.train is None else args.train
+    val = val if args.val is None else args.val
+    out = args.out or Path(
+        'data/motion' if module is motion else 'data/motion_bench')
+    if module.render_dataset(out, train, val, args.seed, args.workers):
+        each = '' if module is motion else ' of each split'
+        print(f'\nRendered {train} + {val} clips{each} to {out}.')
     else:
-        print(f'{args.out} is there already.')
+        print(f'{out} is there already.')
 
 
 if __name__ == '__main__':

@@ -1,0 +1,44 @@
+# The motion benchmark, rendered by
+# tools/data/make_motion.py --kind benchmark.
+data_root = 'data/motion_bench'
+# A clip has 8 frames, and all are seen. A flip would change the class.
+pipeline = [
+    dict(type='DecordInit', num_threads=1),
+    dict(
+        type='SampleFrames',
+        clip_len=1,
+        frame_interval=1,
+        num_clips=8,
+        test_mode=True),
+    dict(type='DecordDecode'),
+    dict(type='Resize', scale=(128, 24), keep_ratio=False),
+    dict(type='FormatShape', input_format='NCHW'),
+    dict(type='PackActionInputs')
+]
+test_pipeline = pipeline
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=0,
+    drop_last=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        type='VideoDataset',
+        data_root=data_root,
+        ann_file='train.txt',
+        data_prefix=dict(video='videos'),
+        metainfo=dict(classes=f'{data_root}/classes.txt'),
+        pipeline=pipeline))
+# the clips of all splits
+test_dataloader = dict(
+    batch_size=20,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='VideoDataset',
+        data_root=data_root,
+        ann_file='val.txt',
+        data_prefix=dict(video='videos'),
+        metainfo=dict(classes=f'{data_root}/classes.txt'),
+        pipeline=pipeline,
+        test_mode=True))
+test_evaluator = dict(type='AccMetric')

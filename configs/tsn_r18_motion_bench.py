@@ -1,0 +1,3 @@
+_base_ = 'selfy_tsm_r18_motion_bench.py'
+
+model = dict(backbone=dict(is_shift=False, selfy_indices=()))

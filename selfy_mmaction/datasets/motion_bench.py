@@ -1,0 +1,239 @@
+"""The motion benchmark: clips whose frames must be matched to be told apart.
+
+A frame is a panorama: what leaves it on one side comes in on the other. Three
+cards, cut out of one photograph, stand a third of the width apart before a
+part of another one, and move together along the horizontal by a constant
+displacement per frame, or rest. Where the cards are is random in every frame,
+and tells nothing of the class; nor does any single frame, since each class
+shows the same frames.
+
+Displacements count in *cells*: positions of the map in which the SELFY block
+of the benchmark's networks compares frames. A cell is 8 pixels of 24 x 128:
+the stem of a ResNet has a stride of 4, its first stage of 1, the block
+of 2. Beyond half of the distance between two cards the nearest card in the
+next frame is another one. Displacements of `fast` are spread evenly about the
+whole distance: then the cards seem to shiver to either side, and which way
+they went is in their texture alone.
+"""
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from .motion import PHOTOGRAPHS, cut_window, write_dataset, write_video
+
+# Class name -> directions before and after the change; None is drawn for
+# each clip. x grows to the right.
+CLASSES = {
+    'left': (-1, -1),
+    'right': (1, 1),
+    'left, then right': (-1, 1),
+    'right, then left': (1, -1),
+    'rest, then motion': (0, None),
+    'motion, then rest': (None, 0),
+}
+FRAMES = 8
+FPS = 4
+CHANGES = (3, 4)  # the first frames from which the second direction holds
+HEIGHT, WIDTH = 24, 128  # pixels
+CELL = 8  # pixels
+CARDS = 3
+CARD_WIDTH = 36  # pixels
+
+
+class Split(NamedTuple):
+    """What tells the clips of a split from others.
+
+    Attributes:
+        displacement: Least and most cells between two frames of a scene.
+        scenes: How many scenes, with cards of their own, take turns.
+        damage: What befalls one of the two middle frames.
+        stream: Number of the random stream; clips of equal streams differ
+            by the damage alone.
+    """
+    displacement: tuple[float, float]
+    stream: int
+    scenes: int = 1
+    damage: str | None = None
+
+
+SLOW, MEDIUM, FAST = (0.25, 0.95), (1., 4.), (14 / 3, 6.)
+SPLITS = {
+    'slow': Split(SLOW, 0),
+    'medium': Split(MEDIUM, 1),
+    'fast': Split(FAST, 2),
+    # A card is seen again three frames later.
+    'long': Split((0.25, 2.5), 3, scenes=3),
+    'occluded': Split(MEDIUM, 1, damage='cover'),
+    'blurred': Split(MEDIUM, 1, damage='blur'),
+}
+# One training set for all; no damage is trained on.
+TRAINED_ON = ('slow', 'medium', 'fast', 'long')
+
+
+class Clip(NamedTuple):
+    """What a clip is made from."""
+    name: str
+    photographs: str  # key of PHOTOGRAPHS
+    split: str
+    label: int
+    seed: tuple
+
+
+class Tracks(NamedTuple):
+    """Where the cards are.
+
+    Attributes:
+        displacement: Cells between two frames of a scene.
+        scene: Which scene each frame shows, [FRAMES].
+        x: Left edge of each card in each frame, whole pixels from 0 to
+            WIDTH - 1, [FRAMES, CARDS].
+    """
+    displacement: float
+    scene: np.ndarray
+    x: np.ndarray
+
+
+def list_clips(part: str, split: str, num_clips: int, seed: int) -> list[Clip]:
+    """The clips of a split: every class equally often.
+
+    Args:
+        part (str): 'train' or 'val': which photographs are seen.
+        split (str): A key of SPLITS.
+        num_clips (int): Number of clips.
+        seed (int): Seed of the data set.
+    """
+    if num_clips <= 0 or num_clips % len(CLASSES):
+        raise ValueError(
+            f'the {part} clips of a split should be a positive multiple of '
+            f'{len(CLASSES)}, the number of classes, but got {num_clips}')
+    kind = list(PHOTOGRAPHS).index(part)
+    prefix = 'train_' if part == 'train' else ''
+    return [
+        Clip(f'{prefix}{split}_{i:04d}.mp4', part, split, i % len(CLASSES),
+             (seed, kind, SPLITS[split].stream, i)) for i in range(num_clips)
+    ]
+
+
+def draw_tracks(clip: Clip) -> Tracks:
+    """Where the cards of a clip are, frame by frame."""
+    rng = np.random.default_rng((*clip.seed, 0))
+    split = SPLITS[clip.split]
+    displacement = rng.uniform(*split.displacement)
+    sign = rng.choice((-1, 1))
+    first, second = (
+        sign if direction is None else direction
+        for direction in list(CLASSES.values())[clip.label])
+    change = rng.integers(CHANGES[0], CHANGES[1], endpoint=True)
+    frames = np.arange(FRAMES)
+    steps = first * np.minimum(frames, change) + second * np.maximum(
+        frames - change, 0)
+    scene = frames % split.scenes
+    starts = rng.uniform(0, WIDTH, split.scenes)
+    # [FRAMES]
+    x = starts[scene] + displacement * CELL / split.scenes * steps
+    # [FRAMES, CARDS]
+    x = x[:, None] + np.arange(CARDS) * WIDTH / CARDS
+    return Tracks(displacement, scene, x.round().astype(int) % WIDTH)
+
+
+def _flatten(image: np.ndarray) -> np.ndarray:
+    """Bring a texture to an even brightness and contrast.
+
+    Neither a card nor the background stands out, and no gradient across it
+    shows where a position comes from.
+    """
+    image = image - cv2.GaussianBlur(image, (0, 0), CELL)
+    return 120 + 45 * image / (image.std() + 4)
+
+
+def render_frames(clip: Clip) -> Iterator[np.ndarray]:
+    """Yields the frames of a clip, BGR arrays of [HEIGHT, WIDTH, 3]."""
+    tracks = draw_tracks(clip)
+    split = SPLITS[clip.split]
+    rng = np.random.default_rng((*clip.seed, 1))
+    far, near = rng.choice(PHOTOGRAPHS[clip.photographs], 2, replace=False)
+    top = rng.integers(WIDTH - HEIGHT)
+    background = _flatten(cut_window(far, WIDTH, rng)[top:top + HEIGHT])
+    cards = [[
+        _flatten(cut_window(near, 64, rng)[20:20 + HEIGHT, :CARD_WIDTH])
+        for _ in range(CARDS)
+    ] for _ in range(split.scenes)]
+    damaged = rng.integers(FRAMES // 2 - 1, FRAMES // 2, endpoint=True)
+    cover = _flatten(cut_window(far, WIDTH, rng)[:HEIGHT])
+    for i in range(FRAMES):
+        frame = background.copy()
+        for card, x in zip(cards[tracks.scene[i]], tracks.x[i], strict=True):
+            frame[:, (x + np.arange(CARD_WIDTH)) % WIDTH] = card
+        if i == damaged and split.damage == 'cover':
+            frame = cover
+        elif i == damaged and split.damage == 'blur':
+            frame = cv2.blur(frame, (4 * CELL, 1))
+        # The camera trembles, exposes anew and is noisy.
+        matrix = np.eye(2, 3)
+        matrix[:, 2] = rng.uniform(-1, 1, 2)
+        frame = cv2.warpAffine(
+            frame, matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT)
+        frame = frame * rng.uniform(0.9, 1.1) + rng.uniform(-10, 10)
+        frame = frame + rng.normal(0, 4, frame.shape)
+        yield frame.clip(0, 255).round().astype(np.uint8)
+
+
+def write_clip(clip: Clip, folder: Path) -> None:
+    """Renders a clip to an mp4 file in ``folder``."""
+    write_video(folder / clip.name, list(render_frames(clip)), FPS)
+
+
+def render_dataset(out: Path,
+                   num_train: int = 3600,
+                   num_val: int = 180,
+                   seed: int = 0,
+                   num_workers: int = 2) -> bool:
+    """Renders the motion benchmark, unless it is there already.
+
+    Makes ``train.txt``; a list for each of SPLITS, with photographs that are
+    not trained on, and ``val.txt`` with all of these; ``classes.txt`` and
+    ``videos/``.
+
+    Args:
+        out (Path): Folder of the data set.
+        num_train (int): Number of training clips, shared out to TRAINED_ON.
+            Defaults to 3600.
+        num_val (int): Number of clips of each test split. Defaults to 180.
+        seed (int): Seed of the clips. Defaults to 0.
+        num_workers (int): Number of threads. Defaults to 2.
+
+    Returns:
+        bool: Whether anything had to be rendered.
+
+    Raises:
+        FileExistsError: If ``out`` holds something else.
+        ValueError: If the clips cannot be shared out evenly.
+    """
+    settings = dict(
+        kind='benchmark', train=num_train, val=num_val, seed=seed)
+    lists = list_dataset(settings)
+    lists['val'] = sum((lists[split] for split in SPLITS), [])
+    return write_dataset(out, settings, lists, tuple(CLASSES), write_clip,
+                         num_workers)
+
+
+def list_dataset(settings: dict) -> dict[str, list[Clip]]:
+    """The clips that settings in ``motion.json`` stand for: list -> clips."""
+    num_train, num_val, seed = (
+        settings[key] for key in ('train', 'val', 'seed'))
+    if num_train % len(TRAINED_ON):
+        raise ValueError(
+            f'the train clips should be a multiple of {len(TRAINED_ON)}, the '
+            f'number of splits to train on, but got {num_train}')
+    share = num_train // len(TRAINED_ON)
+    train = [
+        clip for split in TRAINED_ON
+        for clip in list_clips('train', split, share, seed)
+    ]
+    return dict(train=train) | {
+        split: list_clips('val', split, num_val, seed)
+        for split in SPLITS
+    }

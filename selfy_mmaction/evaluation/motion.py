@@ -1,0 +1,263 @@
+"""The motion benchmark: networks trained alike, and what they make of it."""
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from mmengine.config import Config
+
+from ..datasets import motion_bench
+from ..engine import hooks, launch
+from ..engine.complexity import get_complexity
+from .ensemble import dump_results, load_dump
+
+# Name -> config, by what it adds.
+NETWORKS = {
+    'TSN': 'tsn_r18_motion_bench',
+    'TSM': 'tsm_r18_motion_bench',
+    'SELFY on TSN': 'selfy_tsn_r18_motion_bench',
+    'SELFY on TSM': 'selfy_tsm_r18_motion_bench',
+}
+_SOFT_ARGMAX = dict(_delete_=True, type='STSSSoftArgmaxExtraction')
+_MLP = dict(
+    _delete_=True, type='STSSMLPExtraction', channels=(32, 32, 32, 32))
+# Name -> what of the block of SELFY on TSM is another.
+ABLATIONS = {
+    'window 7 x 3 x 5': dict(window=(7, 3, 5)),
+    'window 7 x 3 x 9': dict(window=(7, 3, 9)),
+    'offset 0': dict(window=(1, 3, 13), offsets=(0, )),
+    'offset 1': dict(window=(1, 3, 13), offsets=(1, )),
+    'offsets -1 to 1': dict(window=(3, 3, 13)),
+    'offsets -2 to 2': dict(window=(5, 3, 13)),
+    'offsets 0 to 3': dict(window=(4, 3, 13), offsets=(0, 1, 2, 3)),
+    'dot product': dict(similarity='dot'),
+    'replicated frames at the border': dict(temporal_padding='replicate'),
+    'extraction by soft-argmax': dict(extraction=_SOFT_ARGMAX),
+    'extraction by MLP': dict(extraction=_MLP),
+    'integration without spatial convolutions':
+    dict(integration=dict(kernel_size=1)),
+    'integration by a 1 x 1 fusion': dict(
+        integration=dict(kernel_size=1, channels=(32, ))),
+}
+# Where the curve's points lie: parts of the splits that differ in
+# displacement alone, which lie apart.
+_PARTS = {'slow': 2, 'medium': 3, 'fast': 2}
+
+
+class Run(NamedTuple):
+    """One training.
+
+    Attributes:
+        name: A key of NETWORKS or ABLATIONS.
+        seed: Random seed.
+    """
+    name: str
+    seed: int
+
+    def folder(self, out: Path) -> Path:
+        """Where it is kept."""
+        name = NETWORKS.get(self.name, self.name.replace(' ', '_'))
+        return out / name / f'seed_{self.seed}'
+
+    def load_config(self, configs: Path, options: dict) -> Config:
+        """The config of the training.
+
+        Args:
+            configs (Path): The folder of the configs.
+            options (dict): Settings that replace those of the config.
+        """
+        network = self.name if self.name in NETWORKS else 'SELFY on TSM'
+        cfg = launch.load_config(
+            str(configs / f'{NETWORKS[network]}.py'), options)
+        if self.name in ABLATIONS:
+            block = dict(selfy=ABLATIONS[self.name])
+            cfg.merge_from_dict(dict(model=dict(backbone=block)))
+        cfg.launcher = 'none'
+        cfg.randomness = dict(seed=self.seed)
+        return cfg
+
+
+def train_and_test(cfg: Config, folder: Path) -> dict:
+    """Train a network, test it on all splits and keep what came out.
+
+    A run that is done is not done again.
+
+    Args:
+        cfg (Config): The config.
+        folder (Path): Folder of the log, the checkpoint and ``result.json``.
+
+    Returns:
+        dict: The complexity of :func:`get_complexity`; ``seconds``, the
+        median time of a training step without loading; ``device``;
+        ``predictions``, the class number for each clip's name.
+
+    Raises:
+        ValueError: If the folder holds the result of another config.
+    """
+    done, text = folder / 'result.json', cfg.pretty_text
+    if done.exists():
+        result = json.loads(done.read_text())
+        if result.pop('config') != text:
+            raise ValueError(f'{done} was made with another config: remove '
+                             f'{folder} or choose another folder.')
+        return result
+    cfg.work_dir = str(folder)
+    dump = folder / 'scores.pkl'
+    scale = cfg.test_pipeline[3].scale
+    result = get_complexity(cfg, (scale[1], scale[0]))
+    dump_results(cfg, str(dump))
+    runner = launch.build_runner(cfg, stages=('train', 'test'))
+    runner.register_hook(hooks.CheckDataHook())
+    runner.train()
+    runner.test()
+    step, load = (
+        runner.message_hub.get_scalar(f'train/{key}').data[0]
+        for key in ('time', 'data_time'))
+    scores = load_dump(str(dump))
+    result.update(
+        seconds=float(np.median(step - load)),
+        device=_name_device(),
+        predictions=dict(
+            zip(scores.names, scores.scores.argmax(1).tolist(), strict=True)),
+        config=text)
+    done.write_text(json.dumps(result, indent=1))
+    del result['config']
+    return result
+
+
+def _name_device() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f'{torch.get_num_threads()} CPU thread(s)'
+
+
+class Benchmark:
+    """The clips of the benchmark and what networks made of them.
+
+    Args:
+        data_root (Path): The rendered data set.
+        results (Mapping[Run, dict]): What :func:`train_and_test` returned.
+    """
+
+    def __init__(self, data_root: Path, results: Mapping[Run, dict]) -> None:
+        settings = json.loads((data_root / 'motion.json').read_text())
+        self.clips = motion_bench.list_dataset(settings)
+        self.results = results
+        # Of the same clips the damaged ones are left out of the curve.
+        self.displacements = {
+            Path(clip.name).stem: motion_bench.draw_tracks(clip).displacement
+            for split in _PARTS for clip in self.clips[split]
+        }
+
+    def names(self) -> list[str]:
+        """The networks, in the order of their runs."""
+        return list(dict.fromkeys(run.name for run in self.results))
+
+    def _runs(self, name: str) -> list[dict]:
+        return [
+            result for run, result in self.results.items() if run.name == name
+        ]
+
+    def accuracies(self, name: str, clips: Sequence) -> np.ndarray:
+        """Accuracy of a network on clips for each seed, in percent."""
+        return np.array([
+            100 * np.mean([
+                result['predictions'][Path(clip.name).stem] == clip.label
+                for clip in clips
+            ]) for result in self._runs(name)
+        ])
+
+    def table(self) -> str:
+        """Markdown: accuracy on each split, and the cost."""
+        head = [
+            'network', *motion_bench.SPLITS, 'GMACs', 'parameters (M)',
+            's / step'
+        ]
+        lines = ['| ' + ' | '.join(head) + ' |', '| --- ' * len(head) + '|']
+        for name in self.names():
+            runs = self._runs(name)
+            cells = [
+                _format(self.accuracies(name, self.clips[split]))
+                for split in motion_bench.SPLITS
+            ]
+            macs = runs[0]['flops'] + runs[0]['stss_flops']
+            seconds = np.median([run['seconds'] for run in runs])
+            cells += [
+                f'{macs / 1e9:.2f}', f'{runs[0]["params"] / 1e6:.2f}',
+                f'{seconds:.2f}'
+            ]
+            lines.append('| ' + ' | '.join([name, *cells]) + ' |')
+        return '\n'.join(lines)
+
+    def curve(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Accuracy against displacement.
+
+        Returns:
+            tuple[np.ndarray, np.ndarray]: Displacement of each point in
+            cells, [P]; accuracies in percent, [seeds, P].
+        """
+        places, points = [], []
+        for split, parts in _PARTS.items():
+            low, high = motion_bench.SPLITS[split].displacement
+            edges = np.linspace(low, high, parts + 1)
+            for left, right in zip(edges[:-1], edges[1:], strict=True):
+                clips = [
+                    clip for clip in self.clips[split] if left <= self.
+                    displacements[Path(clip.name).stem] <= right
+                ]
+                if clips:
+                    places.append((left + right) / 2)
+                    points.append(self.accuracies(name, clips))
+        return np.array(places), np.array(points).T
+
+    def draw_curves(self, path: Path) -> None:
+        """Draw accuracy against displacement, a curve per network."""
+        figure = Figure((7, 4), layout='constrained')
+        axes = figure.subplots()
+        for name in self.names():
+            x, y = self.curve(name)
+            line, = axes.plot(x, y.mean(0), marker='o', label=name)
+            axes.fill_between(
+                x, y.min(0), y.max(0), color=line.get_color(), alpha=0.15)
+        for split in _PARTS:
+            low, high = motion_bench.SPLITS[split].displacement
+            axes.axvspan(low, high, color='0.95', zorder=0)
+            axes.text((low + high) / 2, 101.5, split, ha='center')
+        chance = 100 / len(motion_bench.CLASSES)
+        axes.axhline(chance, color='0.5', linestyle=':')
+        axes.text(6.05, chance, 'chance', va='center', color='0.5')
+        axes.set(
+            xlabel='displacement per frame (cells)',
+            ylabel='accuracy (%)',
+            xlim=(0, 6.6),
+            ylim=(0, 108))
+        axes.spines[['top', 'right']].set_visible(False)
+        axes.legend(loc='lower left', ncols=2, frameon=False)
+        figure.savefig(path, dpi=100)
+
+
+def _format(values: np.ndarray) -> str:
+    """Mean and, of several seeds, their standard deviation."""
+    if len(values) == 1:
+        return f'{values[0]:.1f}'
+    return f'{values.mean():.1f} ± {values.std(ddof=1):.1f}'
+
+
+def load_results(runs: Sequence[Run], out: Path) -> dict[Run, dict]:
+    """Read what was kept of runs that are done.
+
+    Raises:
+        FileNotFoundError: If one is not.
+    """
+    results = {}
+    for run in runs:
+        path = run.folder(out) / 'result.json'
+        if not path.is_file():
+            raise FileNotFoundError(
+                f'{path} is missing, the result of {run.name} with seed '
+                f'{run.seed}: run again without --table-only.')
+        results[run] = json.loads(path.read_text())
+    return results

@@ -1,0 +1,125 @@
+"""The motion benchmark on a few clips: train, test, tabulate, take up again."""
+import json
+import sys
+
+import pytest
+
+from selfy_mmaction.datasets import motion_bench
+from selfy_mmaction.evaluation import motion
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp('data') / 'bench'
+    motion_bench.render_dataset(root, num_train=24, num_val=6)
+    return root
+
+
+@pytest.fixture
+def run(load_tool, monkeypatch, data, tmp_path):
+    """Run the tool with two networks and one ablation."""
+    tool = load_tool('motion_benchmark')
+    monkeypatch.chdir(tmp_path)
+    for table, names in ((motion.NETWORKS, ('TSN', 'SELFY on TSM')),
+                         (motion.ABLATIONS, ('offset 1', ))):
+        for name in set(table) - set(names):
+            monkeypatch.delitem(table, name)
+
+    def run(*args):
+        monkeypatch.setattr(sys, 'argv', [
+            'motion_benchmark.py', '--data',
+            str(data), '--out', 'out', '--cfg-options',
+            'train_dataloader.batch_size=12', *args
+        ])
+        tool.main()
+
+    return run
+
+
+def get_cells(path):
+    """Name -> cells of a Markdown table."""
+    rows = [line.strip('| ').split(' | ')
+            for line in path.read_text().splitlines()]
+    return {row[0]: dict(zip(rows[0], row, strict=True)) for row in rows[2:]}
+
+
+def test_from_no_result_to_tables_and_again(run, data, tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        run('--table-only')
+    assert 'out/tsn_r18_motion_bench/seed_0/result.json is missing' in str(
+        exit_info.value)
+    run('--seeds', '0', '1', '--ablations')
+    out = tmp_path / 'out'
+    table = get_cells(out / 'table.md')
+    assert list(table) == ['TSN', 'SELFY on TSM']
+    # The block costs something.
+    assert float(table['SELFY on TSM']['GMACs']) > float(
+        table['TSN']['GMACs']) > 0
+
+    # What the table says is what the networks said of the clips.
+    results = {
+        seed: json.loads(
+            (out / f'tsn_r18_motion_bench/seed_{seed}/result.json'
+             ).read_text()) for seed in (0, 1)
+    }
+    clips = motion_bench.list_clips('val', 'fast', 6, seed=0)
+    right = [
+        100 / 6 * sum(result['predictions'][clip.name[:-4]] == clip.label
+                      for clip in clips) for result in results.values()
+    ]
+    mean, spread = table['TSN']['fast'].split(' ± ')
+    assert float(mean) == pytest.approx(sum(right) / 2, abs=0.06)
+    assert float(spread) == pytest.approx(
+        abs(right[0] - right[1]) / 2**0.5, abs=0.06)
+    assert (out / 'curves.svg').stat().st_size > 10_000
+    ablations = get_cells(out / 'ablations.md')
+    assert list(ablations) == ['SELFY on TSM', 'offset 1']
+    # One offset is compared in place of seven.
+    assert float(ablations['offset 1']['GMACs']) < float(
+        ablations['SELFY on TSM']['GMACs'])
+
+    # A second run does nothing but tabulate.
+    kept = {p: p.stat().st_mtime_ns for p in out.rglob('*.pth')}
+    text = (out / 'table.md').read_text()
+    (out / 'table.md').unlink()
+    run('--seeds', '0', '1')
+    assert {p: p.stat().st_mtime_ns for p in out.rglob('*.pth')} == kept
+    assert (out / 'table.md').read_text() == text
+
+    # One of another budget is no part of the table.
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit_info:
+        run('optim_wrapper.optimizer.lr=0.1', '--seeds', '0')
+    assert 'was made with another config: remove' in str(exit_info.value)
+
+
+def test_ranges_of_the_curve_are_those_of_the_splits(data):
+    clips = motion_bench.list_dataset(
+        json.loads((data / 'motion.json').read_text()))
+    result = dict(predictions={
+        clip.name[:-4]: clip.label if clip.split == 'fast' else -1
+        for split in motion_bench.SPLITS for clip in clips[split]
+    })
+    bench = motion.Benchmark(data, {motion.Run('TSM', 0): result})
+    cells, accuracies = bench.curve('TSM')
+    low, high = motion_bench.SPLITS['fast'].displacement
+    fast = (low < cells) & (cells < high)
+    assert fast.any() and not fast.all()
+    assert (accuracies[0] == 100 * fast).all()
+
+
+def test_other_data_is_refused(run, data, tmp_path, capsys):
+    (tmp_path / 'quickstart').mkdir()
+    (tmp_path / 'quickstart/motion.json').write_text('{"train": 8}')
+    with pytest.raises(SystemExit) as exit_info:
+        run('--data', 'quickstart')
+    assert 'quickstart holds other clips' in str(exit_info.value)
+
+
+@pytest.mark.parametrize('name', motion.ABLATIONS)
+def test_every_ablation_changes_the_block_alone(name, repo):
+    base = motion.Run('SELFY on TSM', 0).load_config(repo / 'configs', {})
+    cfg = motion.Run(name, 0).load_config(repo / 'configs', {})
+    assert cfg.model.backbone.selfy != base.model.backbone.selfy
+    cfg.model.backbone.selfy = base.model.backbone.selfy
+    assert cfg.to_dict() == base.to_dict()

@@ -1,0 +1,103 @@
+"""Train and test the networks of the motion benchmark, and tabulate them.
+
+Renders the clips where there are none, trains each network with each seed,
+tests it on all splits and writes table.md and curves.svg, with --ablations
+ablations.md. Runs that are done are not done again.
+"""
+import argparse
+import json
+from pathlib import Path
+
+from selfy_mmaction.datasets import motion_bench
+from selfy_mmaction.engine import launch
+from selfy_mmaction.evaluation import motion
+
+CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        '--data',
+        type=Path,
+        default='data/motion_bench',
+        help='folder of the clips; data/motion_bench by default')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default='work_dirs/motion_bench',
+        help='folder of the results; work_dirs/motion_bench by default')
+    parser.add_argument(
+        '--seeds',
+        type=int,
+        nargs='+',
+        default=[0, 1, 2],
+        help='seeds of the trainings; 0 1 2 by default')
+    parser.add_argument(
+        '--ablations',
+        action='store_true',
+        help='train the ablations of the block, too, with the first seed')
+    parser.add_argument(
+        '--table-only',
+        action='store_true',
+        help='train nothing, tabulate what is there')
+    launch.add_config_options(parser)
+    return parser.parse_args()
+
+
+def get_results(runs: list[motion.Run], args: argparse.Namespace) -> dict:
+    """Train what is not trained yet, or only read."""
+    if args.table_only:
+        return motion.load_results(runs, args.out)
+    results = {}
+    for i, run in enumerate(runs, 1):
+        print(f'{run.name}, seed {run.seed} ({i} of {len(runs)})', flush=True)
+        cfg = run.load_config(CONFIGS, args.cfg_options)
+        for loader in cfg.train_dataloader, cfg.test_dataloader:
+            loader.dataset.data_root = str(args.data)
+            loader.dataset.metainfo.classes = str(args.data / 'classes.txt')
+        results[run] = motion.train_and_test(cfg, run.folder(args.out))
+    return results
+
+
+def write(args: argparse.Namespace, name: str, text: str) -> None:
+    path = args.out / name
+    path.write_text(text + '\n')
+    print(f'{path}:\n{text}')
+
+
+@launch.one_line_errors
+def main() -> None:
+    args = parse_args()
+    if not (args.data / 'motion.json').is_file():
+        if args.table_only:
+            raise FileNotFoundError(
+                f'{args.data} holds no motion clips: run again without '
+                '--table-only.')
+        motion_bench.render_dataset(args.data)
+    settings = json.loads((args.data / 'motion.json').read_text())
+    if settings.get('kind') != 'benchmark':
+        raise ValueError(f'{args.data} holds other clips than those of the '
+                         'benchmark: choose another folder.')
+
+    runs = [
+        motion.Run(name, seed) for seed in args.seeds
+        for name in motion.NETWORKS
+    ]
+    bench = motion.Benchmark(args.data, get_results(runs, args))
+    write(args, 'table.md', bench.table())
+    bench.draw_curves(args.out / 'curves.svg')
+    print(args.out / 'curves.svg')
+    if args.ablations:
+        runs = [
+            motion.Run(name, args.seeds[0])
+            for name in ('SELFY on TSM', *motion.ABLATIONS)
+        ]
+        bench = motion.Benchmark(args.data, get_results(runs, args))
+        write(args, 'ablations.md', bench.table())
+
+
+if __name__ == '__main__':
+    main()
