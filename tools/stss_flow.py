@@ -21,8 +21,6 @@ from selfy_mmaction.engine.video import Video, check_video_path, write_video
 PICTURES = ('.png', '.jpg', '.jpeg')
 # Of a picture: frames below one another, and beside one another.
 ROWS, COLUMNS = 4, 2
-# Pixels of a frame's shorter side, at most.
-SHORT_SIDE = 256
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,6 +39,13 @@ def parse_args() -> argparse.Namespace:
         default=10,
         help='about how many frames per second to compare; 10 by default')
     parser.add_argument(
+        '--short-side',
+        type=int,
+        default=256,
+        metavar='PIXELS',
+        help='what to resize the frames to; 256 by default. A larger one '
+        'finds slower motions, a smaller one faster ones')
+    parser.add_argument(
         '--weights',
         help='ImageNet weights of a ResNet-18, a file or '
         'torchvision://resnet18; an untrained one by default')
@@ -54,21 +59,23 @@ class Sampled:
         path (str): The video file.
         fps (float): About how many frames per second; the same number is
             left out between any two, so that speeds can be compared.
+        short_side (int): Pixels of their shorter side.
     """
 
-    def __init__(self, path: str, fps: float) -> None:
+    def __init__(self, path: str, fps: float, short_side: int) -> None:
         with contextlib.closing(Video(path)) as video:
             self._step = max(round(video.fps / fps), 1)
             self.fps = video.fps / self._step
-        self._path = path
+        self._path, self._short_side = path, short_side
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield the frames, RGB of type uint8, [H, W, 3]."""
         for frame in itertools.islice(Video(self._path), 0, None, self._step):
-            scale = min(SHORT_SIDE / min(frame.shape[:2]), 1)
+            scale = self._short_side / min(frame.shape[:2])
             height, width = (2 * round(scale * n / 2) for n in frame.shape[:2])
             yield cv2.resize(
-                frame, (width, height), interpolation=cv2.INTER_AREA)
+                frame, (width, height),
+                interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
 
 
 def write_picture(path: Path, views: list[np.ndarray]) -> None:
@@ -100,10 +107,12 @@ def main() -> None:
         check_video_path(out)
     if not args.fps > 0:
         raise ValueError(f'--fps {args.fps}: give a positive number.')
+    if args.short_side < 32:
+        raise ValueError(f'--short-side {args.short_side}: give 32 or more.')
     # MMEngine says where it loads weights from.
     with contextlib.redirect_stdout(sys.stderr):
         estimator = FlowEstimator(args.weights)
-    frames = Sampled(args.video, args.fps)
+    frames = Sampled(args.video, args.fps, args.short_side)
     flows = list(estimate_flow(estimator, frames))
     if not flows:
         raise ValueError(f'{args.video} has one frame at {args.fps:g} frames '

@@ -93,16 +93,17 @@ def test_video_and_picture(load_tool, monkeypatch, video_dir, tmp_path,
 
     def run(*args):
         video = str(video_dir / 'right0.mp4')
+        args = '--fps', '12', '--short-side', '100', *args
         monkeypatch.setattr(sys, 'argv', ['stss_flow.py', video, *args])
         load_tool('stss_flow').main()
 
-    run('--fps', '12')
+    run()
     assert 'right0_flow.mp4' in capsys.readouterr().out
     capture = cv2.VideoCapture(str(tmp_path / 'right0_flow.mp4'))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 16
     _, view = capture.read()
     assert view.shape == (100, 264, 3)
-    run('-o', 'new/flow.png', '--fps', '12')
+    run('-o', 'new/flow.png')
     picture = cv2.imread(str(tmp_path / 'new/flow.png'))
     left = flow_to_color(np.array([[-12., 0.]]), 12)[0]
     for shown in view, picture:
@@ -115,6 +116,7 @@ def test_video_and_picture(load_tool, monkeypatch, video_dir, tmp_path,
     (('{video}', '-o', 'flow.txt'), 'flow.txt cannot be written'),
     (('{video}', '--fps', '0'), '--fps 0.0: give a positive number.'),
     (('{video}', '--fps', '0.1'), 'has one frame at 0.1 frames per second'),
+    (('{video}', '--short-side', '9'), '--short-side 9: give 32 or more.'),
     (('{video}', '--weights', 'none.pth'), 'none.pth'),
     (('{text}', ), 'notes.txt cannot be decoded'),
 ])
