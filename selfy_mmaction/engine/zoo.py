@@ -40,6 +40,7 @@ DATASETS = dict(
     diving48='Diving-48 V2',
     gym99='FineGym Gym99',
     gym288='FineGym Gym288',
+    motion_bench='Motion benchmark',
     motion='Synthetic motion')
 NAME = re.compile(
     r'(?P<selfy>selfy_)?(?P<base>ts[mn])_(?P<backbone>[a-z0-9]+)'

@@ -1,4 +1,4 @@
-"""The motion benchmark on a few clips: train, test, tabulate, take up again."""
+"""The motion benchmark on a few clips, from nothing to its tables."""
 import json
 import sys
 
