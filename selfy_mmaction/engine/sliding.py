@@ -91,11 +91,11 @@ class SlidingWindow:
     def finish(self) -> Segment | None:
         """Predict on the frames there are, where they fill no window.
 
-        A camera was interrupted, or a file holds less than it says.
+        A file may hold less than it says.
         """
-        if not self._windows or self._windows[0][0] > 0:
+        start, frames = self._windows.popleft() if self._windows else (0, [])
+        if start > 0 or not frames:
             return None
-        start, frames = self._windows.popleft()
         missing = len(self._wanted) - len(frames)
         return self._predict(start, frames + missing * frames[-1:])
 
@@ -118,7 +118,7 @@ def follow(video: Video, slide: SlidingWindow,
         tuple[np.ndarray, str]: Each frame, and the newest label.
 
     Raises:
-        ValueError: If there is no frame.
+        ValueError: If there are too few frames.
     """
     label = ''
     for frame in video:
@@ -131,7 +131,8 @@ def follow(video: Video, slide: SlidingWindow,
     if segment:
         report(segment)
     elif not label:
-        raise ValueError(f'{video.source} holds no frame that can be decoded.')
+        raise ValueError(f'{video.source} holds too few frames that can be '
+                         'decoded: it is damaged, or empty.')
 
 
 def label_frames(video: Video, segments: Sequence[Segment]) -> Iterator[Frame]:

@@ -234,6 +234,12 @@ def test_file_that_holds_less_than_it_says_has_a_window(predictor, turn):
     assert len(segment.predictions) == 5
     assert slide.finish() is None
 
+    video = Video(str(turn))
+    video.total_frames = 4000
+    slide = SlidingWindow(predictor, video, 400, 200)
+    with pytest.raises(ValueError, match='turn.mp4 holds too few frames'):
+        list(follow(video, slide, print))
+
 
 def test_interrupted_camera_leaves_what_it_has_seen(see, turn, tmp_path,
                                                     monkeypatch):
