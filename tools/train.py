@@ -53,8 +53,12 @@ def apply_args(cfg: Config, args: argparse.Namespace) -> None:
     if args.resume:
         cfg.resume = True
         cfg.load_from = args.resume
+    cfg.randomness = {'seed': None, **(cfg.get('randomness') or {})}
     if cfg.get('load_from'):
-        checkpoint.load_checkpoint(cfg.load_from, bool(args.resume))
+        saved = checkpoint.load_checkpoint(cfg.load_from, bool(args.resume))
+        if args.resume and cfg.randomness.seed is None:
+            # The order of the clips is drawn before MMEngine reads it.
+            cfg.randomness.seed = saved['meta'].get('seed')
 
     if args.amp:
         kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
@@ -76,7 +80,6 @@ def apply_args(cfg: Config, args: argparse.Namespace) -> None:
     if args.tensorboard:
         log_for_tensorboard(cfg)
 
-    cfg.randomness = {'seed': None, **(cfg.get('randomness') or {})}
     if args.seed is not None:
         cfg.randomness.seed = args.seed
     if args.diff_rank_seed:

@@ -113,18 +113,28 @@ def is_stored(tensor: Tensor) -> bool:
 
 
 def find_last_checkpoint(work_dir: str) -> str | None:
-    """Return the newest whole checkpoint that training can resume from.
+    """Return the newest sound checkpoint that training can resume from.
 
-    MMEngine's own search takes the name in ``last_checkpoint``. A run killed
-    while it writes leaves half a checkpoint under that name, and a folder
-    that was moved leaves the old path there.
+    MMEngine's own search takes the name in ``last_checkpoint``. Half a
+    checkpoint may be there under that name, and a folder that was moved
+    leaves the old path there.
     """
     saved = [
         path for path in Path(work_dir).glob('*.pth')
         if re.fullmatch(r'(epoch|iter)_\d+\.pth', path.name)
     ]
     saved.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    return next((str(path) for path in saved if is_whole(path)), None)
+    return next((str(path) for path in saved if _is_sound(path)), None)
+
+
+def _is_sound(path: os.PathLike) -> bool:
+    """Whether all of an archive is as it was written, by its check sums."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return file.testzip() is None
+    # What is raised depends on what is damaged.
+    except Exception:
+        return False
 
 
 def get_state_dict(checkpoint: dict) -> dict[str, Tensor]:

@@ -1,10 +1,12 @@
 """Trainings that are killed, or run out of space, and go on.
 
-``KILLS=20 pytest tests/test_crashes.py`` kills more often.
+``KILLS=20 pytest tests/test_tools/test_crashes.py`` kills more often.
 """
 import os
 import re
+import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,28 +16,36 @@ from processes import ToolProcess
 from selfy_mmaction.engine.checkpoint import find_last_checkpoint
 
 KILLS = int(os.environ.get('KILLS', 3))
-EPOCHS = 4 + KILLS // 3
+EPOCHS = KILLS + 2
 
 
-@pytest.fixture
-def train(repo, motion_options, tmp_path):
+@pytest.fixture(scope='module')
+def train(repo, motion_options):
     """Start or continue a training in a folder."""
     started = []
 
     def start(folder, **kwargs):
-        (tmp_path / folder).mkdir(exist_ok=True)
         process = ToolProcess('train', [
             repo / 'configs/selfy_tsm_r18_motion.py', '--work-dir', 'run',
             '--resume', '--cfg-options', *motion_options,
             f'train_cfg.max_epochs={EPOCHS}',
             f'param_scheduler.0.total_steps={EPOCHS}'
-        ], tmp_path / folder, **kwargs)
+        ], folder, **kwargs)
         started.append(process)
         return process
 
     yield start
     for process in started:
         process.kill()
+
+
+@pytest.fixture(scope='module')
+def whole(train, tmp_path_factory):
+    """The folder of a training that nothing disturbs."""
+    folder = tmp_path_factory.mktemp('whole')
+    process = train(folder)
+    assert process.wait() == 0, process.log
+    return folder
 
 
 def weights(folder):
@@ -64,28 +74,51 @@ def wait_for_write(process, folder):
         time.sleep(0.001)
 
 
-def test_killed_training_ends_as_any_other(train, tmp_path):
-    process = train('whole')
-    assert process.wait() == 0, process.log
-
+def test_disturbed_training_ends_as_any_other(train, whole, tmp_path):
+    run = tmp_path / 'run'
     random = np.random.default_rng(0)
     for i in range(KILLS):
-        process = train('killed')
+        process = train(tmp_path)
         if i % 3 == 1:
-            wait_for_write(process, tmp_path / 'killed/run')
+            wait_for_write(process, run)
         else:
             wait_for_lines(process, random.integers(1, 8))
             time.sleep(random.uniform(0, 0.3))
         process.kill()
-        last = find_last_checkpoint(tmp_path / 'killed/run')
+        last = find_last_checkpoint(run)
         assert last is None or torch.load(last)['state_dict']
-    process = train('killed')
-    assert process.wait() == 0, process.log
 
-    expected, found = weights(tmp_path / 'whole'), weights(tmp_path / 'killed')
+    # A full disk: no file can grow larger than half a checkpoint.
+    saved = last and Path(last).read_bytes()
+    limit = sizes(whole / 'run')[f'epoch_{EPOCHS}.pth'] // 2
+    process = train(tmp_path, limit=limit)
+    assert process.wait() == 1
+    assert re.fullmatch(
+        r'train.py: error: could not write \S+/epoch_\d+.pth: File too large. '
+        'Earlier checkpoints are whole: make room and continue with '
+        '--resume.', process.log.strip().splitlines()[-1])
+    assert find_last_checkpoint(run) == last
+    assert not last or Path(last).read_bytes() == saved
+
+    process = train(tmp_path)
+    assert process.wait() == 0, process.log
+    expected, found = weights(whole), weights(tmp_path)
     assert expected.keys() == found.keys()
     for key, value in expected.items():
         assert torch.equal(value, found[key]), key
-    best = [{path.name for path in (tmp_path / folder / 'run').glob('best_*')}
-            for folder in ('whole', 'killed')]
+    best = [{path.name for path in (folder / 'run').glob('best_*')}
+            for folder in (whole, tmp_path)]
     assert best[0] == best[1] and len(best[0]) == 1
+
+
+def test_damaged_checkpoint_is_not_resumed(whole, tmp_path):
+    run = tmp_path / 'run'
+    shutil.copytree(whole / 'run', run)
+    newest = run / f'epoch_{EPOCHS}.pth'
+    assert find_last_checkpoint(run) == str(newest)
+    # a block that never reached the disk, between others that did
+    with open(newest, 'r+b') as file:
+        file.seek(newest.stat().st_size // 2)
+        file.write(bytes(4096))
+    os.utime(newest)
+    assert find_last_checkpoint(run) == str(run / f'epoch_{EPOCHS - 1}.pth')

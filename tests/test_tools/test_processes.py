@@ -42,7 +42,8 @@ def test_two_processes_compute_as_one(config, motion_options, tmp_path):
         folder.mkdir()
         finish(
             start_ranks(number, 'train', [
-                config, *options, f'train_dataloader.batch_size={4 // number}'
+                config, '--no-validate', *options,
+                f'train_dataloader.batch_size={4 // number}'
             ], folder))
         states.append(torch.load(folder / 'run/epoch_2.pth')['state_dict'])
         # Both test the weights of the first.
