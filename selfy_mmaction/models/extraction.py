@@ -200,7 +200,7 @@ class STSSSoftArgmaxExtraction(nn.Module):
     Args:
         window (Sequence[int]): (L, U, V) of the similarities; any.
         temperature (float): The lower, the closer to the argmax.
-            Defaults to 0.01, the paper's.
+            Defaults to 0.01.
     """
 
     out_channels = 3
