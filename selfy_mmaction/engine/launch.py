@@ -48,6 +48,9 @@ _TRANSLATIONS = {
     r'CUDA out of memory\. Tried to allocate [\d.]+ \w+)':
     r'it takes more memory than there is (\1): lower the batch size, the size '
     'of the frames or the window of SELFY, or set model.backbone.with_cp.',
+    'unsupported ScalarType BFloat16':
+    "MMAction2's heads count hits with NumPy, which has no bfloat16: use "
+    'float16 (optim_wrapper.dtype).',
     '`epoch_length` must be a positive integer, but got 0':
     'train_dataloader has no batch, since its clips are less than one: lower '
     'train_dataloader.batch_size.',
