@@ -21,7 +21,7 @@ from selfy_mmaction.convert import convert_official_state_dict
 from selfy_mmaction.datasets import motion
 from selfy_mmaction.datasets.lists import check_list, read_classes
 from selfy_mmaction.datasets.prepare import Preparation
-from selfy_mmaction.engine import zoo
+from selfy_mmaction.engine import launch, zoo
 from selfy_mmaction.engine.checkpoint import (
     check_state_dict,
     get_state_dict,
@@ -29,6 +29,7 @@ from selfy_mmaction.engine.checkpoint import (
 )
 from selfy_mmaction.engine.onnx import ONNXClassifier
 from selfy_mmaction.evaluation.ensemble import load_dump
+from selfy_mmaction.models import SELFYBlock
 
 HOSTILE_VALUES = [
     None, True, -1, 0, 10**9, 10**30, 1e308,
@@ -301,6 +302,42 @@ def test_damaged_annotations(dataset, tmp_path, repo, capfd):
             assert '..' not in line and not line.startswith('/')
         path.write_bytes(files[path])
     assert found > 15
+
+
+NUMBERS = [
+    None, True, 0, -1, 2, 2.5, 10**15, float('nan'), 'x', '', [], {}, [[9]],
+    (5, 9), (5, 9, 9, 9), (5, 8, 9), (4, 9, 9), (0, 9, 9), (5, -9, 9),
+    (5, 9., 9), (5, '9', 9), (5, None, 9), (5, 10**15 + 1, 9), 'abc'
+]
+OPTIONS = dict(
+    window=NUMBERS,
+    offsets=[x for x in NUMBERS if x is not None],
+    mid_channels=[x for x in NUMBERS if x not in (2, True)],
+    similarity=[*NUMBERS, 'Cosine'],
+    temporal_padding=[*NUMBERS, 'zero'],
+    extraction=[
+        dict(type=kind, channels=channels)
+        for kind in ('STSSConvExtraction', 'STSSMLPExtraction')
+        for channels in ((0, 4), (-1, 4), ('a', 'b'), (4.5, 8), (4, None), ())
+    ],
+    integration=[
+        dict(type='STSSConvIntegration', channels=channels)
+        for channels in ((0, 4), (-1, 4), ('a', 'b'), (4.5, 8), (4, None), ())
+    ])
+
+
+@pytest.mark.parametrize('name, value', [
+    (name, value) for name, values in OPTIONS.items() for value in values
+])
+def test_impossible_options(name, value):
+    """An error when the block is built, not one of its arithmetic."""
+    cfg = {'in_channels': 8, 'num_segments': 5, 'mid_channels': 8, name: value}
+    with pytest.raises((ValueError, RuntimeError)) as info:
+        SELFYBlock(**cfg)
+    message = launch.describe_error(info.value)
+    assert '\n' not in message
+    if info.type is RuntimeError:
+        assert 'memory' in message
 
 
 @pytest.mark.parametrize('place', ['bare', 'state_dict', 'meta'])
