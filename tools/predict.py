@@ -184,9 +184,10 @@ def predict_video(source: str, predictor: Predictor, args: argparse.Namespace,
         best = predictor(source, args.topk)
         segments = [Segment(0, 0, best)]
         answer = dict(predictions=best)
-        rows = [best] if args.folder else [[p] for p in best]
-        separator = '' if args.folder else '\n'
-        say(separator.join([source, *map(to_row, rows)]))
+        if args.folder:
+            say(source.ljust(args.width) + to_row(best))
+        else:
+            say('\n'.join([source, *(to_row([p]) for p in best)]))
     if (args.out or args.show) and not media.is_camera(source):
         video = media.Video(source)
         deliver(sliding.label_frames(video, segments), video, args)
@@ -196,6 +197,7 @@ def predict_video(source: str, predictor: Predictor, args: argparse.Namespace,
 def predict(args: argparse.Namespace, stdout: TextIO) -> bool:
     """Predict on the videos and return whether one of them failed."""
     videos = media.find_videos(args.video) if args.folder else [args.video]
+    args.width = max(map(len, videos))
     cfg = launch.load_config(args.config, args.cfg_options)
     if args.backend == 'onnx':
         predictor = ONNXPredictor(cfg, args.checkpoint, args.labels)

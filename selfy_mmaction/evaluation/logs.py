@@ -69,7 +69,7 @@ def _read_lines(path: Path) -> Iterator[dict[str, float]]:
                 isinstance(value, (int, float)) for value in entry.values())
             if not numbers or 'step' not in entry:
                 raise ValueError
-        except (AttributeError, ValueError) as error:
+        except (AttributeError, RecursionError, ValueError) as error:
             raise ValueError(
                 f'line {number} of {path} is no entry of a log: delete it, or '
                 'the file.') from error

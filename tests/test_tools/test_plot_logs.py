@@ -140,6 +140,16 @@ def count_colors(path):
                for color in ((31, 119, 180), (255, 127, 14)))
 
 
+@pytest.mark.parametrize('line', [
+    '3', 'loss 0.5', '{"loss": 0.5}', '{"loss": {}, "step": 1}', '\0\xff',
+    10**5 * '[', '{"step": ' + 10**4 * '9' + '}'
+])
+def test_damaged_log_is_refused(log, line):
+    work_dir = log('run', '20260101_100000', {20: 2.}, {1: .5}, f'{line}\n')
+    with pytest.raises(ValueError, match='line 3 of .* is no entry of a log'):
+        load_curves(work_dir)
+
+
 @pytest.mark.parametrize('args, message', [
     (['{tmp}/none'], '{tmp}/none holds no log of a training'),
     (['{run}', '--keys', 'los'], '--keys los was not logged: acc/top1, loss, '

@@ -286,6 +286,7 @@ def test_folder_has_a_line_per_video(see, video_dir, tmp_path):
     assert code == 1 and 'WARNING' not in err
     assert err.count(f'predict.py: error: {folder / "b.webm"} cannot') == 1
     lines = [line.split('%  ') for line in out.splitlines()]
+    assert len(lines[0][0]) == len(lines[1][0])
     assert [name for _, name in lines] == [
         'camera pans left', 'camera pans right'
     ]
