@@ -211,6 +211,14 @@ def render_dataset(out: Path,
                          num_workers)
 
 
+def _read_settings(path: Path) -> object:
+    """What a data set was rendered with, None where that is not known."""
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except (FileNotFoundError, RecursionError, ValueError):
+        return None
+
+
 def write_dataset(out: Path, settings: dict, splits: dict[str, list],
                   classes: Sequence[str], write: Callable,
                   num_workers: int) -> bool:
@@ -238,8 +246,7 @@ def write_dataset(out: Path, settings: dict, splits: dict[str, list],
     if num_workers < 1:
         raise ValueError(f'num_workers should be 1 or more, but got '
                          f'{num_workers}')
-    done = out / 'motion.json'
-    if done.exists() and json.loads(done.read_text()) == settings:
+    if _read_settings(out / 'motion.json') == settings:
         return False
     if out.exists():
         raise FileExistsError(
@@ -265,7 +272,6 @@ def write_dataset(out: Path, settings: dict, splits: dict[str, list],
         lines = [f'{clip.name} {clip.label}\n' for clip in clips]
         (partial_out / f'{split}.txt').write_text(''.join(lines))
     (partial_out / 'classes.txt').write_text('\n'.join(classes) + '\n')
-    done = partial_out / 'motion.json'
-    done.write_text(json.dumps(settings))
+    (partial_out / 'motion.json').write_text(json.dumps(settings))
     os.replace(partial_out, out)
     return True
