@@ -58,7 +58,8 @@ def test_two_processes_test_as_one(repo, trained, tool_env, tmp_path,
 def test_checkpoint_of_another_model_is_one_line(run_tool, trained, change,
                                                  message):
     code = run_tool('test', trained.config, trained.checkpoint,
-                    '--cfg-options', *trained.options, change)
+                    '--cfg-options', *trained.options,
+                    'test_dataloader.dataset.metainfo=None', change)
     assert re.fullmatch(
         f'test.py: error: {re.escape(trained.checkpoint)} does not fit the '
         f'model of the config: {message}', code)
