@@ -16,7 +16,7 @@ model = dict(
             integration=dict(
                 type='STSSConvIntegration', channels=(32, 32, 32, 32))),
         selfy_indices=(0, )),
-    cls_head=dict(num_classes=6))
+    cls_head=dict(num_classes=4))
 
 epochs = 1
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs)
@@ -29,13 +29,13 @@ optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05),
     clip_grad=dict(max_norm=20))
-# The rate rises for the first third and falls to zero, batch by batch.
+# The rate rises for a while and falls to zero, batch by batch.
 param_scheduler = [
     dict(
         type='OneCycleLR',
         eta_max=2e-3,
         total_steps=epochs,
-        pct_start=0.3,
+        pct_start=0.15,
         convert_to_iter_based=True)
 ]
 randomness = dict(seed=0)

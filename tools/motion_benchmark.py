@@ -1,8 +1,8 @@
 """Train and test the networks of the motion benchmark, and tabulate them.
 
 Renders the clips where there are none, trains each network with each seed,
-tests it on all splits and writes table.md and curves.svg, with --ablations
-ablations.md. Runs that are done are not done again.
+tests it on all splits and writes table.md, curves.svg and frames.png, with
+--ablations ablations.md. Runs that are done are not done again.
 """
 import argparse
 import json
@@ -16,7 +16,7 @@ CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = launch.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -89,7 +89,8 @@ def main() -> None:
     bench = motion.Benchmark(args.data, get_results(runs, args))
     write(args, 'table.md', bench.table())
     bench.draw_curves(args.out / 'curves.svg')
-    print(args.out / 'curves.svg')
+    bench.draw_frames(args.out / 'frames.png')
+    print(f'{args.out}/curves.svg\n{args.out}/frames.png')
     if args.ablations:
         runs = [
             motion.Run(name, args.seeds[0])

@@ -3,7 +3,7 @@
 A frame is a panorama: what leaves it on one side comes in on the other. Three
 cards, cut out of one photograph, stand a third of the width apart before a
 part of another one, and move together along the horizontal by a constant
-displacement per frame, or rest. Where the cards are is random in every frame,
+displacement per frame. Where the cards are is random in every frame,
 and tells nothing of the class; nor does any single frame, since each class
 shows the same frames.
 
@@ -24,15 +24,12 @@ import numpy as np
 
 from .motion import PHOTOGRAPHS, cut_window, write_dataset, write_video
 
-# Class name -> directions before and after the change; None is drawn for
-# each clip. x grows to the right.
+# Class name -> directions before and after the change. x grows to the right.
 CLASSES = {
     'left': (-1, -1),
     'right': (1, 1),
     'left, then right': (-1, 1),
     'right, then left': (1, -1),
-    'rest, then motion': (0, None),
-    'motion, then rest': (None, 0),
 }
 FRAMES = 8
 FPS = 4
@@ -69,8 +66,8 @@ SPLITS = {
     'occluded': Split(MEDIUM, 1, damage='cover'),
     'blurred': Split(MEDIUM, 1, damage='blur'),
 }
-# One training set for all; no damage is trained on.
-TRAINED_ON = ('slow', 'medium', 'fast', 'long')
+# One training set for all, in these proportions; no damage is trained on.
+TRAINED_ON = dict(slow=1, medium=3, fast=4, long=2)
 
 
 class Clip(NamedTuple):
@@ -122,10 +119,7 @@ def draw_tracks(clip: Clip) -> Tracks:
     rng = np.random.default_rng((*clip.seed, 0))
     split = SPLITS[clip.split]
     displacement = rng.uniform(*split.displacement)
-    sign = rng.choice((-1, 1))
-    first, second = (
-        sign if direction is None else direction
-        for direction in list(CLASSES.values())[clip.label])
+    first, second = list(CLASSES.values())[clip.label]
     change = rng.integers(CHANGES[0], CHANGES[1], endpoint=True)
     frames = np.arange(FRAMES)
     steps = first * np.minimum(frames, change) + second * np.maximum(
@@ -187,7 +181,7 @@ def write_clip(clip: Clip, folder: Path) -> None:
 
 
 def render_dataset(out: Path,
-                   num_train: int = 3600,
+                   num_train: int = 1920,
                    num_val: int = 180,
                    seed: int = 0,
                    num_workers: int = 2) -> bool:
@@ -200,7 +194,7 @@ def render_dataset(out: Path,
     Args:
         out (Path): Folder of the data set.
         num_train (int): Number of training clips, shared out to TRAINED_ON.
-            Defaults to 3600.
+            Defaults to 1920.
         num_val (int): Number of clips of each test split. Defaults to 180.
         seed (int): Seed of the clips. Defaults to 0.
         num_workers (int): Number of threads. Defaults to 2.
@@ -224,14 +218,15 @@ def list_dataset(settings: dict) -> dict[str, list[Clip]]:
     """The clips that settings in ``motion.json`` stand for: list -> clips."""
     num_train, num_val, seed = (
         settings[key] for key in ('train', 'val', 'seed'))
-    if num_train % len(TRAINED_ON):
+    parts = sum(TRAINED_ON.values())
+    if num_train % parts:
         raise ValueError(
-            f'the train clips should be a multiple of {len(TRAINED_ON)}, the '
-            f'number of splits to train on, but got {num_train}')
-    share = num_train // len(TRAINED_ON)
+            f'the train clips should be a multiple of {parts}, the parts '
+            f'that they are shared out in, but got {num_train}')
     train = [
-        clip for split in TRAINED_ON
-        for clip in list_clips('train', split, share, seed)
+        clip for split, share in TRAINED_ON.items()
+        for clip in list_clips('train', split, num_train // parts * share,
+                               seed)
     ]
     return dict(train=train) | {
         split: list_clips('val', split, num_val, seed)

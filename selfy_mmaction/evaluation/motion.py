@@ -239,6 +239,26 @@ class Benchmark:
         figure.savefig(path, dpi=100)
 
 
+    def draw_frames(self, path: Path, label: int = 2) -> None:
+        """Draw the frames of a clip of each split, a column per split."""
+        figure = Figure((10, 4.2), layout='constrained')
+        rows = motion_bench.FRAMES
+        grid = figure.subplots(rows, len(motion_bench.SPLITS), squeeze=False)
+        for split, column in zip(motion_bench.SPLITS, grid.T, strict=True):
+            clip = next(
+                clip for clip in self.clips[split] if clip.label == label)
+            frames = motion_bench.render_frames(clip)
+            for axes, frame in zip(column, frames, strict=True):
+                axes.imshow(frame[..., ::-1])
+                axes.set(xticks=[], yticks=[])
+                axes.spines[:].set_visible(False)
+            column[0].set_title(split, fontsize=10)
+        for i, axes in enumerate(grid[:, 0]):
+            axes.set_ylabel(f'{i}', rotation=0, va='center', labelpad=8)
+        figure.suptitle(list(motion_bench.CLASSES)[label], fontsize=11)
+        figure.savefig(path, dpi=100)
+
+
 def _format(values: np.ndarray) -> str:
     """Mean and, of several seeds, their standard deviation."""
     if len(values) == 1:
