@@ -81,9 +81,12 @@ setup(
         # and is all that a machine needs which only does that.
         'onnx': ['onnx', 'onnxscript', 'onnxruntime'],
         'tensorboard': ['tensorboard'],
+        # The web page of tools/app.py.
+        'app': ['gradio>=6'],
         'tests': [
             'pytest', 'hypothesis', 'ruff', 'scikit-image', 'safetensors',
-            'onedl-mim', 'onnx', 'onnxscript', 'onnxruntime', 'tensorboard'
+            'onedl-mim', 'onnx', 'onnxscript', 'onnxruntime', 'tensorboard',
+            'gradio>=6', 'playwright'
         ],
     },
     zip_safe=False)

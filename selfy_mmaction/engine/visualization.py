@@ -373,13 +373,15 @@ def _draw_similarities(row: SubFigure, seen: SelfSimilarity,
         _mark(ax, seen, query, ':' if offset else '-')
         if offset and np.isfinite(moves[l]).all():
             start = seen.stride * np.array([x, y])
-            ax.annotate(
+            arrow = ax.annotate(
                 '', start + moves[l], start,
                 arrowprops=dict(
                     arrowstyle='-|>', color='w', lw=2, shrinkA=0, shrinkB=0,
                     mutation_scale=14))
+            # What reaches over the side of a frame takes no room.
+            arrow.set_in_layout(False)
             ax.plot(*(start + moves[l]), 'o', mfc='none', mec='w', ms=12,
-                    mew=2, clip_on=False)
+                    mew=2)
     _add_bar(row, legend, norm, 'similarity')
 
 

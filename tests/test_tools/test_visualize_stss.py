@@ -1,7 +1,180 @@
-"""Pictures of the STSS: tools/visualize_stss.py."""
-import numpy as np
+"""tools/visualize_stss.py with the published network."""
+import re
+import sys
 
-from selfy_mmaction.engine.visualization import flow_to_color
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmaction.registry import MODELS
+from PIL import Image
+
+from selfy_mmaction.engine import launch
+from selfy_mmaction.engine.inference import VideoPredictor
+from selfy_mmaction.engine.visualization import (
+    draw,
+    flow_to_color,
+    observe,
+    to_image,
+)
+from selfy_mmaction.ops import stss
+
+NAME = 'selfy_tsm_r18_motion'
+
+
+@pytest.fixture(scope='module')
+def network(repo):
+    """Config and checkpoint of the published network."""
+    checkpoint, = (repo / 'checkpoints').glob(f'{NAME}_2*.pth')
+    return str(repo / f'configs/{NAME}.py'), str(checkpoint)
+
+
+@pytest.fixture(scope='module')
+def predictor(network):
+    """It, on frames of 96 rows and 160 columns."""
+    config, checkpoint = network
+    # width x height
+    cfg = launch.load_config(
+        config, {'test_dataloader.dataset.pipeline.3.scale': (160, 96)})
+    return VideoPredictor(cfg, checkpoint, 'cpu')
+
+
+@pytest.fixture(scope='module')
+def clip(repo):
+    return str(repo / 'demo/camera_pans_right.webm')
+
+
+@pytest.fixture(scope='module')
+def seen(predictor, clip):
+    return observe(predictor, clip)
+
+
+@pytest.fixture
+def run(load_tool, network, clip, capsys, monkeypatch, tmp_path):
+    """Run the tool on the clip and return its error and what it prints."""
+    tool = load_tool('visualize_stss')
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args, video=clip, network=network):
+        argv = [tool.__file__, video, *network, '--device', 'cpu', *args]
+        monkeypatch.setattr(sys, 'argv', list(map(str, argv)))
+        error = None
+        try:
+            tool.main()
+        except SystemExit as exit:
+            error = exit.code
+        return error, capsys.readouterr().out
+
+    return run
+
+
+def test_keeps_what_the_block_sees_and_adds(predictor, clip, seen):
+    assert seen.frames.shape == (8, 96, 160, 3) and seen.stride == 16
+    backbone = predictor.model.backbone
+    block = backbone.selfy['layer2']
+    x = torch.from_numpy(seen.frames).permute(0, 3, 1, 2).float()
+    processor = predictor.model.data_preprocessor
+    with torch.no_grad():
+        x = backbone._stem((x - processor.mean) / processor.std)
+        x = backbone.layer2(backbone.layer1(x))
+        features = block.transformation.downsample(x)[None]
+        torch.testing.assert_close(seen.similarities,
+                                   stss(features, (5, 9, 9))[0])
+        added = (block(x) - x).square().sum(1)
+    # [8, 12, 20] => [8, 6, 10]
+    added = added.view(8, 6, 2, 10, 2).sum((2, 4)).sqrt()
+    torch.testing.assert_close(seen.energy, added)
+    best = predictor(clip)
+    assert [p['label'] for p in seen.predictions] == [
+        p['label'] for p in best]
+
+
+def test_cells_lie_where_the_features_look(predictor, seen):
+    """Of a position, the pixels that matter lie around stride * position."""
+    backbone = predictor.model.backbone
+    x = torch.rand(8, 3, 96, 160).requires_grad_()
+    features = backbone.selfy['layer2'].transformation.downsample(
+        backbone.layer2(backbone.layer1(backbone._stem(x))))
+    features[4, :, 3, 5].sum().backward()
+    weight = x.grad[4].square().sum(0)
+    for axis, expected in (1, 3 * seen.stride), (0, 5 * seen.stride):
+        profile = weight.sum(axis)
+        centre = (profile * torch.arange(len(profile))).sum() / profile.sum()
+        # Half a cell would be 8 pixels.
+        assert abs(centre - expected) < 4
+
+
+def test_displacements_are_the_motion(seen):
+    """The camera pans right: what it sees moves left."""
+    before, after = (
+        np.nanmedian(seen.displacements(4)[l, ..., 0]) for l in (0, 4))
+    assert after < -8 < 8 < before
+    assert np.isnan(seen.displacements(0)[:2]).all()
+    assert np.isfinite(seen.displacements(0)[2:]).all()
+
+
+def test_strongest_positions_are_peaks(seen):
+    positions = seen.strongest(3)
+    energies = [seen.energy[position] for position in positions]
+    assert energies[0] == seen.energy.max()
+    assert energies == sorted(energies, reverse=True)
+    steps = np.array(positions)[:, None] - np.array(positions)
+    apart = np.abs(steps).max(-1)[~np.eye(3, dtype=bool)]
+    assert (apart > 1).all()
+
+
+def test_drawing_shows_the_query(seen):
+    here, there = (
+        to_image(draw(seen, [position], 'title')).astype(int)
+        for position in [(3, 2, 2), (3, 2, 6)])
+    assert here.shape == there.shape
+    height = here.shape[0]
+    # The rows of the query and the clip differ, the header does not.
+    assert not np.abs(here - there)[:height // 12].any()
+    assert np.abs(here - there)[height // 4:].any()
+
+
+def test_writes_pictures_pages_and_videos(run, tmp_path):
+    error, out = run('--strongest', '2', '-o', 'sub/a.png')
+    assert not error and 'Wrote sub/a.png.' in out
+    assert len(re.findall(r'frame \d, row \d, column \d: the block adds',
+                          out)) == 2
+    with Image.open(tmp_path / 'sub/a.png') as picture:
+        assert min(picture.size) > 500
+    error, _ = run('--position', '3', '1', '2', '-o', 'b.html')
+    assert not error
+    page = (tmp_path / 'b.html').read_text()
+    assert page.count('data:image/webp;base64,') == 8
+    assert 'max="7" value="3"' in page
+    # nothing from elsewhere
+    assert '//' not in re.sub(r'"data:[^"]*"', '', page)
+    error, _ = run('-o', 'c.mp4')
+    assert not error
+    video = cv2.VideoCapture(str(tmp_path / 'c.mp4'))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 8
+
+
+def test_names_what_is_wrong(run, repo, tmp_path):
+    for args, words in (
+        (['-o', 'a.jpg'], 'a.jpg cannot be written: give it the ending .png'),
+        (['--strongest', '0'], '--strongest 0: give 1 or more'),
+        (['--position', '8', '0', '0'],
+         r'position \(8, 0, 0\) is outside the map: give a frame from 0 to 7,'
+         ' a row from 0 to 3 and a column from 0 to 3'),
+        (['--position', '0', '0', '-1'], 'outside the map'),
+        (['--layer', 'layer1'], "follows 'layer1': give one of layer2"),
+        (['--view', '1'], 'view 1 of .* does not exist'),
+    ):
+        assert re.search(words, run(*args)[0]), args
+    error, _ = run(video='nothing.mp4')
+    assert 'video nothing.mp4 does not exist' in error
+    # a network without a block
+    config = str(repo / 'configs/tsn_r18_motion.py')
+    cfg = launch.load_config(config, {})
+    plain = tmp_path / 'plain.pth'
+    torch.save({'state_dict': MODELS.build(cfg.model).state_dict()}, plain)
+    error, _ = run(network=(config, plain))
+    assert 'has no SELFY block to look into' in error
 
 
 def test_colors_of_displacements():

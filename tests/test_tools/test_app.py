@@ -1,0 +1,107 @@
+"""The web page of tools/app.py, with the published network."""
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from urllib.parse import urlsplit
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+from playwright.sync_api import expect, sync_playwright
+
+BROWSER = os.environ.get('CHROMIUM') or next(
+    filter(None, map(shutil.which, ['chromium', 'google-chrome', 'chrome'])),
+    None)
+
+
+@pytest.fixture(scope='module')
+def address(repo, tool_env, tmp_path_factory):
+    """Start the page as a user does, and return where it is."""
+    folder = tmp_path_factory.mktemp('app')
+    log = folder / 'log.txt'
+    with socket.socket() as server:
+        server.bind(('127.0.0.1', 0))
+        port = str(server.getsockname()[1])
+    with open(log, 'w') as file:
+        process = subprocess.Popen(
+            [sys.executable, repo / 'tools/app.py', '--port', port],
+            cwd=folder, stdout=file, stderr=subprocess.STDOUT,
+            env={**tool_env, 'PYTHONUNBUFFERED': '1',
+                 'GRADIO_TEMP_DIR': str(folder)})
+    try:
+        deadline = time.monotonic() + 180
+        while not (found := re.search(r'http://\S+', log.read_text())):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        yield found[0]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope='module')
+def notes(tmp_path_factory):
+    """A text file with the name of a video."""
+    path = tmp_path_factory.mktemp('notes') / 'notes.mp4'
+    path.write_text('Not a video.\n')
+    return path
+
+
+def test_answers_and_refuses(address, repo, notes):
+    assert urlsplit(address).hostname == '127.0.0.1'
+    client = Client(address, verbose=False, analytics_enabled=False)
+    clip = repo / 'demo/camera_pans_right.webm'
+    label, picture = client.predict(handle_file(clip), api_name='/look')
+    assert label['label'] == 'camera pans right'
+    assert len(label['confidences']) == 5
+    with Image.open(picture) as sheet:
+        assert min(sheet.size) > 500
+    with pytest.raises(AppError, match='notes.mp4 cannot be decoded'):
+        client.predict(handle_file(notes), api_name='/look')
+
+
+@pytest.mark.skipif(
+    not BROWSER, reason='no chromium or google-chrome on PATH or in CHROMIUM')
+def test_page_in_a_browser(address, notes):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=BROWSER,
+            args=['--no-sandbox', '--disable-gpu', '--no-first-run',
+                  '--disable-background-networking',
+                  '--disable-component-update', '--disable-sync'])
+        page = browser.new_page()
+        page.set_default_timeout(60_000)
+        hosts = set()
+        page.on('request', lambda request: hosts.add(
+            urlsplit(request.url).hostname))
+        page.goto(address)
+        expect(page.get_by_role('heading')).to_contain_text('SELFY')
+        # an example
+        page.locator('.gallery-item').first.click()
+        wait = dict(timeout=60_000)
+        expect(page.get_by_test_id('label-output-value')).to_have_text(
+            'camera pans right', **wait)
+        picture = page.locator('img[src*="image.png"]')
+        expect(picture).to_be_visible(**wait)
+        assert picture.evaluate('image => image.naturalWidth') > 500
+        # a bad upload
+        page.reload()
+        page.locator('input[type=file]').first.set_input_files(notes)
+        expect(page.get_by_text(
+            'notes.mp4 cannot be decoded as a video')).to_be_visible(**wait)
+        browser.close()
+    # Nobody else is told.
+    assert hosts - {None} == {'127.0.0.1'}
+
+
+def test_names_what_is_wrong(run_tool):
+    error = run_tool('app', 'config.py')
+    assert 'config.py is given without a checkpoint' in error
+    error = run_tool('app', '--port', '0')
+    assert '--port 0: give a number from 1 to 65535' in error
