@@ -7,11 +7,12 @@ import socket
 import sys
 from pathlib import Path
 
+# What the tools import takes seconds: here it is done once for all of them.
+import matplotlib.pyplot  # noqa: F401
 import torch
 
-# For the processes below, which would each take seconds to import them.
 import selfy_mmaction.engine.hooks
-import selfy_mmaction.engine.launch
+import selfy_mmaction.engine.reliability
 import selfy_mmaction.models  # noqa: F401
 
 TOOLS = Path(__file__).resolve().parent.parent / 'tools'
