@@ -118,16 +118,20 @@ def main() -> None:
         raise ValueError(f'--port {args.port}: give a number from 1 to 65535.')
     page = build_page(load_predictor(args))
     import gradio as gr
-    page.launch(
-        server_name='127.0.0.1',
-        server_port=args.port,
-        share=False,
-        ssr_mode=False,
-        show_error=True,
-        # The default theme has the browser ask Google for its fonts.
-        theme=gr.themes.Default(
-            font=['system-ui', 'sans-serif'], font_mono=['monospace']),
-        footer_links=[])
+    try:
+        page.launch(
+            server_name='127.0.0.1',
+            server_port=args.port,
+            share=False,
+            ssr_mode=False,
+            show_error=True,
+            # The default theme has the browser ask Google for its fonts.
+            theme=gr.themes.Default(
+                font=['system-ui', 'sans-serif'], font_mono=['monospace']),
+            footer_links=[])
+    except OSError as error:
+        raise OSError(f'the page cannot be served at port {args.port}: is it '
+                      'taken? Give another with --port.') from error
 
 
 if __name__ == '__main__':

@@ -100,7 +100,10 @@ def test_page_in_a_browser(address, notes):
     assert hosts - {None} == {'127.0.0.1'}
 
 
-def test_names_what_is_wrong(run_tool):
+def test_names_what_is_wrong(run_tool, address):
+    port = urlsplit(address).port
+    error = run_tool('app', '--port', port, '--device', 'cpu')
+    assert f'cannot be served at port {port}: is it taken?' in error
     error = run_tool('app', 'config.py')
     assert 'config.py is given without a checkpoint' in error
     error = run_tool('app', '--port', '0')
