@@ -84,9 +84,9 @@ setup(
         # The web page of tools/app.py.
         'app': ['gradio>=6'],
         'tests': [
-            'pytest', 'hypothesis', 'ruff', 'scikit-image', 'safetensors',
-            'onedl-mim', 'onnx', 'onnxscript', 'onnxruntime', 'tensorboard',
-            'gradio>=6', 'playwright'
+            'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'scikit-image',
+            'safetensors', 'onedl-mim', 'onnx', 'onnxscript', 'onnxruntime',
+            'tensorboard', 'gradio>=6', 'playwright'
         ],
     },
     zip_safe=False)
