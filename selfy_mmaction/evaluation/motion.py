@@ -228,7 +228,7 @@ class Benchmark:
             axes.text((low + high) / 2, 101.5, split, ha='center')
         chance = 100 / len(motion_bench.CLASSES)
         axes.axhline(chance, color='0.5', linestyle=':')
-        axes.text(6.05, chance, 'chance', va='center', color='0.5')
+        axes.text(6.05, chance, 'chance', va='bottom', color='0.5')
         axes.set(
             xlabel='displacement per frame (cells)',
             ylabel='accuracy (%)',
