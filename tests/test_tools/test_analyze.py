@@ -51,7 +51,7 @@ def dump(repo, run, tested):
     """The file that a test has written."""
     path = tested / 'dump.pkl'
     if not path.exists():
-        checkpoint, = repo.glob('checkpoints/selfy_tsm_r18_motion_*.pth')
+        checkpoint, = repo.glob('checkpoints/selfy_tsm_r18_motion_2*.pth')
         run('test', checkpoint, '--dump', path, '--cfg-options',
             'test_dataloader.num_workers=0',
             'test_dataloader.persistent_workers=False')

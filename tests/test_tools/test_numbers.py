@@ -117,7 +117,7 @@ def test_video_of_one_frame(repo, tmp_path):
         str(path), cv2.VideoWriter_fourcc(*'mp4v'), 12, (96, 96))
     writer.write(np.zeros((96, 96, 3), np.uint8))
     writer.release()
-    checkpoint, = (repo / 'checkpoints').glob('selfy_tsm_r18_motion*.pth')
+    checkpoint, = (repo / 'checkpoints').glob('selfy_tsm_r18_motion_2*.pth')
     predict = VideoPredictor(
         Config.fromfile(repo / 'configs/selfy_tsm_r18_motion.py'),
         str(checkpoint), 'cpu')

@@ -109,7 +109,7 @@ def test_frames_of_a_video_are_the_raw_frames(trained, video_dir, sthv1_root):
 @pytest.fixture(scope='module')
 def published(repo):
     """The quickstart's config and the network that comes with it."""
-    checkpoint, = repo.glob('checkpoints/selfy_tsm_r18_motion_*.pth')
+    checkpoint, = repo.glob('checkpoints/selfy_tsm_r18_motion_2*.pth')
     return str(repo / 'configs/selfy_tsm_r18_motion.py'), str(checkpoint)
 
 
