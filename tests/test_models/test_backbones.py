@@ -111,6 +111,7 @@ def test_tsn_and_tsm_with_any_blocks_start_as_without(is_shift, indices):
 
 @pytest.mark.parametrize('indices', [(2, ), (0, ), (6, ), (0, 3, 6)])
 def test_mobilenet_starts_as_its_tsm(indices):
+    torch.manual_seed(0)  # some weights leave a block of 1 x 1 without motion
     backbone = MODELS.build(
         dict(
             type='MobileNetV2SELFY',
