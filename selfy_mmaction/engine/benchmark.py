@@ -112,6 +112,25 @@ def kept_bytes(forward: Callable[[], Tensor]) -> int:
     return sum(storages.values())
 
 
+def peak_bytes(function: Callable[[], object], device: torch.device) -> int:
+    """Most bytes that a function's tensors take at a time."""
+    if device.type == 'cuda':
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        function()
+        return torch.cuda.max_memory_allocated(device) - before
+    with torch.profiler.profile(profile_memory=True) as profile:
+        function()
+    now = peak = 0
+    # The profiler's own events leave allocations out.
+    events = profile.profiler.kineto_results.events()
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        if event.name() == '[memory]':
+            now += event.nbytes()
+            peak = max(peak, now)
+    return peak
+
+
 def check_parity(ours: Tensor, theirs: Tensor, what: str) -> None:
     """Raise unless two ways to compute the same agree in float32."""
     try:
@@ -155,7 +174,7 @@ def benchmark_op(bench: Benchmark) -> list[list[str]]:
 
 
 def benchmark_growth(bench: Benchmark) -> list[list[str]]:
-    """How the time of STSS grows with the map and with the frames."""
+    """How time and memory of STSS grow with the map and with the frames."""
     rows = []
     for name, shapes in (
         ('14 x 14 to 56 x 56', [(8, 14), (8, 28), (8, 56)]),
@@ -169,12 +188,20 @@ def benchmark_growth(bench: Benchmark) -> list[list[str]]:
             seconds = bench.times(**{
                 size: partial(stss, clip) for size, clip in clips.items()
             })
+            peaks = {
+                size: peak_bytes(partial(stss, clip), bench.device)
+                for size, clip in clips.items()
+            }
         largest = list(clips)[-1]
-        rows.append([
-            f'stss, forward, from {name}', f'{1e3 * seconds[largest]:.1f} ms',
-            'grows with power '
-            f'{_power([(int(size), seconds[size]) for size in clips]):.2f}'
-        ])
+        for what, measured, values in (
+            ('forward', f'{1e3 * seconds[largest]:.1f} ms', seconds),
+            ('peak memory', f'{peaks[largest] / 1e6:.0f} MB', peaks),
+        ):
+            power = _power([(int(size), values[size]) for size in clips])
+            rows.append([
+                f'stss, {what}, from {name}', measured,
+                f'grows with power {power:.2f}'
+            ])
     return rows
 
 
@@ -206,6 +233,11 @@ def benchmark_block(bench: Benchmark) -> list[list[str]]:
     rows.append([
         'block, training step, the same', f'{1e3 * training:.0f} ms',
         f'{training / floor / 3:.2f} x three floors'
+    ])
+    step = _train_step(block, x)
+    rows.append([
+        'block, peak memory of a training step, the same',
+        f'{peak_bytes(step, bench.device) / 1e6:.0f} MB', ''
     ])
     for with_cp in (False, True):
         block.with_cp = with_cp
