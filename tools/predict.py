@@ -89,8 +89,8 @@ def check_args(args: argparse.Namespace) -> None:
     if args.backend == 'onnx' and args.device not in (None, 'cpu'):
         raise ValueError(f'--device {args.device}: --backend onnx computes on '
                          'the CPU alone.')
-    if args.show:
-        media.check_display()
+    if args.show and not media.has_display():
+        raise ValueError('--show needs a display, and there is none.')
     args.folder = os.path.isdir(args.video)
     if args.window is None and media.is_camera(args.video):
         args.window = CAMERA_WINDOW

@@ -1,11 +1,10 @@
 """Test a recognizer."""
 import argparse
-import os
-import sys
 
 from mmengine.config import Config
 
 from selfy_mmaction.engine import checkpoint, hooks, launch, reliability
+from selfy_mmaction.engine.video import has_display
 from selfy_mmaction.evaluation.ensemble import dump_results
 
 
@@ -48,8 +47,7 @@ def apply_args(cfg: Config, args: argparse.Namespace) -> None:
 
     if args.interval < 1:
         raise ValueError(f'--interval {args.interval}: give 1 or more.')
-    if args.show and sys.platform == 'linux' and not (
-            os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')):
+    if args.show and not has_display():
         raise ValueError('--show needs a display: use --show-dir here.')
     if args.dump:
         dump_results(cfg, args.dump)

@@ -12,6 +12,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
+from ..datasets.loading import clip_name
 from .checkpoint import check_state_dict, get_state_dict
 
 
@@ -128,8 +129,8 @@ class DrawPredictionsHook(Hook):
             picture = draw_clip(
                 clip, sample, loader.dataset.metainfo.get('classes'))
             info = loader.dataset.get_data_info(index)
-            source = info.get('frame_dir') or info.get('filename', '')
-            name = f'{index:06}_{osp.splitext(osp.basename(source))[0]}'
+            source = osp.splitext(osp.basename(clip_name(info)))[0]
+            name = f'{index:06}_{source}'
             if self.show_dir:
                 cv2.imwrite(osp.join(self.show_dir, f'{name}.png'), picture)
             if self.show:

@@ -238,7 +238,6 @@ class Benchmark:
         axes.legend(loc='lower left', ncols=2, frameon=False)
         figure.savefig(path, dpi=100)
 
-
     def draw_frames(self, path: Path, label: int = 2) -> None:
         """Draw the frames of a clip of each split, a column per split."""
         figure = Figure((10, 4.2), layout='constrained')

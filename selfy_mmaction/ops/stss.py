@@ -218,23 +218,22 @@ class _LocalProducts(torch.autograd.Function):
         out = q.new_empty(N, T, L, H, W, U, V)
         # What t sees of t + d, for each distance d: [F - d, H, W, U, V]
         ahead = [(d, out.flatten(0, 1)[:F - d, later] if later is not None else
-                  q.new_empty(max(F - d, 0), H, W, U, V))
-                 for d, later, _ in _pairs(offsets, T)]
+                  q.new_empty(max(F - d, 0), H, W, U, V), earlier)
+                 for d, later, earlier in _pairs(offsets, T)]
         for tile in tiles:
             # [F, h, w, C] => [F, queries, C], [F, keys, C]
             query = _crop(q, tile.queries).flatten(1, 2)
             key = _crop(q, tile.keys).flatten(1, 2)
             index = tile.index.clamp(max=tile.num_queries * tile.num_keys - 1)
             inside = tile.inside.to(q.dtype)
-            for d, maps in ahead:
+            for d, maps, _ in ahead:
                 product = torch.bmm(query[:F - d], key[d:].transpose(1, 2))
                 # [F - d, queries, keys] => [F - d, queries * U * V]
                 band = _take(product.flatten(1), index)
                 region = _crop(maps, tile.queries)
                 region.copy_(band.mul_(inside).view(region.shape))
         mirror = _mirror(H, W, U, V, q.device)
-        for (d, maps), (_, _, earlier) in zip(
-                ahead, _pairs(offsets, T), strict=True):
+        for d, maps, earlier in ahead:
             if earlier is not None:
                 out.flatten(0, 1)[d:, earlier] = _reflect(maps, mirror)
         for i, offset in enumerate(offsets):
