@@ -18,7 +18,8 @@ from mmengine.registry import init_default_scope
 from selfy_mmaction.datasets.lists import read_classes
 from selfy_mmaction.datasets.loading import clip_name
 from selfy_mmaction.engine import launch
-from selfy_mmaction.evaluation import charts, confusions, ensemble
+from selfy_mmaction.evaluation import confusions, ensemble
+from selfy_mmaction.visualization import charts
 
 
 def parse_args() -> argparse.Namespace:

@@ -8,7 +8,8 @@ import sys
 
 from selfy_mmaction.datasets.lists import read_classes
 from selfy_mmaction.engine import launch
-from selfy_mmaction.evaluation import charts, ensemble
+from selfy_mmaction.evaluation import ensemble
+from selfy_mmaction.visualization import charts
 
 
 def parse_args() -> argparse.Namespace:

@@ -2,8 +2,8 @@
 import argparse
 
 from selfy_mmaction.engine import launch
-from selfy_mmaction.evaluation import charts
 from selfy_mmaction.evaluation.logs import load_curves
+from selfy_mmaction.visualization import charts
 
 
 def parse_args() -> argparse.Namespace:

@@ -20,7 +20,7 @@ from selfy_mmaction.engine import video as media
 from selfy_mmaction.engine.inference import Predictor, VideoPredictor
 from selfy_mmaction.engine.onnx import ONNXPredictor
 from selfy_mmaction.engine.sliding import Segment
-from selfy_mmaction.evaluation import charts
+from selfy_mmaction.visualization import charts
 
 CAMERA_WINDOW = 2.
 # How many classes of each window a timeline shows.

@@ -15,8 +15,12 @@ import cv2
 import numpy as np
 
 from selfy_mmaction.engine import launch
-from selfy_mmaction.engine.flow import FlowEstimator, draw_flow, estimate_flow
 from selfy_mmaction.engine.video import Video, check_video_path, write_video
+from selfy_mmaction.visualization.flow import (
+    FlowEstimator,
+    draw_flow,
+    estimate_flow,
+)
 
 PICTURES = ('.png', '.jpg', '.jpeg')
 # Of a picture: frames below one another, and beside one another.

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from mmengine.device import get_device
 
-from selfy_mmaction.engine import launch, visualization
+from selfy_mmaction.engine import launch
 from selfy_mmaction.engine.inference import VideoPredictor
+from selfy_mmaction.visualization import pictures, similarity
 
 
 def parse_args() -> argparse.Namespace:
@@ -63,7 +64,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     out = args.out or Path(f'{Path(args.video).stem}_stss.png')
-    visualization.check_path(out)
+    pictures.check_path(out)
     if args.strongest < 1:
         raise ValueError(f'--strongest {args.strongest}: give 1 or more.')
     # MMEngine says which checkpoint it loads.
@@ -71,11 +72,11 @@ def main() -> None:
         predictor = VideoPredictor(
             launch.load_config(args.config, args.cfg_options),
             args.checkpoint, args.device or get_device())
-    seen = visualization.observe(predictor, args.video, args.layer, args.view)
+    seen = similarity.observe(predictor, args.video, args.layer, args.view)
     positions = ([tuple(position) for position in args.position]
                  if args.position else seen.strongest(args.strongest))
     best = seen.predictions[0]
-    visualization.write(
+    pictures.write(
         out, seen, positions,
         f'{Path(args.video).name}: {best["name"]} ({best["score"]:.0%})')
     for t, y, x in positions:

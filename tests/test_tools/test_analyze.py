@@ -5,8 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from selfy_mmaction.evaluation import charts
 from selfy_mmaction.evaluation.confusions import find_confusions
+from selfy_mmaction.visualization import charts
 
 # The network that comes with the quickstart knows left and right: of the
 # third class, all is wrong, and of the second one of three.

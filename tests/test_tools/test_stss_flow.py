@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from selfy_mmaction.engine.flow import STRIDE, FlowEstimator, estimate_flow
-from selfy_mmaction.engine.visualization import flow_to_color
+from selfy_mmaction.visualization.flow import (
+    STRIDE,
+    FlowEstimator,
+    estimate_flow,
+    flow_to_color,
+)
 
 
 def shifted(photo, shifts, side=160):

@@ -14,8 +14,8 @@ from mmaction.evaluation import ConfusionMatrix
 from scipy.cluster import hierarchy
 
 from ..engine.sliding import Segment
-from .confusions import Confusion
-from .logs import Curve
+from ..evaluation.confusions import Confusion
+from ..evaluation.logs import Curve
 
 # Rows of a timeline, and classes whose cells of a confusion matrix have room
 # for a number.

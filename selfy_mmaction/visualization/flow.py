@@ -6,11 +6,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmaction.models import ResNet
+from mmcv.visualization import flow2rgb
 from torch import Tensor
 
 from .. import compat
 from ..ops import soft_argmax, stss
-from .visualization import flow_to_color
 
 # Pixels from one position of the first residual stage to the next.
 STRIDE = 4
@@ -159,6 +159,34 @@ def estimate_flow(estimator: FlowEstimator,
             clip = clip[-1:]
     if len(clip) > 1:
         yield from estimator(np.stack(clip))
+
+
+def flow_to_color(flow: np.ndarray,
+                  max_length: float | None = None) -> np.ndarray:
+    """Colours of displacements, by the colour wheel of Middlebury.
+
+    The hue is the direction and the saturation the length: white stands
+    still, black is unknown.
+
+    Args:
+        flow (np.ndarray): Displacements (x, y), x to the right and y
+            downwards, in any unit, [..., 2]; NaN where unknown.
+        max_length (float, optional): The length of full saturation, in the
+            same unit; longer ones look the same. By default the longest.
+
+    Returns:
+        np.ndarray: RGB of type uint8, [..., 3].
+    """
+    flow = np.asarray(flow, np.float32)
+    # [..., 2] => [1, M, 2], all that MMCV takes
+    pixels = flow.reshape(1, -1, 2)
+    if max_length is not None:
+        length = np.linalg.norm(pixels, axis=-1, keepdims=True)
+        pixels = pixels / np.maximum(length / max_length, 1)
+        # MMCV scales by the longest.
+        pixels = np.append(pixels, [[[max_length, 0]]], axis=1)
+    colors = flow2rgb(pixels)[0, :flow[..., 0].size]
+    return (255 * colors).round().astype(np.uint8).reshape(*flow.shape[:-1], 3)
 
 
 def draw_flow(frame: np.ndarray, flow: np.ndarray,

@@ -6,29 +6,21 @@ import json
 import math
 import string
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
-from mmcv.visualization import flow2rgb
 from PIL import Image
-from torch import Tensor
 
-from ..ops.motion import soft_argmax
-from .inference import VideoPredictor
-from .video import write_video
-
-# Frame, row and column of the STSS.
-Position = tuple[int, int, int]
+from ..engine.video import write_video
+from .flow import flow_to_color
+from .similarity import Position, SelfSimilarity
 
 ENDINGS = ('.png', '.html', '.mp4', '.webm', '.gif')
 
@@ -71,169 +63,6 @@ show();
 </script>
 </html>
 """)
-
-
-def flow_to_color(flow: np.ndarray,
-                  max_length: float | None = None) -> np.ndarray:
-    """Colours of displacements, by the colour wheel of Middlebury.
-
-    The hue is the direction and the saturation the length: white stands
-    still, black is unknown.
-
-    Args:
-        flow (np.ndarray): Displacements (x, y), x to the right and y
-            downwards, in any unit, [..., 2]; NaN where unknown.
-        max_length (float, optional): The length of full saturation, in the
-            same unit; longer ones look the same. By default the longest.
-
-    Returns:
-        np.ndarray: RGB of type uint8, [..., 3].
-    """
-    flow = np.asarray(flow, np.float32)
-    # [..., 2] => [1, M, 2], all that MMCV takes
-    pixels = flow.reshape(1, -1, 2)
-    if max_length is not None:
-        length = np.linalg.norm(pixels, axis=-1, keepdims=True)
-        pixels = pixels / np.maximum(length / max_length, 1)
-        # MMCV scales by the longest.
-        pixels = np.append(pixels, [[[max_length, 0]]], axis=1)
-    colors = flow2rgb(pixels)[0, :flow[..., 0].size]
-    return (255 * colors).round().astype(np.uint8).reshape(*flow.shape[:-1], 3)
-
-
-@dataclass
-class SelfSimilarity:
-    """What a SELFY block sees in a clip, and what it adds to it.
-
-    Attributes:
-        frames (np.ndarray): The frames as the network gets them, resized and
-            cropped, RGB of type uint8, [T, H, W, 3].
-        similarities (Tensor): The STSS, [T, h, w, L, U, V].
-        energy (Tensor): Length of what the block adds to the features of
-            each position, [T, h, w].
-        predictions (list[dict]): What the network says of the video, see
-            :class:`~selfy_mmaction.engine.inference.Predictor`.
-    """
-    frames: np.ndarray
-    similarities: Tensor
-    energy: Tensor
-    predictions: list[dict]
-
-    @property
-    def stride(self) -> int:
-        """Pixels from one position to the next.
-
-        Every layer halves the size, rounding up, so it is a power of 2.
-        """
-        pixels = self.frames.shape[1] / self.energy.shape[1]
-        return 2**math.ceil(math.log2(pixels))
-
-    def strongest(self, count: int) -> list[Position]:
-        """The positions to which the block adds most, each of them more than
-        to those beside, before and after it.
-
-        A block that adds nothing, as an untrained one, has no such position:
-        it is the middle then.
-        """
-        if not self.energy.any():
-            T, h, w = self.energy.shape
-            return [(T // 2, h // 2, w // 2)]
-        around = F.max_pool3d(self.energy[None], 3, stride=1, padding=1)[0]
-        peaks = self.energy.where(self.energy == around, 0).flatten()
-        best = peaks.topk(min(count, int(peaks.count_nonzero()))).indices
-        return [
-            tuple(map(int, np.unravel_index(i, self.energy.shape)))
-            for i in best.tolist()
-        ]
-
-    def check(self, position: Position) -> None:
-        """Raise a ValueError unless there is such a position."""
-        shape = tuple(self.energy.shape)
-        if not all(0 <= i < n for i, n in zip(position, shape, strict=True)):
-            T, h, w = shape
-            raise ValueError(
-                f'position {position} is outside the map: give a frame from '
-                f'0 to {T - 1}, a row from 0 to {h - 1} and a column from 0 '
-                f'to {w - 1}.')
-
-    def displacements(self, t: int) -> np.ndarray:
-        """Where the positions of frame t are in its L neighbours.
-
-        Returns:
-            np.ndarray: Displacements (x, y) in pixels, [L, h, w, 2]; NaN
-            beyond the ends of the clip.
-        """
-        # [h, w, L, U, V] => [h, w, L, 2], (vertical, horizontal) in cells
-        cells, confidence = soft_argmax(self.similarities[t])
-        cells[confidence == 0] = float('nan')
-        # => [L, h, w, 2], (x, y) in pixels
-        return self.stride * cells.flip(-1).permute(2, 0, 1, 3).numpy()
-
-
-def observe(predictor: VideoPredictor,
-            video: str,
-            layer: str | None = None,
-            view: int = 0,
-            topk: int = 5) -> SelfSimilarity:
-    """Predict on a video, and keep what a SELFY block sees meanwhile.
-
-    Args:
-        predictor (VideoPredictor): A SELFYNet.
-        video (str): The video file.
-        layer (str, optional): The layer that the block follows, such as
-            'layer2'. By default the first that one follows.
-        view (int): Which of the clips and crops that the test pipeline takes
-            from the video. Defaults to 0.
-        topk (int): How many predictions to keep. Defaults to 5.
-
-    Raises:
-        ValueError: If there is no such block or view, or the video cannot be
-            decoded.
-    """
-    model = predictor.model
-    blocks = getattr(model.backbone, 'selfy', {})
-    if not blocks:
-        raise ValueError(
-            f'{type(model.backbone).__name__} has no SELFY block to look '
-            'into: give a config of a SELFYNet, such as '
-            'configs/selfy_tsm_r50_sthv1.py.')
-    layer = layer or next(iter(blocks))
-    if layer not in blocks:
-        raise ValueError(f'no SELFY block follows {layer!r}: give one of '
-                         f'{", ".join(blocks)}.')
-    block = blocks[layer]
-    frames, similarities, energies = [], [], []
-
-    def keep_added(_, inputs, output):
-        added = (output - inputs[0]).norm(dim=1)
-        # A position of the STSS stands for 2 x 2 of the feature map.
-        energies.append(F.lp_pool2d(added[:, None], 2, 2, ceil_mode=True))
-
-    handles = [
-        model.data_preprocessor.register_forward_pre_hook(
-            lambda _, args: frames.extend(args[0]['inputs'])),
-        block.transformation.register_forward_hook(
-            lambda *args: similarities.append(args[-1])),
-        block.register_forward_hook(keep_added)
-    ]
-    try:
-        predictions = predictor(video, topk)
-    finally:
-        for handle in handles:
-            handle.remove()
-    # [V, T, h, w, L, U, V'], [V, T, h, w], [V, T, 3, H, W]
-    similarities = torch.cat(similarities).float().cpu()
-    views = similarities.shape[0]
-    if not 0 <= view < views:
-        raise ValueError(f'view {view} of {video} does not exist: the test '
-                         f'pipeline takes {views}, counted from 0.')
-    energy = torch.cat(energies).float().cpu().view(similarities.shape[:4])
-    # A backbone with temporal pooling has fewer frames than the clip.
-    frames = torch.cat(frames).unflatten(0, (views, -1))[view]
-    frames = frames[::len(frames) // similarities.shape[1]]
-    return SelfSimilarity(
-        frames.permute(0, 2, 3, 1).cpu().numpy(), similarities[view],
-        energy[view], predictions)
 
 
 def draw(seen: SelfSimilarity, positions: Sequence[Position],
