@@ -16,7 +16,7 @@ model = dict(
             integration=dict(
                 type='STSSConvIntegration', channels=(32, 32, 32, 32))),
         selfy_indices=(0, )),
-    cls_head=dict(num_classes=4))
+    cls_head=dict(num_classes=6))
 
 epochs = 1
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs)
@@ -27,13 +27,13 @@ default_hooks = dict(checkpoint=dict(save_best=None))
 
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
     clip_grad=dict(max_norm=20))
 # The rate rises for a while and falls to zero, batch by batch.
 param_scheduler = [
     dict(
         type='OneCycleLR',
-        eta_max=2e-3,
+        eta_max=1e-3,
         total_steps=epochs,
         pct_start=0.15,
         convert_to_iter_based=True)

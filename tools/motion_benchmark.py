@@ -1,8 +1,9 @@
 """Train and test the networks of the motion benchmark, and tabulate them.
 
 Renders the clips where there are none, trains each network with each seed,
-tests it on all splits and writes table.md, curves.svg and frames.png, with
---ablations ablations.md. Runs that are done are not done again.
+tests it on all splits and writes table.md, classes.md (of the fast split),
+curves.svg and frames.png, with --ablations ablations.md. Runs that are done
+are not done again.
 """
 import argparse
 import json
@@ -88,6 +89,7 @@ def main() -> None:
     ]
     bench = motion.Benchmark(args.data, get_results(runs, args))
     write(args, 'table.md', bench.table())
+    write(args, 'classes.md', bench.table_of_classes('fast'))
     bench.draw_curves(args.out / 'curves.svg')
     bench.draw_frames(args.out / 'frames.png')
     print(f'{args.out}/curves.svg\n{args.out}/frames.png')

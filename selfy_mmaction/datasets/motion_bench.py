@@ -2,8 +2,8 @@
 
 A frame is a panorama: what leaves it on one side comes in on the other. Three
 cards, cut out of one photograph, stand a third of the width apart before a
-part of another one, and move together along the horizontal by a constant
-displacement per frame. Where the cards are is random in every frame,
+part of another one, and move together along the horizontal. Halfway they
+turn, get faster or get slower. Where the cards are is random in every frame,
 and tells nothing of the class; nor does any single frame, since each class
 shows the same frames.
 
@@ -24,16 +24,33 @@ import numpy as np
 
 from .motion import PHOTOGRAPHS, cut_window, write_dataset, write_video
 
-# Class name -> directions before and after the change. x grows to the right.
+
+class Motion(NamedTuple):
+    """What tells the clips of a class from others.
+
+    Attributes:
+        before: Direction of the first half; 1 is to the right.
+        after: Direction of the second half.
+        growth: 1 where the displacement per frame grows, from the least third
+            of what there is in the split to the greatest; -1 where it
+            shrinks; 0 where it stays.
+    """
+    before: int
+    after: int
+    growth: int = 0
+
+
 CLASSES = {
-    'left': (-1, -1),
-    'right': (1, 1),
-    'left, then right': (-1, 1),
-    'right, then left': (1, -1),
+    'left, then right': Motion(-1, 1),
+    'left, faster': Motion(-1, -1, 1),
+    'left, slower': Motion(-1, -1, -1),
+    'right, then left': Motion(1, -1),
+    'right, faster': Motion(1, 1, 1),
+    'right, slower': Motion(1, 1, -1),
 }
 FRAMES = 8
 FPS = 4
-CHANGES = (3, 4)  # the first frames from which the second direction holds
+CHANGES = (3, 4)  # the last frames of the first half
 HEIGHT, WIDTH = 24, 128  # pixels
 CELL = 8  # pixels
 CARDS = 3
@@ -67,7 +84,7 @@ SPLITS = {
     'blurred': Split(MEDIUM, 1, damage='blur'),
 }
 # One training set for all, in these proportions; no damage is trained on.
-TRAINED_ON = dict(slow=1, medium=3, fast=4, long=2)
+TRAINED_ON = dict(slow=4, medium=2, fast=2, long=2)
 
 
 class Clip(NamedTuple):
@@ -83,12 +100,13 @@ class Tracks(NamedTuple):
     """Where the cards are.
 
     Attributes:
-        displacement: Cells between two frames of a scene.
+        displacement: Cells between two frames of a scene, [2]: in the first
+            half and in the second.
         scene: Which scene each frame shows, [FRAMES].
         x: Left edge of each card in each frame, whole pixels from 0 to
             WIDTH - 1, [FRAMES, CARDS].
     """
-    displacement: float
+    displacement: np.ndarray
     scene: np.ndarray
     x: np.ndarray
 
@@ -118,19 +136,31 @@ def draw_tracks(clip: Clip) -> Tracks:
     """Where the cards of a clip are, frame by frame."""
     rng = np.random.default_rng((*clip.seed, 0))
     split = SPLITS[clip.split]
-    displacement = rng.uniform(*split.displacement)
-    first, second = list(CLASSES.values())[clip.label]
+    motion = list(CLASSES.values())[clip.label]
+    displacement = _draw_displacement(split.displacement, motion.growth, rng)
+    first, second = displacement * (motion.before, motion.after)
     change = rng.integers(CHANGES[0], CHANGES[1], endpoint=True)
     frames = np.arange(FRAMES)
-    steps = first * np.minimum(frames, change) + second * np.maximum(
+    # way in cells: [FRAMES]
+    way = first * np.minimum(frames, change) + second * np.maximum(
         frames - change, 0)
     scene = frames % split.scenes
     starts = rng.uniform(0, WIDTH, split.scenes)
     # [FRAMES]
-    x = starts[scene] + displacement * CELL / split.scenes * steps
+    x = starts[scene] + way * CELL / split.scenes
     # [FRAMES, CARDS]
     x = x[:, None] + np.arange(CARDS) * WIDTH / CARDS
     return Tracks(displacement, scene, x.round().astype(int) % WIDTH)
+
+
+def _draw_displacement(limits: tuple[float, float], growth: int,
+                       rng: np.random.Generator) -> np.ndarray:
+    """Cells per frame before and after the change, [2]."""
+    if not growth:
+        return np.repeat(rng.uniform(*limits), 2)
+    least, low, high, most = np.linspace(*limits, 4)
+    drawn = np.array([rng.uniform(least, low), rng.uniform(high, most)])
+    return drawn[::growth]
 
 
 def _flatten(image: np.ndarray) -> np.ndarray:
@@ -181,7 +211,7 @@ def write_clip(clip: Clip, folder: Path) -> None:
 
 
 def render_dataset(out: Path,
-                   num_train: int = 1920,
+                   num_train: int = 4800,
                    num_val: int = 180,
                    seed: int = 0,
                    num_workers: int = 2) -> bool:
@@ -194,7 +224,7 @@ def render_dataset(out: Path,
     Args:
         out (Path): Folder of the data set.
         num_train (int): Number of training clips, shared out to TRAINED_ON.
-            Defaults to 1920.
+            Defaults to 4800.
         num_val (int): Number of clips of each test split. Defaults to 180.
         seed (int): Seed of the clips. Defaults to 0.
         num_workers (int): Number of threads. Defaults to 2.

@@ -42,9 +42,9 @@ ABLATIONS = {
     'integration by a 1 x 1 fusion': dict(
         integration=dict(kernel_size=1, channels=(32, ))),
 }
-# Where the curve's points lie: parts of the splits that differ in
-# displacement alone, which lie apart.
-_PARTS = {'slow': 2, 'medium': 3, 'fast': 2}
+# The splits of the curve, which differ in displacement alone. Each gives two
+# points: of its slower clips and of its faster ones.
+_CURVE = ('slow', 'medium', 'fast')
 
 
 class Run(NamedTuple):
@@ -146,10 +146,9 @@ class Benchmark:
         settings = json.loads((data_root / 'motion.json').read_text())
         self.clips = motion_bench.list_dataset(settings)
         self.results = results
-        # Of the same clips the damaged ones are left out of the curve.
         self.displacements = {
-            Path(clip.name).stem: motion_bench.draw_tracks(clip).displacement
-            for split in _PARTS for clip in self.clips[split]
+            clip: motion_bench.draw_tracks(clip).displacement.mean()
+            for split in _CURVE for clip in self.clips[split]
         }
 
     def names(self) -> list[str]:
@@ -172,45 +171,51 @@ class Benchmark:
 
     def table(self) -> str:
         """Markdown: accuracy on each split, and the cost."""
-        head = [
-            'network', *motion_bench.SPLITS, 'GMACs', 'parameters (M)',
-            's / step'
-        ]
-        lines = ['| ' + ' | '.join(head) + ' |', '| --- ' * len(head) + '|']
+        rows = {}
         for name in self.names():
             runs = self._runs(name)
-            cells = [
-                _format(self.accuracies(name, self.clips[split]))
-                for split in motion_bench.SPLITS
-            ]
             macs = runs[0]['flops'] + runs[0]['stss_flops']
             seconds = np.median([run['seconds'] for run in runs])
-            cells += [
+            rows[name] = [
+                _format(self.accuracies(name, self.clips[split]))
+                for split in motion_bench.SPLITS
+            ] + [
                 f'{macs / 1e9:.2f}', f'{runs[0]["params"] / 1e6:.2f}',
                 f'{seconds:.2f}'
             ]
-            lines.append('| ' + ' | '.join([name, *cells]) + ' |')
-        return '\n'.join(lines)
+        return _join_table(
+            [*motion_bench.SPLITS, 'GMACs', 'parameters (M)', 's / step'],
+            rows)
+
+    def table_of_classes(self, split: str) -> str:
+        """Markdown: accuracy on each class of a split."""
+        clips = {
+            name: [clip for clip in self.clips[split] if clip.label == label]
+            for label, name in enumerate(motion_bench.CLASSES)
+        }
+        return _join_table(list(clips), {
+            name: [_format(self.accuracies(name, c)) for c in clips.values()]
+            for name in self.names()
+        })
 
     def curve(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Accuracy against displacement.
 
         Returns:
             tuple[np.ndarray, np.ndarray]: Displacement of each point in
-            cells, [P]; accuracies in percent, [seeds, P].
+            cells, the mean of its clips, [P]; accuracies in percent,
+            [seeds, P].
         """
         places, points = [], []
-        for split, parts in _PARTS.items():
-            low, high = motion_bench.SPLITS[split].displacement
-            edges = np.linspace(low, high, parts + 1)
-            for left, right in zip(edges[:-1], edges[1:], strict=True):
-                clips = [
-                    clip for clip in self.clips[split] if left <= self.
-                    displacements[Path(clip.name).stem] <= right
-                ]
-                if clips:
-                    places.append((left + right) / 2)
-                    points.append(self.accuracies(name, clips))
+        for split in _CURVE:
+            middle = np.mean(motion_bench.SPLITS[split].displacement)
+            halves = [], []
+            for clip in self.clips[split]:
+                halves[int(self.displacements[clip] > middle)].append(clip)
+            for half in filter(None, halves):
+                places.append(
+                    np.mean([self.displacements[clip] for clip in half]))
+                points.append(self.accuracies(name, half))
         return np.array(places), np.array(points).T
 
     def draw_curves(self, path: Path) -> None:
@@ -222,7 +227,7 @@ class Benchmark:
             line, = axes.plot(x, y.mean(0), marker='o', label=name)
             axes.fill_between(
                 x, y.min(0), y.max(0), color=line.get_color(), alpha=0.15)
-        for split in _PARTS:
+        for split in _CURVE:
             low, high = motion_bench.SPLITS[split].displacement
             axes.axvspan(low, high, color='0.95', zorder=0)
             axes.text((low + high) / 2, 101.5, split, ha='center')
@@ -238,7 +243,7 @@ class Benchmark:
         axes.legend(loc='lower left', ncols=2, frameon=False)
         figure.savefig(path, dpi=100)
 
-    def draw_frames(self, path: Path, label: int = 2) -> None:
+    def draw_frames(self, path: Path, label: int = 0) -> None:
         """Draw the frames of a clip of each split, a column per split."""
         figure = Figure((10, 4.2), layout='constrained')
         rows = motion_bench.FRAMES
@@ -263,6 +268,13 @@ def _format(values: np.ndarray) -> str:
     if len(values) == 1:
         return f'{values[0]:.1f}'
     return f'{values.mean():.1f} ± {values.std(ddof=1):.1f}'
+
+
+def _join_table(head: Sequence[str], rows: Mapping[str, Sequence]) -> str:
+    """Markdown: a row for each network."""
+    lines = [['network', *head], ['---'] * (len(head) + 1)]
+    lines += [[name, *cells] for name, cells in rows.items()]
+    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
 
 
 def load_results(runs: Sequence[Run], out: Path) -> dict[Run, dict]:

@@ -11,7 +11,7 @@ from selfy_mmaction.evaluation import motion
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp('data') / 'bench'
-    motion_bench.render_dataset(root, num_train=40, num_val=4)
+    motion_bench.render_dataset(root, num_train=60, num_val=6)
     return root
 
 
@@ -62,15 +62,20 @@ def test_from_no_result_to_tables_and_again(run, data, tmp_path, capsys):
             (out / f'tsn_r18_motion_bench/seed_{seed}/result.json'
              ).read_text()) for seed in (0, 1)
     }
-    clips = motion_bench.list_clips('val', 'fast', 4, seed=0)
+    clips = motion_bench.list_clips('val', 'fast', 6, seed=0)
     right = [
-        100 / 4 * sum(result['predictions'][clip.name[:-4]] == clip.label
+        100 / 6 * sum(result['predictions'][clip.name[:-4]] == clip.label
                       for clip in clips) for result in results.values()
     ]
     mean, spread = table['TSN']['fast'].split(' ± ')
     assert float(mean) == pytest.approx(sum(right) / 2, abs=0.06)
     assert float(spread) == pytest.approx(
         abs(right[0] - right[1]) / 2**0.5, abs=0.06)
+    # Its mean over the classes is that of the split.
+    classes = get_cells(out / 'classes.md')['TSN']
+    assert list(classes)[1:] == list(motion_bench.CLASSES)
+    means = [float(cell.split()[0]) for cell in list(classes.values())[1:]]
+    assert sum(means) / 6 == pytest.approx(float(mean), abs=0.11)
     for name in 'curves.svg', 'frames.png':
         assert (out / name).stat().st_size > 10_000
     ablations = get_cells(out / 'ablations.md')

@@ -8,7 +8,7 @@ from selfy_mmaction.engine import launch
 
 # kind -> its module, and its numbers of training and validation clips
 KINDS = dict(
-    quickstart=(motion, 1600, 400), benchmark=(motion_bench, 1920, 180))
+    quickstart=(motion, 1600, 400), benchmark=(motion_bench, 4800, 180))
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--train',
         type=int,
-        help='number of training clips; 1600 by default, or 1920')
+        help='number of training clips; 1600 by default, or 4800')
     parser.add_argument(
         '--val',
         type=int,
