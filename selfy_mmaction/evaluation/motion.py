@@ -240,7 +240,7 @@ class Benchmark:
             xlim=(0, 6.6),
             ylim=(0, 108))
         axes.spines[['top', 'right']].set_visible(False)
-        axes.legend(loc='lower left', ncols=2, frameon=False)
+        figure.legend(loc='outside lower center', ncols=4, frameon=False)
         figure.savefig(path, dpi=100)
 
     def draw_frames(self, path: Path, label: int = 0) -> None:
