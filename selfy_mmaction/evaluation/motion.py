@@ -24,8 +24,8 @@ NETWORKS = {
 _SOFT_ARGMAX = dict(_delete_=True, type='STSSSoftArgmaxExtraction')
 _MLP = dict(
     _delete_=True, type='STSSMLPExtraction', channels=(32, 32, 32, 32))
-# Name -> what of the block of SELFY on TSM is another.
-ABLATIONS = {
+# Name -> what of the block is another.
+_BLOCKS = {
     'window 7 x 3 x 5': dict(window=(7, 3, 5)),
     'window 7 x 3 x 9': dict(window=(7, 3, 9)),
     'offset 0': dict(window=(1, 3, 13), offsets=(0, )),
@@ -41,6 +41,11 @@ ABLATIONS = {
     dict(integration=dict(kernel_size=1)),
     'integration by a 1 x 1 fusion': dict(
         integration=dict(kernel_size=1, channels=(32, ))),
+}
+# Name -> what of the backbone of SELFY on TSM is another.
+ABLATIONS = {name: dict(selfy=block) for name, block in _BLOCKS.items()} | {
+    'block after the second stage': dict(selfy_indices=(1, )),
+    'blocks after both stages': dict(selfy_indices=(0, 1)),
 }
 # The splits of the curve, which differ in displacement alone. Each gives two
 # points: of its slower clips and of its faster ones.
@@ -73,8 +78,8 @@ class Run(NamedTuple):
         cfg = launch.load_config(
             str(configs / f'{NETWORKS[network]}.py'), options)
         if self.name in ABLATIONS:
-            block = dict(selfy=ABLATIONS[self.name])
-            cfg.merge_from_dict(dict(model=dict(backbone=block)))
+            cfg.merge_from_dict(
+                dict(model=dict(backbone=ABLATIONS[self.name])))
         cfg.launcher = 'none'
         cfg.randomness = dict(seed=self.seed)
         return cfg
