@@ -10,6 +10,9 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 bash "$root/tools/setup_env.sh"
 export PATH="$root/.venv/bin:$PATH"
 cd "${DIR:-$root}"
+# Threads that spin while they wait make a step ten times as slow where another
+# program takes one of the cores.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
 
 clips=${CLIPS:-1600}
 data=data/motion
