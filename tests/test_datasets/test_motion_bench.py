@@ -179,7 +179,7 @@ def test_a_second_run_renders_nothing_and_other_clips_are_refused(root):
 
 @pytest.mark.parametrize('numbers, message', [
     (dict(num_train=24, num_val=6), 'train clips.*multiple of 10.* 24'),
-    (dict(num_train=40, num_val=6), 'train clips.*multiple of 6.* 8'),
+    (dict(num_train=40, num_val=6), 'train clips.*multiple of 6.* 16'),
     (dict(num_train=60, num_val=0), 'val clips.*multiple of 6.* 0'),
     (dict(num_train=60, num_val=6, num_workers=0), 'num_workers.* 0'),
 ])
