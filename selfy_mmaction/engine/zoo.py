@@ -181,13 +181,13 @@ class Zoo:
                 }),
                 weights,
             ])
-        return _format_table([
+        return format_table([
             'config', 'data set', 'GMACs', 'parameters (M)', 'paper',
             'measured here', 'checkpoint'
         ], lines)
 
     def _row_table(self) -> str:
-        return _format_table(
+        return format_table(
             ['row', 'data set', 'networks', 'metric', 'paper'],
             [[
                 f'`{name}`', row['Dataset'],
@@ -196,7 +196,7 @@ class Zoo:
             ] for name, row in self.rows.items()])
 
 
-def _format_table(head: list[str], lines: list[list[str]]) -> str:
+def format_table(head: list[str], lines: list[list[str]]) -> str:
     """A Markdown table."""
     lines = [head, ['---'] * len(head), *lines]
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)

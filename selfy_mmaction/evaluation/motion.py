@@ -12,6 +12,7 @@ from mmengine.config import Config
 from ..datasets import motion_bench
 from ..engine import hooks, launch
 from ..engine.complexity import get_complexity
+from ..engine.zoo import format_table
 from .ensemble import dump_results, load_dump
 
 # Name -> config, by what it adds.
@@ -176,21 +177,21 @@ class Benchmark:
 
     def table(self) -> str:
         """Markdown: accuracy on each split, and the cost."""
-        rows = {}
+        lines = []
         for name in self.names():
             runs = self._runs(name)
             macs = runs[0]['flops'] + runs[0]['stss_flops']
             seconds = np.median([run['seconds'] for run in runs])
-            rows[name] = [
-                _format(self.accuracies(name, self.clips[split]))
-                for split in motion_bench.SPLITS
-            ] + [
+            lines.append([
+                name, *(_format(self.accuracies(name, self.clips[split]))
+                        for split in motion_bench.SPLITS),
                 f'{macs / 1e9:.2f}', f'{runs[0]["params"] / 1e6:.2f}',
                 f'{seconds:.2f}'
-            ]
-        return _join_table(
-            [*motion_bench.SPLITS, 'GMACs', 'parameters (M)', 's / step'],
-            rows)
+            ])
+        return format_table([
+            'network', *motion_bench.SPLITS, 'GMACs', 'parameters (M)',
+            's / step'
+        ], lines)
 
     def table_of_classes(self, split: str) -> str:
         """Markdown: accuracy on each class of a split."""
@@ -198,10 +199,9 @@ class Benchmark:
             name: [clip for clip in self.clips[split] if clip.label == label]
             for label, name in enumerate(motion_bench.CLASSES)
         }
-        return _join_table(list(clips), {
-            name: [_format(self.accuracies(name, c)) for c in clips.values()]
-            for name in self.names()
-        })
+        return format_table(['network', *clips], [[
+            name, *(_format(self.accuracies(name, c)) for c in clips.values())
+        ] for name in self.names()])
 
     def curve(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Accuracy against displacement.
@@ -273,13 +273,6 @@ def _format(values: np.ndarray) -> str:
     if len(values) == 1:
         return f'{values[0]:.1f}'
     return f'{values.mean():.1f} ± {values.std(ddof=1):.1f}'
-
-
-def _join_table(head: Sequence[str], rows: Mapping[str, Sequence]) -> str:
-    """Markdown: a row for each network."""
-    lines = [['network', *head], ['---'] * (len(head) + 1)]
-    lines += [[name, *cells] for name, cells in rows.items()]
-    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
 
 
 def load_results(runs: Sequence[Run], out: Path) -> dict[Run, dict]:
