@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..ops.batch_norm import in_one_piece, uses_batch_statistics
 from ..ops.conv_chain import Link, conv_chain
-from ..ops.motion import check_temperature, soft_argmax
+from ..ops.soft_argmax import check_temperature, soft_argmax
 from ..registry import MODELS
 from .conv import ConvNormReLU
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..engine.inference import VideoPredictor
-from ..ops.motion import soft_argmax
+from ..ops.soft_argmax import soft_argmax
 
 # Frame, row and column of the STSS.
 Position = tuple[int, int, int]

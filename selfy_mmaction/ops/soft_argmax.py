@@ -1,4 +1,4 @@
-"""Motion as the paper's predecessors read it off similarities: where to."""
+"""Soft-argmax (Sec. 3.2): similarities to the displacement of their peak."""
 import torch
 from torch import Tensor
 
