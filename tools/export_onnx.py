@@ -9,8 +9,9 @@ import argparse
 import contextlib
 import sys
 
-from selfy_mmaction.engine import launch, onnx
-from selfy_mmaction.engine.inference import VideoPredictor
+from selfy_mmaction.apis import onnx
+from selfy_mmaction.apis.inference import VideoPredictor
+from selfy_mmaction.engine import launch
 
 
 def parse_args() -> argparse.Namespace:

@@ -15,11 +15,12 @@ from typing import TextIO
 
 from mmengine.device import get_device
 
-from selfy_mmaction.engine import launch, sliding
-from selfy_mmaction.engine import video as media
-from selfy_mmaction.engine.inference import Predictor, VideoPredictor
-from selfy_mmaction.engine.onnx import ONNXPredictor
-from selfy_mmaction.engine.sliding import Segment
+from selfy_mmaction.apis import sliding
+from selfy_mmaction.apis import video as media
+from selfy_mmaction.apis.inference import Predictor, VideoPredictor
+from selfy_mmaction.apis.onnx import ONNXPredictor
+from selfy_mmaction.apis.sliding import Segment
+from selfy_mmaction.engine import launch
 from selfy_mmaction.visualization import charts
 
 CAMERA_WINDOW = 2.

@@ -14,8 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from selfy_mmaction.apis.video import Video, check_video_path, write_video
 from selfy_mmaction.engine import launch
-from selfy_mmaction.engine.video import Video, check_video_path, write_video
 from selfy_mmaction.visualization.flow import (
     FlowEstimator,
     draw_flow,

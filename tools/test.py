@@ -3,8 +3,8 @@ import argparse
 
 from mmengine.config import Config
 
+from selfy_mmaction.apis.video import has_display
 from selfy_mmaction.engine import checkpoint, hooks, launch, reliability
-from selfy_mmaction.engine.video import has_display
 from selfy_mmaction.evaluation.ensemble import dump_results
 
 

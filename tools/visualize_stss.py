@@ -10,8 +10,8 @@ from pathlib import Path
 
 from mmengine.device import get_device
 
+from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.engine import launch
-from selfy_mmaction.engine.inference import VideoPredictor
 from selfy_mmaction.visualization import pictures, similarity
 
 

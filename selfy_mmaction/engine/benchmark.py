@@ -17,9 +17,9 @@ from mmaction.registry import MODELS
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from ..apis.onnx import ClipClassifier, ONNXClassifier, write_model
 from ..models import SELFYBlock
 from ..ops import stss
-from .onnx import ClipClassifier, ONNXClassifier, write_model
 
 WINDOW = (5, 9, 9)
 CLIP = dict(frames=8, height=28, width=28, channels=512)

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from mmaction.evaluation import ConfusionMatrix
 from scipy.cluster import hierarchy
 
-from ..engine.sliding import Segment
+from ..apis.sliding import Segment
 from ..evaluation.confusions import Confusion
 from ..evaluation.logs import Curve
 

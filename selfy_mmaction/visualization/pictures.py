@@ -18,7 +18,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from ..engine.video import write_video
+from ..apis.video import write_video
 from .flow import flow_to_color
 from .similarity import Position, SelfSimilarity
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..engine.inference import VideoPredictor
+from ..apis.inference import VideoPredictor
 from ..ops.soft_argmax import soft_argmax
 
 # Frame, row and column of the STSS.
@@ -25,7 +25,7 @@ class SelfSimilarity:
         energy (Tensor): Length of what the block adds to the features of
             each position, [T, h, w].
         predictions (list[dict]): What the network says of the video, see
-            :class:`~selfy_mmaction.engine.inference.Predictor`.
+            :class:`~selfy_mmaction.apis.inference.Predictor`.
     """
     frames: np.ndarray
     similarities: Tensor

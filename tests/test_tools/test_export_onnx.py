@@ -14,9 +14,9 @@ from mmaction.structures import ActionDataSample
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from selfy_mmaction.apis.inference import VideoPredictor
+from selfy_mmaction.apis.onnx import OPSET, ONNXClassifier, export, verify
 from selfy_mmaction.engine import launch
-from selfy_mmaction.engine.inference import VideoPredictor
-from selfy_mmaction.engine.onnx import OPSET, ONNXClassifier, export, verify
 
 SHAPE = (8, 3, 64, 64)
 

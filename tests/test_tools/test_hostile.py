@@ -17,6 +17,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import nn
 
+from selfy_mmaction.apis.onnx import ONNXClassifier
 from selfy_mmaction.convert import convert_official_state_dict
 from selfy_mmaction.datasets import motion
 from selfy_mmaction.datasets.lists import check_list, read_classes
@@ -27,7 +28,6 @@ from selfy_mmaction.engine.checkpoint import (
     get_state_dict,
     load_checkpoint,
 )
-from selfy_mmaction.engine.onnx import ONNXClassifier
 from selfy_mmaction.evaluation.ensemble import load_dump
 from selfy_mmaction.models import SELFYBlock
 

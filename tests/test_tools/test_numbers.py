@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from selfy_mmaction.engine.inference import VideoPredictor
+from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.models import SELFYBlock
 from selfy_mmaction.ops import stss
 

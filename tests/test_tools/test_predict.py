@@ -11,10 +11,10 @@ from mmaction.registry import DATASETS
 from mmengine.registry import init_default_scope
 
 from selfy_mmaction import engine
+from selfy_mmaction.apis.inference import VideoPredictor
+from selfy_mmaction.apis.sliding import SlidingWindow, follow
+from selfy_mmaction.apis.video import Video, draw_label, write_video
 from selfy_mmaction.engine import launch
-from selfy_mmaction.engine.inference import VideoPredictor
-from selfy_mmaction.engine.sliding import SlidingWindow, follow
-from selfy_mmaction.engine.video import Video, draw_label, write_video
 
 
 @pytest.fixture

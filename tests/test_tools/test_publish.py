@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.evaluator import DumpResults
 from safetensors import safe_open
 
-from selfy_mmaction.engine.inference import VideoPredictor
+from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.engine.zoo import Zoo, strip_paths
 
 NAME = 'selfy_tsm_r18_sthv1_small'

@@ -9,8 +9,8 @@ import torch
 from mmaction.registry import MODELS
 from PIL import Image
 
+from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.engine import launch
-from selfy_mmaction.engine.inference import VideoPredictor
 from selfy_mmaction.ops import stss
 from selfy_mmaction.visualization.flow import flow_to_color
 from selfy_mmaction.visualization.pictures import draw, to_image

@@ -14,7 +14,11 @@ from mmengine.registry import init_default_scope
 from torch import Tensor
 
 from ..datasets.lists import read_classes
-from .checkpoint import check_state_dict, get_state_dict, load_checkpoint
+from ..engine.checkpoint import (
+    check_state_dict,
+    get_state_dict,
+    load_checkpoint,
+)
 
 
 class Predictor(ABC):

@@ -1,0 +1,1 @@
+"""Predicting with trained networks: videos, cameras, ONNX; no training."""
