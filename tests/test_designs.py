@@ -15,7 +15,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from selfy_mmaction.engine.complexity import get_complexity
+from selfy_mmaction.analysis.complexity import get_complexity
 from selfy_mmaction.models import SELFYBlock
 from selfy_mmaction.ops import stss
 

@@ -15,10 +15,10 @@ import numpy as np
 from mmaction.registry import DATASETS
 from mmengine.registry import init_default_scope
 
+from selfy_mmaction.analysis import confusions, ensemble
 from selfy_mmaction.datasets.lists import read_classes
 from selfy_mmaction.datasets.loading import clip_name
 from selfy_mmaction.engine import launch
-from selfy_mmaction.evaluation import confusions, ensemble
 from selfy_mmaction.visualization import charts
 
 

@@ -4,8 +4,8 @@ import argparse
 import torch
 from mmengine.device import get_device
 
+from selfy_mmaction.analysis.speed import PARTS, Benchmark, describe_machine
 from selfy_mmaction.engine import launch
-from selfy_mmaction.engine.benchmark import PARTS, Benchmark, describe_machine
 
 
 def parse_args() -> argparse.Namespace:

@@ -6,9 +6,9 @@ frames, for example, on the same list of videos. A single one will do.
 import argparse
 import sys
 
+from selfy_mmaction.analysis import ensemble
 from selfy_mmaction.datasets.lists import read_classes
 from selfy_mmaction.engine import launch
-from selfy_mmaction.evaluation import ensemble
 from selfy_mmaction.visualization import charts
 
 

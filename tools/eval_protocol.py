@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from selfy_mmaction.engine import checkpoint, launch, zoo
-from selfy_mmaction.evaluation import ensemble
+from selfy_mmaction.analysis import ensemble, zoo
+from selfy_mmaction.engine import checkpoint, launch
 
 ROOT = Path(__file__).resolve().parent.parent
 

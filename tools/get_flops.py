@@ -1,8 +1,8 @@
 """Print the complexity of the network of a config, for one clip."""
 import argparse
 
+from selfy_mmaction.analysis.complexity import get_complexity
 from selfy_mmaction.engine import launch
-from selfy_mmaction.engine.complexity import get_complexity
 
 
 def parse_args() -> argparse.Namespace:

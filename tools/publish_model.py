@@ -6,8 +6,8 @@ the entry in configs/metafile.yml and the table in docs/model_zoo.md.
 import argparse
 from pathlib import Path
 
-from selfy_mmaction.engine import checkpoint, launch, zoo
-from selfy_mmaction.evaluation import ensemble
+from selfy_mmaction.analysis import ensemble, zoo
+from selfy_mmaction.engine import checkpoint, launch
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -3,9 +3,9 @@ import argparse
 
 from mmengine.config import Config
 
+from selfy_mmaction.analysis.ensemble import dump_results
 from selfy_mmaction.apis.video import has_display
 from selfy_mmaction.engine import checkpoint, hooks, launch, reliability
-from selfy_mmaction.evaluation.ensemble import dump_results
 
 
 def parse_args() -> argparse.Namespace:

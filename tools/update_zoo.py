@@ -6,7 +6,8 @@ weights and accuracies that tools/publish_model.py has entered.
 import argparse
 from pathlib import Path
 
-from selfy_mmaction.engine import launch, zoo
+from selfy_mmaction.analysis import zoo
+from selfy_mmaction.engine import launch
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -9,11 +9,11 @@ import torch
 from matplotlib.figure import Figure
 from mmengine.config import Config
 
+from ..analysis.complexity import get_complexity
+from ..analysis.ensemble import dump_results, load_dump
+from ..analysis.zoo import format_table
 from ..datasets import motion_bench
 from ..engine import hooks, launch
-from ..engine.complexity import get_complexity
-from ..engine.zoo import format_table
-from .ensemble import dump_results, load_dump
 
 # Name -> config, by what it adds.
 NETWORKS = {

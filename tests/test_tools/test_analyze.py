@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from selfy_mmaction.evaluation.confusions import find_confusions
+from selfy_mmaction.analysis.confusions import find_confusions
 from selfy_mmaction.visualization import charts
 
 # The network that comes with the quickstart knows left and right: of the

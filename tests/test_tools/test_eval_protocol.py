@@ -9,7 +9,7 @@ from mmaction.registry import MODELS
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
-from selfy_mmaction.evaluation.ensemble import load_dump
+from selfy_mmaction.analysis.ensemble import load_dump
 
 ROW = 'sthv1_8_16_2clip'
 

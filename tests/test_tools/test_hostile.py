@@ -17,18 +17,19 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import nn
 
+from selfy_mmaction.analysis import zoo
+from selfy_mmaction.analysis.ensemble import load_dump
 from selfy_mmaction.apis.onnx import ONNXClassifier
 from selfy_mmaction.convert import convert_official_state_dict
 from selfy_mmaction.datasets import motion
 from selfy_mmaction.datasets.lists import check_list, read_classes
 from selfy_mmaction.datasets.prepare import Preparation
-from selfy_mmaction.engine import launch, zoo
+from selfy_mmaction.engine import launch
 from selfy_mmaction.engine.checkpoint import (
     check_state_dict,
     get_state_dict,
     load_checkpoint,
 )
-from selfy_mmaction.evaluation.ensemble import load_dump
 from selfy_mmaction.models import SELFYBlock
 
 HOSTILE_VALUES = [

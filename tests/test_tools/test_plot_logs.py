@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import (
     EventAccumulator,
 )
 
-from selfy_mmaction.evaluation.logs import load_curves
+from selfy_mmaction.analysis.logs import load_curves
 
 
 @pytest.fixture(scope='module')

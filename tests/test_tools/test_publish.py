@@ -14,8 +14,8 @@ from mmengine.config import Config
 from mmengine.evaluator import DumpResults
 from safetensors import safe_open
 
+from selfy_mmaction.analysis.zoo import Zoo, strip_paths
 from selfy_mmaction.apis.inference import VideoPredictor
-from selfy_mmaction.engine.zoo import Zoo, strip_paths
 
 NAME = 'selfy_tsm_r18_sthv1_small'
 CONFIG = """

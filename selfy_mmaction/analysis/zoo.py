@@ -16,7 +16,7 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from .checkpoint import check_state_dict, get_state_dict
+from ..engine.checkpoint import check_state_dict, get_state_dict
 from .complexity import get_complexity
 
 PAPER = dict(
