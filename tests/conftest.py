@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.cbook import get_sample_data
 
-from selfy_mmaction.datasets.motion import CLASSES
+from selfy_mmaction.motion.clips import CLASSES
 
 ROOT = Path(__file__).resolve().parent.parent
 

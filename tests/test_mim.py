@@ -9,7 +9,7 @@ import threading
 import pytest
 from test_packaging import Environment
 
-from selfy_mmaction.datasets.motion import render_dataset
+from selfy_mmaction.motion.clips import render_dataset
 
 NAME = 'selfy_tsm_r18_motion'
 PACKAGE = 'selfy-mmaction2'

@@ -10,7 +10,7 @@ from modelindex.load_model_index import load
 from selfy_mmaction.analysis.complexity import get_complexity
 from selfy_mmaction.analysis.zoo import Zoo, describe
 from selfy_mmaction.apis.inference import VideoPredictor
-from selfy_mmaction.datasets.motion import render_dataset
+from selfy_mmaction.motion.clips import render_dataset
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ import argparse
 import json
 from pathlib import Path
 
-from selfy_mmaction.datasets import motion_bench
 from selfy_mmaction.engine import launch
-from selfy_mmaction.evaluation import motion
+from selfy_mmaction.motion import bench_clips, experiment
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 
@@ -48,10 +47,10 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def get_results(runs: list[motion.Run], args: argparse.Namespace) -> dict:
+def get_results(runs: list[experiment.Run], args: argparse.Namespace) -> dict:
     """Train what is not trained yet, or only read."""
     if args.table_only:
-        return motion.load_results(runs, args.out)
+        return experiment.load_results(runs, args.out)
     results = {}
     for i, run in enumerate(runs, 1):
         print(f'{run.name}, seed {run.seed} ({i} of {len(runs)})', flush=True)
@@ -59,7 +58,7 @@ def get_results(runs: list[motion.Run], args: argparse.Namespace) -> dict:
         for loader in cfg.train_dataloader, cfg.test_dataloader:
             loader.dataset.data_root = str(args.data)
             loader.dataset.metainfo.classes = str(args.data / 'classes.txt')
-        results[run] = motion.train_and_test(cfg, run.folder(args.out))
+        results[run] = experiment.train_and_test(cfg, run.folder(args.out))
     return results
 
 
@@ -77,17 +76,17 @@ def main() -> None:
             raise FileNotFoundError(
                 f'{args.data} holds no motion clips: run again without '
                 '--table-only.')
-        motion_bench.render_dataset(args.data)
+        bench_clips.render_dataset(args.data)
     settings = json.loads((args.data / 'motion.json').read_text())
     if settings.get('kind') != 'benchmark':
         raise ValueError(f'{args.data} holds other clips than those of the '
                          'benchmark: choose another folder.')
 
     runs = [
-        motion.Run(name, seed) for seed in args.seeds
-        for name in motion.NETWORKS
+        experiment.Run(name, seed) for seed in args.seeds
+        for name in experiment.NETWORKS
     ]
-    bench = motion.Benchmark(args.data, get_results(runs, args))
+    bench = experiment.Benchmark(args.data, get_results(runs, args))
     write(args, 'table.md', bench.table())
     write(args, 'classes.md', bench.table_of_classes('fast'))
     bench.draw_curves(args.out / 'curves.svg')
@@ -95,10 +94,10 @@ def main() -> None:
     print(f'{args.out}/curves.svg\n{args.out}/frames.png')
     if args.ablations:
         runs = [
-            motion.Run(name, args.seeds[0])
-            for name in ('SELFY on TSM', *motion.ABLATIONS)
+            experiment.Run(name, args.seeds[0])
+            for name in ('SELFY on TSM', *experiment.ABLATIONS)
         ]
-        bench = motion.Benchmark(args.data, get_results(runs, args))
+        bench = experiment.Benchmark(args.data, get_results(runs, args))
         write(args, 'ablations.md', bench.table())
 
 

@@ -5,14 +5,14 @@ import re
 import numpy as np
 import pytest
 
-from selfy_mmaction.datasets import motion, motion_bench
+from selfy_mmaction.motion import bench_clips, clips
 
 
 def many(split, label):
     """Tracks of a split's clips of one class."""
-    clips = motion_bench.list_clips('val', split, 1800, seed=0)
+    clips = bench_clips.list_clips('val', split, 1800, seed=0)
     return [
-        motion_bench.draw_tracks(clip) for clip in clips if clip.label == label
+        bench_clips.draw_tracks(clip) for clip in clips if clip.label == label
     ]
 
 
@@ -22,7 +22,7 @@ def steps(tracks):
     The way of at most half of the ring, [frames, CARDS].
     """
     apart = tracks.scene.max() + 1
-    width, cell = motion_bench.WIDTH, motion_bench.CELL
+    width, cell = bench_clips.WIDTH, bench_clips.CELL
     moved = tracks.x[apart:] - tracks.x[:-apart]
     return ((moved + width // 2) % width - width // 2) / cell
 
@@ -30,7 +30,7 @@ def steps(tracks):
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp('data') / 'bench'
-    motion_bench.render_dataset(root, num_train=60, num_val=6)
+    bench_clips.render_dataset(root, num_train=60, num_val=6)
     return root
 
 
@@ -39,7 +39,7 @@ def test_lists_name_every_video_and_class_equally_often(root):
         lines = (root / f'{name}.txt').read_text().splitlines()
         return [line.split() for line in lines]
 
-    tests = sum((read(split) for split in motion_bench.SPLITS), [])
+    tests = sum((read(split) for split in bench_clips.SPLITS), [])
     assert read('val') == tests
     for lines, count in (read('train'), 10), (tests, 6):
         labels = [int(label) for _, label in lines]
@@ -47,12 +47,12 @@ def test_lists_name_every_video_and_class_equally_often(root):
     videos = [name for name, _ in read('train') + tests]
     assert sorted(videos) == sorted(p.name for p in root.glob('videos/*'))
     classes = (root / 'classes.txt').read_text().splitlines()
-    assert classes == list(motion_bench.CLASSES)
+    assert classes == list(bench_clips.CLASSES)
 
 
 def test_same_seed_same_files_other_seed_others(root, tmp_path):
-    motion_bench.render_dataset(tmp_path / 'same', 60, 6, num_workers=1)
-    motion_bench.render_dataset(tmp_path / 'other', 60, 6, seed=1)
+    bench_clips.render_dataset(tmp_path / 'same', 60, 6, num_workers=1)
+    bench_clips.render_dataset(tmp_path / 'other', 60, 6, seed=1)
     for path in root.glob('videos/*'):
         content = path.read_bytes()
         assert content == (tmp_path / 'same/videos' / path.name).read_bytes()
@@ -61,25 +61,25 @@ def test_same_seed_same_files_other_seed_others(root, tmp_path):
 
 def test_tests_show_other_photographs_than_the_training(monkeypatch):
     seen = {}
-    cut = motion_bench.cut_window
+    cut = bench_clips.cut_window
     for part in 'train', 'val':
         names = seen[part] = set()
         monkeypatch.setattr(
-            motion_bench, 'cut_window',
+            bench_clips, 'cut_window',
             lambda name, size, rng, names=names: names.add(name) or cut(
                 name, size, rng))
-        for clip in motion_bench.list_clips(part, 'fast', 24, seed=0):
-            for _ in motion_bench.render_frames(clip):
+        for clip in bench_clips.list_clips(part, 'fast', 24, seed=0):
+            for _ in bench_clips.render_frames(clip):
                 pass
     assert len(seen['train']) > 4 and len(seen['val']) > 2
     assert not seen['train'] & seen['val']
 
 
-@pytest.mark.parametrize('split', motion_bench.SPLITS)
+@pytest.mark.parametrize('split', bench_clips.SPLITS)
 def test_displacements_are_those_of_the_split(split):
-    low, high = motion_bench.SPLITS[split].displacement
+    low, high = bench_clips.SPLITS[split].displacement
     assert (high < 1) if split == 'slow' else (split != 'fast' or low > 4)
-    for label in range(len(motion_bench.CLASSES)):
+    for label in range(len(bench_clips.CLASSES)):
         for tracks in many(split, label):
             assert (low <= tracks.displacement).all()
             assert (tracks.displacement <= high).all()
@@ -87,8 +87,8 @@ def test_displacements_are_those_of_the_split(split):
 
 @pytest.mark.parametrize('split', ['slow', 'medium', 'fast', 'occluded'])
 def test_cards_move_as_their_class_says(split):
-    low, high = motion_bench.SPLITS[split].displacement
-    for label, kind in enumerate(motion_bench.CLASSES.values()):
+    low, high = bench_clips.SPLITS[split].displacement
+    for label, kind in enumerate(bench_clips.CLASSES.values()):
         for tracks in many(split, label)[:40]:
             moved = steps(tracks)
             first, second = tracks.displacement
@@ -110,7 +110,7 @@ def test_only_frames_that_lie_three_apart_tell_long_clips_apart():
     # Scenes stand anywhere: where the next one is tells nothing.
     jumps = {
         label: [
-            (t.x[1, 0] - t.x[0, 0]) % motion_bench.WIDTH
+            (t.x[1, 0] - t.x[0, 0]) % bench_clips.WIDTH
             for t in many('long', label)
         ]
         for label in (0, 1)
@@ -119,15 +119,15 @@ def test_only_frames_that_lie_three_apart_tell_long_clips_apart():
     assert min(map(min, middles)) > 50
 
 
-@pytest.mark.parametrize('split', motion_bench.SPLITS)
+@pytest.mark.parametrize('split', bench_clips.SPLITS)
 def test_single_frames_are_distributed_alike_in_every_class(split):
     # Where on the ring the cards stand, up to which one is which.
-    spacing = motion_bench.WIDTH / motion_bench.CARDS
-    for frame in 0, 5, motion_bench.FRAMES - 1:
+    spacing = bench_clips.WIDTH / bench_clips.CARDS
+    for frame in 0, 5, bench_clips.FRAMES - 1:
         shares = [
             np.histogram([t.x[frame, 0] % spacing for t in many(split, label)],
                          4, (0, spacing))[0] / 300
-            for label in range(len(motion_bench.CLASSES))
+            for label in range(len(bench_clips.CLASSES))
         ]
         # 5 standard deviations of a share of 300 clips
         assert np.abs(np.array(shares) - 0.25).max() < 0.125
@@ -143,11 +143,11 @@ def test_fast_cards_do_not_tell_their_direction_unless_matched(one, other):
 
     They shiver by less than a cell to either side.
     """
-    spacing = motion_bench.WIDTH / motion_bench.CARDS / motion_bench.CELL
+    spacing = bench_clips.WIDTH / bench_clips.CARDS / bench_clips.CELL
     for frame in 0, -1:
         quartiles = []
         for name in one, other:
-            label = list(motion_bench.CLASSES).index(name)
+            label = list(bench_clips.CLASSES).index(name)
             seen = np.array([steps(t)[frame, 0] for t in many('fast', label)])
             seen = (seen + spacing / 2) % spacing - spacing / 2
             assert np.abs(seen).max() < 0.8
@@ -157,22 +157,22 @@ def test_fast_cards_do_not_tell_their_direction_unless_matched(one, other):
 
 @pytest.mark.parametrize('split', ['occluded', 'blurred'])
 def test_damaged_clips_are_medium_ones_but_for_a_middle_frame(split):
-    for good, bad in zip(*(motion_bench.list_clips('val', name, 12, seed=3)
+    for good, bad in zip(*(bench_clips.list_clips('val', name, 12, seed=3)
                            for name in ('medium', split)), strict=True):
         differ = [
             not np.array_equal(*frames) for frames in zip(
-                *map(motion_bench.render_frames, (good, bad)), strict=True)
+                *map(bench_clips.render_frames, (good, bad)), strict=True)
         ]
         assert sum(differ) == 1
         assert differ.index(True) in (3, 4)
 
 
 def test_a_second_run_renders_nothing_and_other_clips_are_refused(root):
-    assert not motion_bench.render_dataset(root, 60, 6)
+    assert not bench_clips.render_dataset(root, 60, 6)
     with pytest.raises(FileExistsError, match='remove it or choose another'):
-        motion_bench.render_dataset(root, 120, 6)
+        bench_clips.render_dataset(root, 120, 6)
     with pytest.raises(FileExistsError, match='remove it or choose another'):
-        motion.render_dataset(root, 40, 8)
+        clips.render_dataset(root, 40, 8)
     settings = json.loads((root / 'motion.json').read_text())
     assert settings['kind'] == 'benchmark'
 
@@ -185,6 +185,6 @@ def test_a_second_run_renders_nothing_and_other_clips_are_refused(root):
 ])
 def test_a_bad_number_is_named(numbers, message, tmp_path):
     with pytest.raises(ValueError) as error:
-        motion_bench.render_dataset(tmp_path / 'bench', **numbers)
+        bench_clips.render_dataset(tmp_path / 'bench', **numbers)
     assert re.search(message, str(error.value))
     assert not list(tmp_path.iterdir())

@@ -21,7 +21,6 @@ from selfy_mmaction.analysis import zoo
 from selfy_mmaction.analysis.ensemble import load_dump
 from selfy_mmaction.apis.onnx import ONNXClassifier
 from selfy_mmaction.convert import convert_official_state_dict
-from selfy_mmaction.datasets import motion
 from selfy_mmaction.datasets.lists import check_list, read_classes
 from selfy_mmaction.datasets.prepare import Preparation
 from selfy_mmaction.engine import launch
@@ -31,6 +30,7 @@ from selfy_mmaction.engine.checkpoint import (
     load_checkpoint,
 )
 from selfy_mmaction.models import SELFYBlock
+from selfy_mmaction.motion import clips
 
 HOSTILE_VALUES = [
     None, True, -1, 0, 10**9, 10**30, 1e308,
@@ -216,7 +216,7 @@ def read_onnx(path):
 
 
 def read_motion(path):
-    motion.render_dataset(path.parent, 8, 8, seed=0, num_workers=1)
+    clips.render_dataset(path.parent, 8, 8, seed=0, num_workers=1)
 
 
 LOADERS = {

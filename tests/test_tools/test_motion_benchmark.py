@@ -4,14 +4,13 @@ import sys
 
 import pytest
 
-from selfy_mmaction.datasets import motion_bench
-from selfy_mmaction.evaluation import motion
+from selfy_mmaction.motion import bench_clips, experiment
 
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp('data') / 'bench'
-    motion_bench.render_dataset(root, num_train=60, num_val=6)
+    bench_clips.render_dataset(root, num_train=60, num_val=6)
     return root
 
 
@@ -20,8 +19,8 @@ def run(load_tool, monkeypatch, data, tmp_path):
     """Run the tool with two networks and one ablation."""
     tool = load_tool('motion_benchmark')
     monkeypatch.chdir(tmp_path)
-    for table, names in ((motion.NETWORKS, ('TSN', 'SELFY on TSM')),
-                         (motion.ABLATIONS, ('offset 1', ))):
+    for table, names in ((experiment.NETWORKS, ('TSN', 'SELFY on TSM')),
+                         (experiment.ABLATIONS, ('offset 1', ))):
         for name in set(table) - set(names):
             monkeypatch.delitem(table, name)
 
@@ -62,7 +61,7 @@ def test_from_no_result_to_tables_and_again(run, data, tmp_path, capsys):
             (out / f'tsn_r18_motion_bench/seed_{seed}/result.json'
              ).read_text()) for seed in (0, 1)
     }
-    clips = motion_bench.list_clips('val', 'fast', 6, seed=0)
+    clips = bench_clips.list_clips('val', 'fast', 6, seed=0)
     right = [
         100 / 6 * sum(result['predictions'][clip.name[:-4]] == clip.label
                       for clip in clips) for result in results.values()
@@ -73,7 +72,7 @@ def test_from_no_result_to_tables_and_again(run, data, tmp_path, capsys):
         abs(right[0] - right[1]) / 2**0.5, abs=0.06)
     # Its mean over the classes is that of the split.
     classes = get_cells(out / 'classes.md')['TSN']
-    assert list(classes)[1:] == list(motion_bench.CLASSES)
+    assert list(classes)[1:] == list(bench_clips.CLASSES)
     means = [float(cell.split()[0]) for cell in list(classes.values())[1:]]
     assert sum(means) / 6 == pytest.approx(float(mean), abs=0.11)
     for name in 'curves.svg', 'frames.png':
@@ -100,15 +99,15 @@ def test_from_no_result_to_tables_and_again(run, data, tmp_path, capsys):
 
 
 def test_ranges_of_the_curve_are_those_of_the_splits(data):
-    clips = motion_bench.list_dataset(
+    clips = bench_clips.list_dataset(
         json.loads((data / 'motion.json').read_text()))
     result = dict(predictions={
         clip.name[:-4]: clip.label if clip.split == 'fast' else -1
-        for split in motion_bench.SPLITS for clip in clips[split]
+        for split in bench_clips.SPLITS for clip in clips[split]
     })
-    bench = motion.Benchmark(data, {motion.Run('TSM', 0): result})
+    bench = experiment.Benchmark(data, {experiment.Run('TSM', 0): result})
     cells, accuracies = bench.curve('TSM')
-    low, high = motion_bench.SPLITS['fast'].displacement
+    low, high = bench_clips.SPLITS['fast'].displacement
     fast = (low < cells) & (cells < high)
     assert fast.any() and not fast.all()
     assert (accuracies[0] == 100 * fast).all()
@@ -122,10 +121,10 @@ def test_other_data_is_refused(run, data, tmp_path, capsys):
     assert 'quickstart holds other clips' in str(exit_info.value)
 
 
-@pytest.mark.parametrize('name', motion.ABLATIONS)
+@pytest.mark.parametrize('name', experiment.ABLATIONS)
 def test_every_ablation_changes_the_block_alone(name, repo):
-    base = motion.Run('SELFY on TSM', 0).load_config(repo / 'configs', {})
-    cfg = motion.Run(name, 0).load_config(repo / 'configs', {})
+    base = experiment.Run('SELFY on TSM', 0).load_config(repo / 'configs', {})
+    cfg = experiment.Run(name, 0).load_config(repo / 'configs', {})
     assert cfg.to_dict() != base.to_dict()
     for key in 'selfy', 'selfy_indices':
         cfg.model.backbone[key] = base.model.backbone[key]

@@ -3,12 +3,12 @@ import argparse
 import os
 from pathlib import Path
 
-from selfy_mmaction.datasets import motion, motion_bench
 from selfy_mmaction.engine import launch
+from selfy_mmaction.motion import bench_clips, clips
 
 # kind -> its module, and its numbers of training and validation clips
 KINDS = dict(
-    quickstart=(motion, 1600, 400), benchmark=(motion_bench, 4800, 180))
+    quickstart=(clips, 1600, 400), benchmark=(bench_clips, 4800, 180))
 
 
 def parse_args() -> argparse.Namespace:
@@ -49,9 +49,9 @@ def main() -> None:
     train = train if args.train is None else args.train
     val = val if args.val is None else args.val
     out = args.out or Path(
-        'data/motion' if module is motion else 'data/motion_bench')
+        'data/motion' if module is clips else 'data/motion_bench')
     if module.render_dataset(out, train, val, args.seed, args.workers):
-        each = '' if module is motion else ' of each split'
+        each = '' if module is clips else ' of each split'
         print(f'\nRendered {train} + {val} clips{each} to {out}.')
     else:
         print(f'{out} is there already.')

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from .motion import PHOTOGRAPHS, cut_window, write_dataset, write_video
+from .clips import PHOTOGRAPHS, cut_window, write_dataset, write_video
 
 
 class Motion(NamedTuple):

@@ -12,8 +12,8 @@ from mmengine.config import Config
 from ..analysis.complexity import get_complexity
 from ..analysis.ensemble import dump_results, load_dump
 from ..analysis.zoo import format_table
-from ..datasets import motion_bench
 from ..engine import hooks, launch
+from . import bench_clips
 
 # Name -> config, by what it adds.
 NETWORKS = {
@@ -150,10 +150,10 @@ class Benchmark:
 
     def __init__(self, data_root: Path, results: Mapping[Run, dict]) -> None:
         settings = json.loads((data_root / 'motion.json').read_text())
-        self.clips = motion_bench.list_dataset(settings)
+        self.clips = bench_clips.list_dataset(settings)
         self.results = results
         self.displacements = {
-            clip: motion_bench.draw_tracks(clip).displacement.mean()
+            clip: bench_clips.draw_tracks(clip).displacement.mean()
             for split in _CURVE for clip in self.clips[split]
         }
 
@@ -184,12 +184,12 @@ class Benchmark:
             seconds = np.median([run['seconds'] for run in runs])
             lines.append([
                 name, *(_format(self.accuracies(name, self.clips[split]))
-                        for split in motion_bench.SPLITS),
+                        for split in bench_clips.SPLITS),
                 f'{macs / 1e9:.2f}', f'{runs[0]["params"] / 1e6:.2f}',
                 f'{seconds:.2f}'
             ])
         return format_table([
-            'network', *motion_bench.SPLITS, 'GMACs', 'parameters (M)',
+            'network', *bench_clips.SPLITS, 'GMACs', 'parameters (M)',
             's / step'
         ], lines)
 
@@ -197,7 +197,7 @@ class Benchmark:
         """Markdown: accuracy on each class of a split."""
         clips = {
             name: [clip for clip in self.clips[split] if clip.label == label]
-            for label, name in enumerate(motion_bench.CLASSES)
+            for label, name in enumerate(bench_clips.CLASSES)
         }
         return format_table(['network', *clips], [[
             name, *(_format(self.accuracies(name, c)) for c in clips.values())
@@ -213,7 +213,7 @@ class Benchmark:
         """
         places, points = [], []
         for split in _CURVE:
-            middle = np.mean(motion_bench.SPLITS[split].displacement)
+            middle = np.mean(bench_clips.SPLITS[split].displacement)
             halves = [], []
             for clip in self.clips[split]:
                 halves[int(self.displacements[clip] > middle)].append(clip)
@@ -233,10 +233,10 @@ class Benchmark:
             axes.fill_between(
                 x, y.min(0), y.max(0), color=line.get_color(), alpha=0.15)
         for split in _CURVE:
-            low, high = motion_bench.SPLITS[split].displacement
+            low, high = bench_clips.SPLITS[split].displacement
             axes.axvspan(low, high, color='0.95', zorder=0)
             axes.text((low + high) / 2, 101.5, split, ha='center')
-        chance = 100 / len(motion_bench.CLASSES)
+        chance = 100 / len(bench_clips.CLASSES)
         axes.axhline(chance, color='0.5', linestyle=':')
         axes.text(6.05, chance, 'chance', va='bottom', color='0.5')
         axes.set(
@@ -251,12 +251,12 @@ class Benchmark:
     def draw_frames(self, path: Path, label: int = 0) -> None:
         """Draw the frames of a clip of each split, a column per split."""
         figure = Figure((10, 4.2), layout='constrained')
-        rows = motion_bench.FRAMES
-        grid = figure.subplots(rows, len(motion_bench.SPLITS), squeeze=False)
-        for split, column in zip(motion_bench.SPLITS, grid.T, strict=True):
+        rows = bench_clips.FRAMES
+        grid = figure.subplots(rows, len(bench_clips.SPLITS), squeeze=False)
+        for split, column in zip(bench_clips.SPLITS, grid.T, strict=True):
             clip = next(
                 clip for clip in self.clips[split] if clip.label == label)
-            frames = motion_bench.render_frames(clip)
+            frames = bench_clips.render_frames(clip)
             for axes, frame in zip(column, frames, strict=True):
                 axes.imshow(frame[..., ::-1])
                 axes.set(xticks=[], yticks=[])
@@ -264,7 +264,7 @@ class Benchmark:
             column[0].set_title(split, fontsize=10)
         for i, axes in enumerate(grid[:, 0]):
             axes.set_ylabel(f'{i}', rotation=0, va='center', labelpad=8)
-        figure.suptitle(list(motion_bench.CLASSES)[label], fontsize=11)
+        figure.suptitle(list(bench_clips.CLASSES)[label], fontsize=11)
         figure.savefig(path, dpi=100)
 
 

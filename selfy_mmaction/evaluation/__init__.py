@@ -1,1 +1,0 @@
-"""Reports on tested samples that MMAction2 lacks."""

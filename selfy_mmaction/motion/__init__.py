@@ -1,0 +1,1 @@
+"""The synthetic study: its clips, its networks and what became of them."""
