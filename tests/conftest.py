@@ -8,6 +8,7 @@ from matplotlib.cbook import get_sample_data
 
 from selfy_mmaction.motion.clips import CLASSES
 
+pytest_plugins = ['tool_fixtures']
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -7,7 +7,7 @@ import shutil
 import threading
 
 import pytest
-from test_packaging import Environment
+from environments import Environment
 
 from selfy_mmaction.motion.clips import render_dataset
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-DATA = Path(__file__).parent / 'data'
+DATA = Path(__file__).resolve().parents[1] / 'data'
 LAYOUTS = json.loads((DATA / 'official_keys.json').read_text())
 
 

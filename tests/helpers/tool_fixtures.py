@@ -2,7 +2,6 @@
 import argparse
 import importlib.util
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from ports import get_free_port
 
 from selfy_mmaction.engine import launch
 
@@ -48,13 +48,7 @@ def tool_env() -> dict[str, str]:
 @pytest.fixture
 def free_port() -> str:
     """A port for the processes of one training to meet at."""
-    return get_free_port()
-
-
-def get_free_port() -> str:
-    with socket.socket() as server:
-        server.bind(('127.0.0.1', 0))
-        return str(server.getsockname()[1])
+    return str(get_free_port())
 
 
 @pytest.fixture(scope='session')
@@ -101,7 +95,7 @@ def trained(repo, main_config, small, tool_env,
             'work dir', '--auto-scale-lr', '--cfg-options', *small
         ],
         cwd=folder,
-        env={**tool_env, 'PORT': get_free_port()},
+        env={**tool_env, 'PORT': str(get_free_port())},
         capture_output=True,
         text=True)
     assert done.returncode == 0, done.stderr

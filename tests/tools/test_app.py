@@ -2,7 +2,6 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
+from ports import get_free_port
 
 BROWSER = os.environ.get('CHROMIUM') or next(
     filter(None, map(shutil.which, ['chromium', 'google-chrome', 'chrome'])),
@@ -24,9 +24,7 @@ def address(repo, tool_env, tmp_path_factory):
     """Start the page as a user does, and return where it is."""
     folder = tmp_path_factory.mktemp('app')
     log = folder / 'log.txt'
-    with socket.socket() as server:
-        server.bind(('127.0.0.1', 0))
-        port = str(server.getsockname()[1])
+    port = str(get_free_port())
     with open(log, 'w') as file:
         process = subprocess.Popen(
             [sys.executable, repo / 'tools/app.py', '--port', port],

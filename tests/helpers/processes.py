@@ -3,19 +3,19 @@ import multiprocessing
 import os
 import runpy
 import signal
-import socket
 import sys
 from pathlib import Path
 
 # What the tools import takes seconds: here it is done once for all of them.
 import matplotlib.pyplot  # noqa: F401
 import torch
+from ports import get_free_port
 
 import selfy_mmaction.engine.hooks
 import selfy_mmaction.engine.reliability
 import selfy_mmaction.models  # noqa: F401
 
-TOOLS = Path(__file__).resolve().parent.parent / 'tools'
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 _context = multiprocessing.get_context('forkserver')
 _context.set_forkserver_preload([__name__])
 
@@ -61,13 +61,10 @@ class ToolProcess:
 
 def start_ranks(number, tool, args, cwd, **env):
     """Start a tool as several processes that work together."""
-    with socket.socket() as server:
-        server.bind(('127.0.0.1', 0))
-        port = str(server.getsockname()[1])
     env |= {
         'WORLD_SIZE': str(number),
         'MASTER_ADDR': '127.0.0.1',
-        'MASTER_PORT': port
+        'MASTER_PORT': str(get_free_port())
     }
     return [
         ToolProcess(

@@ -1,6 +1,6 @@
 """Trainings that are killed, or run out of space, and go on.
 
-``KILLS=20 pytest tests/test_tools/test_crashes.py`` kills more often.
+``KILLS=20 pytest tests/robustness/test_crashes.py`` kills more often.
 """
 import os
 import re
