@@ -5,7 +5,8 @@ from mmengine.config import Config
 
 from selfy_mmaction.analysis.ensemble import dump_results
 from selfy_mmaction.apis.video import has_display
-from selfy_mmaction.engine import checkpoint, hooks, launch, reliability
+from selfy_mmaction.engine import checkpoint, hooks, launch
+from selfy_mmaction.visualization.frames import draw_clip
 
 
 def parse_args() -> argparse.Namespace:
@@ -62,11 +63,11 @@ def main() -> None:
     runner.register_hook(hooks.StrictLoadHook())
     runner.register_hook(hooks.CheckNumbersHook())
     if args.skip_bad:
-        runner.register_hook(reliability.LeaveOutHook())
+        runner.register_hook(hooks.LeaveOutHook())
     if args.show or args.show_dir:
         runner.register_hook(
-            hooks.DrawPredictionsHook(args.show_dir, args.show, args.interval,
-                                      args.wait_time))
+            hooks.DrawPredictionsHook(draw_clip, args.show_dir, args.show,
+                                      args.interval, args.wait_time))
     runner.test()
 
 

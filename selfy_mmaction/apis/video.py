@@ -1,22 +1,18 @@
-"""Video files and cameras: frames in, frames with a label out."""
+"""Video files and cameras: read, written and shown."""
 import os
 import sys
-import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import cv2
 import numpy as np
-from matplotlib import font_manager
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
             '.webm', '.wmv')
 # What OpenCV's wheels can write; browsers play the second only.
 CODECS = {'.mp4': 'mp4v', '.webm': 'VP80'}
-# Narrower frames are enlarged to this, in pixels, for a label to be legible.
-_LABEL_WIDTH = 320
 # What a camera is taken to deliver that does not say, in frames per second.
 _CAMERA_FPS = 30
 
@@ -166,36 +162,3 @@ def show_video(frames: Iterable[np.ndarray],
             break
         yield frame
     cv2.destroyAllWindows()
-
-
-def draw_label(frame: np.ndarray, text: str) -> np.ndarray:
-    """Write a text on the bottom of a frame, in as many lines as it takes.
-
-    Args:
-        frame (np.ndarray): RGB of type uint8, [H, W, 3].
-        text (str): The text.
-
-    Returns:
-        np.ndarray: The frame, enlarged if it is too small for letters, and
-        of even size, which is what codecs take.
-    """
-    height, width = frame.shape[:2]
-    factor = max(1, _LABEL_WIDTH / width)
-    width, height = (2 * round(factor * side / 2) for side in (width, height))
-    picture = Image.fromarray(frame).resize((width, height))
-    size = max(14, width // 24)
-    font = ImageFont.truetype(_FONT, size)
-    margin = size // 2
-    # as many letters as fit on average, and a little less
-    share = 0.95 * (width - 2 * margin) / max(1, font.getlength(text))
-    lines = textwrap.wrap(text, max(1, int(share * len(text))))
-    draw = ImageDraw.Draw(picture, 'RGBA')
-    top = height - 2 * margin - round(1.3 * size * len(lines))
-    draw.rectangle((0, top, width, height), (0, 0, 0, 160))
-    for i, line in enumerate(lines):
-        draw.text((margin, top + margin + 1.3 * size * i), line, 'white', font)
-    return np.array(picture)
-
-
-# Matplotlib brings it: the same on every machine, with accents and Greek.
-_FONT = font_manager.findfont('DejaVu Sans')

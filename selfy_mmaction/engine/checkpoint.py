@@ -1,4 +1,4 @@
-"""Finding whole checkpoints, and refusing those of another model."""
+"""Checkpoints: written whole, found again, and those of others refused."""
 import os
 import os.path as osp
 import re
@@ -7,8 +7,11 @@ from pathlib import Path
 from urllib.error import URLError
 
 import torch
+from mmengine.fileio import LocalBackend, register_backend
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
+
+from ..files import replaced_when_done
 
 
 def is_whole(path: os.PathLike) -> bool:
@@ -180,3 +183,21 @@ def check_state_dict(model: nn.Module, state_dict: dict[str, Tensor],
     more = f' (and {len(faults) - 1} more)' if len(faults) > 1 else ''
     raise ValueError(f'{source} does not fit the model of the config: '
                      f'{faults[0]}{more}; {remedy}')
+
+
+@register_backend('atomic')
+class AtomicBackend(LocalBackend):
+    """Writes files whole or not at all: MMEngine's overwrites in place."""
+
+    def put(self, obj: bytes, filepath: os.PathLike) -> None:
+        """Write bytes to a file.
+
+        Raises:
+            OSError: If they cannot be written.
+        """
+        try:
+            with replaced_when_done(filepath) as unfinished:
+                super().put(obj, unfinished)
+        except OSError as error:
+            raise OSError(f'{error} Earlier checkpoints are whole: make room '
+                          'and continue with --resume.') from error

@@ -1,19 +1,176 @@
-"""Hooks of the command-line tools."""
+"""All hooks: what is checked, skipped, seeded and drawn during a run.
+
+The configs name those that are registered; the tools add the others.
+"""
 import math
 import os
 import os.path as osp
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NoReturn
 
 import cv2
 import numpy as np
+from mmaction.registry import HOOKS
 from mmaction.structures import ActionDataSample
+from mmengine.dataset import BaseDataset
+from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
-from torch import Tensor
+from mmengine.runner import EpochBasedTrainLoop, Runner, set_random_seed
 
-from ..datasets.loading import clip_name
+from ..datasets.loading import BadClips, SeededPipeline, clip_name, guard
+from ..datasets.scan import read_sample, scan
 from .checkpoint import check_state_dict, get_state_dict
+
+
+@HOOKS.register_module()
+class BadClipsHook(Hook):
+    """Skips clips that cannot be read in training, and names them in tests.
+
+    In training, another clip takes the place of a bad one, which is reported
+    once, in the log and in ``bad_clips.txt`` next to it. Validation and tests
+    end with the name of the first bad clip: without it, their accuracies
+    would be those of another list.
+
+    Args:
+        max_share (float): The share of bad clips that is tolerated. More end
+            the training. Defaults to 0.05.
+    """
+
+    def __init__(self, max_share: float = 0.05) -> None:
+        if not 0 <= max_share <= 1:
+            raise ValueError('default_hooks.bad_clips.max_share should be '
+                             f'from 0 to 1, but got {max_share}.')
+        self.max_share = max_share
+
+    def before_train(self, runner: Runner) -> None:
+        """Let the training data skip bad clips."""
+        dataset = runner.train_dataloader.dataset
+        self.bad_clips = BadClips(
+            osp.join(runner.log_dir, 'bad_clips.txt'), len(dataset),
+            self.max_share)
+        self.reported = set()
+        guard(dataset, self.bad_clips.add)
+
+    def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
+        """Report what the data loading processes found."""
+        for name, reason in self.bad_clips.read().items():
+            if name not in self.reported:
+                self.reported.add(name)
+                runner.logger.warning(f'{name} {reason}: skipped.')
+
+    def after_train(self, runner: Runner) -> None:
+        """Say where the bad clips are listed."""
+        if self.reported:
+            runner.logger.warning(
+                f'{len(self.reported)} clips were skipped, since they cannot '
+                f'be read: see {self.bad_clips.path}.')
+
+    def before_val(self, runner: Runner) -> None:
+        """Let a validation end at a bad clip."""
+        guard(runner.val_dataloader.dataset, _refuse)
+
+    def before_test(self, runner: Runner) -> None:
+        """Let a test end at a bad clip."""
+        guard(runner.test_dataloader.dataset, _refuse)
+
+
+def _refuse(name: str, reason: str) -> NoReturn:
+    raise ValueError(f'{name} {reason}. tools/check_data.py finds all such '
+                     'clips, tools/test.py --skip-bad leaves them out.')
+
+
+class LeaveOutHook(Hook):
+    """Tests without the clips that cannot be read, and says so.
+
+    The accuracies are named ``partial_...``, and a dump cannot be averaged
+    with others.
+    """
+
+    # after the hook that refuses bad clips
+    priority = 'LOW'
+
+    def before_test(self, runner: Runner) -> None:
+        """Find the bad clips, and take them from the test data."""
+        cfg = runner.cfg.test_dataloader
+        dataset = runner.test_dataloader.dataset
+        runner.logger.info(f'Trying to read {len(dataset)} clips.')
+        found = scan(
+            dataset,
+            # each process its share
+            range(runner.rank, len(dataset), runner.world_size),
+            read_sample,
+            max(cfg.get('num_workers', 0), 1))
+        bad = {}
+        for part in all_gather_object(
+            {i: reason for i, reason in found if reason}):
+            bad.update(part)
+        if not bad:
+            return
+        for i in sorted(bad):
+            name = clip_name(dataset.get_data_info(i))
+            runner.logger.warning(f'{name} {bad[i]}: left out.')
+        runner.logger.warning(
+            f'{len(bad)} of {len(dataset)} clips are left out, since they '
+            'cannot be read: the accuracies are partial.')
+        rest = [i for i in range(len(dataset)) if i not in bad]
+        if not rest:
+            raise ValueError(f'none of the {len(bad)} clips of '
+                             f'{dataset.ann_file} can be read.')
+        dataset.get_subset_(rest)
+        # PackActionInputs keeps it for the dump.
+        dataset.pipeline.transforms.insert(0, partial(dict, left_out=len(bad)))
+        runner.test_loop.dataloader = runner.build_dataloader(
+            dict(cfg, dataset=dataset), runner.seed)
+        for metric in runner.test_evaluator.metrics:
+            if metric.prefix:
+                metric.prefix = f'partial_{metric.prefix}'
+
+
+@HOOKS.register_module()
+class ExactResumeHook(Hook):
+    """Makes a training that was killed and resumed equal one that was not.
+
+    MMEngine's checkpoints hold no state of random generators, and those of
+    data loading processes are out of reach. So all are seeded at the start of
+    each epoch, by the seed and the number of the epoch.
+
+    Data sets in a wrapper such as RepeatDataset, which reads a clip several
+    times an epoch, and training by iterations are left as they are.
+    """
+
+    # after the hooks that load, and those that save
+    priority = 'LOWEST'
+
+    def before_train(self, runner: Runner) -> None:
+        """Seed the clips, and make up for a validation that was cut short."""
+        loop = runner.train_loop
+        dataset = loop.dataloader.dataset
+        self.pipeline = None
+        if (isinstance(loop, EpochBasedTrainLoop)
+                and isinstance(dataset, BaseDataset)):
+            self.pipeline = SeededPipeline(dataset.pipeline, runner.seed)
+            dataset.pipeline = self.pipeline
+        # A checkpoint is saved before its validation, which may choose it as
+        # the best one. Nobody knows whether it came to that.
+        if (loop.epoch and runner.val_loop and loop.epoch >= loop.val_begin
+                and (loop.epoch % loop.val_interval == 0
+                     or loop.epoch == loop.max_epochs)):
+            runner.val_loop.run()
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Tell the data loading processes the epoch."""
+        if self.pipeline:
+            self.pipeline.epoch.fill_(runner.epoch)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int,
+                          *args, **kwargs) -> None:
+        """Seed this process, for dropout."""
+        # Not earlier: the first iterator of a data loader draws a number.
+        if self.pipeline and batch_idx == 0:
+            seeds = np.random.SeedSequence([runner.seed, runner.epoch])
+            set_random_seed(int(seeds.generate_state(1)[0]))
 
 
 class CheckDataHook(Hook):
@@ -92,6 +249,8 @@ class DrawPredictionsHook(Hook):
     calls takes other arguments.
 
     Args:
+        draw (Callable): Draws a clip, given it, its sample and the names of
+            the classes, if known, in BGR.
         show_dir (str, optional): Folder for one picture per clip.
         show (bool): Whether to show the pictures. Defaults to False.
         interval (int): Draw every so many clips. Defaults to 1.
@@ -99,10 +258,12 @@ class DrawPredictionsHook(Hook):
     """
 
     def __init__(self,
+                 draw: Callable,
                  show_dir: str | None = None,
                  show: bool = False,
                  interval: int = 1,
                  wait_time: float = 2) -> None:
+        self.draw = draw
         self.show_dir = show_dir
         self.show = show
         self.interval = interval
@@ -126,7 +287,7 @@ class DrawPredictionsHook(Hook):
             # It fills up the last round with clips from the beginning.
             if index % self.interval or index >= len(loader.dataset):
                 continue
-            picture = draw_clip(
+            picture = self.draw(
                 clip, sample, loader.dataset.metainfo.get('classes'))
             info = loader.dataset.get_data_info(index)
             source = osp.splitext(osp.basename(clip_name(info)))[0]
@@ -136,27 +297,3 @@ class DrawPredictionsHook(Hook):
             if self.show:
                 cv2.imshow('prediction', picture)
                 cv2.waitKey(int(1000 * self.wait_time))
-
-
-def draw_clip(clip: Tensor, sample: ActionDataSample,
-              classes: Sequence[str] | None) -> np.ndarray:
-    """Put the frames of a clip in a row, under a line of text each for truth
-    and prediction.
-
-    Args:
-        clip (Tensor): RGB frames, [T, 3, H, W] or [M, 3, T, H, W].
-        sample (ActionDataSample): The true and the predicted label.
-        classes (Sequence[str], optional): The names of the labels.
-    """
-    # [M, 3, T, H, W] => [M * T, 3, H, W] => [H, M * T * W, 3]
-    frames = clip.movedim(1, -3).flatten(0, -4).permute(2, 0, 3, 1)
-    row = frames.flatten(1, 2).byte().cpu().numpy()
-    truth, found = sample.gt_label.item(), sample.pred_label.item()
-    score = sample.pred_score[found].item()
-    names = classes or [f'class {i}' for i in range(len(sample.pred_score))]
-    lines = [f'true: {names[truth]}', f'found: {names[found]} ({score:.2f})']
-    head = np.full((20 * len(lines), row.shape[1], 3), 255, np.uint8)
-    for i, line in enumerate(lines):
-        cv2.putText(head, line, (4, 20 * i + 15), cv2.FONT_HERSHEY_SIMPLEX,
-                    0.45, (0, 0, 0), 1, cv2.LINE_AA)
-    return np.vstack([head, row[..., ::-1]])

@@ -12,7 +12,6 @@ import torch
 from ports import get_free_port
 
 import selfy_mmaction.engine.hooks
-import selfy_mmaction.engine.reliability
 import selfy_mmaction.models  # noqa: F401
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'

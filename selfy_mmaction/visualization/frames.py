@@ -1,0 +1,68 @@
+"""Pictures of frames: of a clip, under a label, side by side."""
+import textwrap
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from matplotlib import font_manager
+from mmaction.structures import ActionDataSample
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+# Narrower frames are enlarged to this, in pixels, for a label to be legible.
+_LABEL_WIDTH = 320
+# Matplotlib brings it: the same on every machine, with accents and Greek.
+_FONT = font_manager.findfont('DejaVu Sans')
+
+
+def draw_clip(clip: Tensor, sample: ActionDataSample,
+              classes: Sequence[str] | None) -> np.ndarray:
+    """Put the frames of a clip in a row, under a line of text each for truth
+    and prediction.
+
+    Args:
+        clip (Tensor): RGB frames, [T, 3, H, W] or [M, 3, T, H, W].
+        sample (ActionDataSample): The true and the predicted label.
+        classes (Sequence[str], optional): The names of the labels.
+    """
+    # [M, 3, T, H, W] => [M * T, 3, H, W] => [H, M * T * W, 3]
+    frames = clip.movedim(1, -3).flatten(0, -4).permute(2, 0, 3, 1)
+    row = frames.flatten(1, 2).byte().cpu().numpy()
+    truth, found = sample.gt_label.item(), sample.pred_label.item()
+    score = sample.pred_score[found].item()
+    names = classes or [f'class {i}' for i in range(len(sample.pred_score))]
+    lines = [f'true: {names[truth]}', f'found: {names[found]} ({score:.2f})']
+    head = np.full((20 * len(lines), row.shape[1], 3), 255, np.uint8)
+    for i, line in enumerate(lines):
+        cv2.putText(head, line, (4, 20 * i + 15), cv2.FONT_HERSHEY_SIMPLEX,
+                    0.45, (0, 0, 0), 1, cv2.LINE_AA)
+    return np.vstack([head, row[..., ::-1]])
+
+
+def draw_label(frame: np.ndarray, text: str) -> np.ndarray:
+    """Write a text on the bottom of a frame, in as many lines as it takes.
+
+    Args:
+        frame (np.ndarray): RGB of type uint8, [H, W, 3].
+        text (str): The text.
+
+    Returns:
+        np.ndarray: The frame, enlarged if it is too small for letters, and
+        of even size, which is what codecs take.
+    """
+    height, width = frame.shape[:2]
+    factor = max(1, _LABEL_WIDTH / width)
+    width, height = (2 * round(factor * side / 2) for side in (width, height))
+    picture = Image.fromarray(frame).resize((width, height))
+    size = max(14, width // 24)
+    font = ImageFont.truetype(_FONT, size)
+    margin = size // 2
+    # as many letters as fit on average, and a little less
+    share = 0.95 * (width - 2 * margin) / max(1, font.getlength(text))
+    lines = textwrap.wrap(text, max(1, int(share * len(text))))
+    draw = ImageDraw.Draw(picture, 'RGBA')
+    top = height - 2 * margin - round(1.3 * size * len(lines))
+    draw.rectangle((0, top, width, height), (0, 0, 0, 160))
+    for i, line in enumerate(lines):
+        draw.text((margin, top + margin + 1.3 * size * i), line, 'white', font)
+    return np.array(picture)
