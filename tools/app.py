@@ -11,9 +11,9 @@ from pathlib import Path
 from mmengine.device import get_device
 
 from selfy_mmaction.apis.inference import VideoPredictor
+from selfy_mmaction.apis.similarity import observe
 from selfy_mmaction.engine import launch
 from selfy_mmaction.visualization.pictures import draw, to_image
-from selfy_mmaction.visualization.similarity import observe
 
 # Gradio reports each start to its makers unless told not to, on import.
 os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'

@@ -22,6 +22,7 @@ from selfy_mmaction.apis.onnx import ONNXPredictor
 from selfy_mmaction.apis.sliding import Segment
 from selfy_mmaction.engine import launch
 from selfy_mmaction.visualization import charts
+from selfy_mmaction.visualization.frames import draw_label
 
 CAMERA_WINDOW = 2.
 # How many classes of each window a timeline shows.
@@ -129,7 +130,7 @@ def deliver(frames: Iterable[sliding.Frame], video: media.Video,
             args: argparse.Namespace) -> None:
     """Show and write the frames of a video, as far as asked for."""
     if args.out or args.show:
-        frames = (media.draw_label(*frame) for frame in frames)
+        frames = (draw_label(*frame) for frame in frames)
     if args.show:
         frames = media.show_video(frames, video)
     if args.out:

@@ -14,17 +14,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from selfy_mmaction.apis.flow import FlowEstimator, estimate_flow
 from selfy_mmaction.apis.video import Video, check_video_path, write_video
 from selfy_mmaction.engine import launch
-from selfy_mmaction.visualization.flow import (
-    FlowEstimator,
-    draw_flow,
-    estimate_flow,
-)
-
-PICTURES = ('.png', '.jpg', '.jpeg')
-# Of a picture: frames below one another, and beside one another.
-ROWS, COLUMNS = 4, 2
+from selfy_mmaction.visualization.flow import draw_flow
+from selfy_mmaction.visualization.frames import PICTURES, write_picture
 
 
 def parse_args() -> argparse.Namespace:
@@ -80,26 +74,6 @@ class Sampled:
             yield cv2.resize(
                 frame, (width, height),
                 interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-
-
-def write_picture(path: Path, views: list[np.ndarray]) -> None:
-    """Write evenly chosen views of a video as one picture."""
-    count = min(ROWS * COLUMNS, len(views))
-    # with a white gap between them
-    chosen = [
-        np.pad(views[i * len(views) // count], ((0, 6), (0, 6), (0, 0)),
-               constant_values=255) for i in range(count)
-    ]
-    columns = min(COLUMNS, count)
-    chosen += [np.full_like(chosen[0], 255)] * (-count % columns)
-    rows = [
-        np.concatenate(chosen[i:i + columns], 1)
-        for i in range(0, len(chosen), columns)
-    ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture = cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR)
-    if not cv2.imwrite(str(path), picture):
-        raise OSError(f'picture {path} cannot be written.')
 
 
 @launch.one_line_errors

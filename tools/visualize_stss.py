@@ -10,9 +10,10 @@ from pathlib import Path
 
 from mmengine.device import get_device
 
+from selfy_mmaction.apis import similarity
 from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.engine import launch
-from selfy_mmaction.visualization import pictures, similarity
+from selfy_mmaction.visualization import pictures
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,6 +1,7 @@
 """Pictures of frames: of a clip, under a label, side by side."""
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,6 +10,11 @@ from mmaction.structures import ActionDataSample
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from ..files import replaced_when_done
+
+PICTURES = ('.png', '.jpg', '.jpeg')
+# Of a picture of a video: frames in a column, and in a row.
+_ROWS, _COLUMNS = 4, 2
 # Narrower frames are enlarged to this, in pixels, for a label to be legible.
 _LABEL_WIDTH = 320
 # Matplotlib brings it: the same on every machine, with accents and Greek.
@@ -66,3 +72,27 @@ def draw_label(frame: np.ndarray, text: str) -> np.ndarray:
     for i, line in enumerate(lines):
         draw.text((margin, top + margin + 1.3 * size * i), line, 'white', font)
     return np.array(picture)
+
+
+def write_picture(path: Path, views: Sequence[np.ndarray]) -> None:
+    """Write evenly chosen views of a video as one picture.
+
+    Args:
+        path (Path): A file with an ending of :data:`PICTURES`.
+        views (Sequence[np.ndarray]): RGB of type uint8, [H, W, 3] each, all
+            of one size.
+    """
+    count = min(_ROWS * _COLUMNS, len(views))
+    # with a white gap between them
+    chosen = [
+        np.pad(views[i * len(views) // count], ((0, 6), (0, 6), (0, 0)),
+               constant_values=255) for i in range(count)
+    ]
+    columns = min(_COLUMNS, count)
+    chosen += [np.full_like(chosen[0], 255)] * (-count % columns)
+    rows = [
+        np.concatenate(chosen[i:i + columns], 1)
+        for i in range(0, len(chosen), columns)
+    ]
+    with replaced_when_done(path) as unfinished:
+        Image.fromarray(np.concatenate(rows)).save(unfinished)

@@ -18,9 +18,9 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from ..apis.similarity import Position, SelfSimilarity
 from ..apis.video import write_video
 from .flow import flow_to_color
-from .similarity import Position, SelfSimilarity
 
 ENDINGS = ('.png', '.html', '.mp4', '.webm', '.gif')
 

@@ -13,8 +13,9 @@ from mmengine.registry import init_default_scope
 from selfy_mmaction import engine
 from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.apis.sliding import SlidingWindow, follow
-from selfy_mmaction.apis.video import Video, draw_label, write_video
+from selfy_mmaction.apis.video import Video, write_video
 from selfy_mmaction.engine import launch
+from selfy_mmaction.visualization.frames import draw_label
 
 
 @pytest.fixture

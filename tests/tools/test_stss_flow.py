@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from selfy_mmaction.visualization.flow import (
-    STRIDE,
-    FlowEstimator,
-    estimate_flow,
-    flow_to_color,
-)
+from selfy_mmaction.apis.flow import STRIDE, FlowEstimator, estimate_flow
+from selfy_mmaction.visualization.flow import flow_to_color
 
 
 def shifted(photo, shifts, side=160):

@@ -10,11 +10,11 @@ from mmaction.registry import MODELS
 from PIL import Image
 
 from selfy_mmaction.apis.inference import VideoPredictor
+from selfy_mmaction.apis.similarity import observe
 from selfy_mmaction.engine import launch
 from selfy_mmaction.ops import stss
 from selfy_mmaction.visualization.flow import flow_to_color
 from selfy_mmaction.visualization.pictures import draw, to_image
-from selfy_mmaction.visualization.similarity import observe
 
 NAME = 'selfy_tsm_r18_motion'
 

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..apis.inference import VideoPredictor
 from ..ops.soft_argmax import soft_argmax
+from .inference import VideoPredictor
 
 # Frame, row and column of the STSS.
 Position = tuple[int, int, int]
