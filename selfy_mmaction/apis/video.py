@@ -1,4 +1,5 @@
 """Video files and cameras: read, written and shown."""
+import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -8,6 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
+
+from ..files import replaced_when_done
 
 SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
             '.webm', '.wmv')
@@ -100,41 +103,63 @@ def check_video_path(path: Path) -> None:
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
-    """Write a video frame by frame.
+    """Write a video frame by frame, whole or not at all.
 
-    Only a GIF is collected in memory first. Where ``frames`` is interrupted,
-    those before are in the file.
+    Only a GIF is collected in memory first. An interruption (Ctrl-C) ends the
+    video, those before are in the file.
 
     Args:
         path (Path): A file with the ending .mp4, .webm or .gif.
         frames (Iterable[np.ndarray]): RGB of type uint8, [H, W, 3] each, all
             of one size.
         fps (float): Frames per second.
+
+    Raises:
+        OSError: If it cannot be written.
     """
     check_video_path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix.lower() == '.gif':
-        first, *others = map(Image.fromarray, frames)
-        # Viewers slow down what is faster than 50 frames per second.
-        first.save(
-            path,
-            save_all=True,
-            append_images=others,
-            duration=max(20, round(1000 / fps)),
-            loop=0)
-        return
+    interruption = None
+    with replaced_when_done(path) as unfinished:
+        if path.suffix.lower() == '.gif':
+            _write_gif(unfinished, frames, fps)
+        else:
+            interruption = _write_frames(unfinished, frames, fps)
+    if interruption:
+        raise interruption
+
+
+def _write_gif(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
+    first, *others = map(Image.fromarray, frames)
+    # Viewers slow down what is faster than 50 frames per second.
+    first.save(
+        path,
+        save_all=True,
+        append_images=others,
+        duration=max(20, round(1000 / fps)),
+        loop=0)
+
+
+def _write_frames(path: Path, frames: Iterable[np.ndarray],
+                  fps: float) -> KeyboardInterrupt | None:
+    """Write a video, and return what interrupted the frames, if anything."""
     codec = cv2.VideoWriter_fourcc(*CODECS[path.suffix.lower()])
-    writer = cv2.VideoWriter()
+    writer, count, interruption = cv2.VideoWriter(), 0, None
     try:
         for frame in frames:
-            if not writer.isOpened():
-                height, width = frame.shape[:2]
-                writer.open(str(path), codec, fps, (width, height))
-                if not writer.isOpened():
-                    raise OSError(f'video {path} cannot be written.')
+            if not count:
+                writer.open(str(path), codec, fps, frame.shape[1::-1])
             writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+            count += 1
+    except KeyboardInterrupt as error:
+        interruption = error
     finally:
         writer.release()
+    # The writer reports neither a full disk nor a missing codec.
+    written = cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT)
+    if abs(written - count) > 1:
+        raise OSError(errno.ENOSPC, 'the disk is full, or OpenCV lacks the '
+                      'codec')
+    return interruption
 
 
 def has_display() -> bool:

@@ -22,7 +22,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from .clips import PHOTOGRAPHS, cut_window, write_dataset, write_video
+from ..apis.video import write_video
+from .clips import PHOTOGRAPHS, cut_window, write_dataset
 
 
 class Motion(NamedTuple):
@@ -174,7 +175,7 @@ def _flatten(image: np.ndarray) -> np.ndarray:
 
 
 def render_frames(clip: Clip) -> Iterator[np.ndarray]:
-    """Yields the frames of a clip, BGR arrays of [HEIGHT, WIDTH, 3]."""
+    """Yield the frames of a clip, RGB of type uint8, [HEIGHT, WIDTH, 3]."""
     tracks = draw_tracks(clip)
     split = SPLITS[clip.split]
     rng = np.random.default_rng((*clip.seed, 1))
@@ -202,12 +203,12 @@ def render_frames(clip: Clip) -> Iterator[np.ndarray]:
             frame, matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT)
         frame = frame * rng.uniform(0.9, 1.1) + rng.uniform(-10, 10)
         frame = frame + rng.normal(0, 4, frame.shape)
-        yield frame.clip(0, 255).round().astype(np.uint8)
+        yield frame.clip(0, 255).round().astype(np.uint8)[..., ::-1]
 
 
 def write_clip(clip: Clip, folder: Path) -> None:
     """Renders a clip to an mp4 file in ``folder``."""
-    write_video(folder / clip.name, list(render_frames(clip)), FPS)
+    write_video(folder / clip.name, render_frames(clip), FPS)
 
 
 def render_dataset(out: Path,

@@ -21,6 +21,8 @@ import cv2
 import numpy as np
 from mmengine import track_iter_progress
 
+from ..apis.video import write_video
+
 # Class name -> the numbers that are played, and their direction. x grows to
 # the right, y downwards. An object that stands in the scene moves against the
 # camera. A class and its neighbour are the same clips, played backwards.
@@ -123,7 +125,7 @@ def draw_tracks(label: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 def render_frames(clip: Clip) -> Iterator[np.ndarray]:
-    """Yields the frames of a clip, BGR arrays of [SIZE, SIZE, 3]."""
+    """Yield the frames of a clip, RGB of type uint8, [SIZE, SIZE, 3]."""
     rng = np.random.default_rng(clip.seed)
     names = rng.choice(PHOTOGRAPHS[clip.split], size=2, replace=False)
     scene = cut_window(names[0], SCENE_SIZE, rng)
@@ -148,7 +150,7 @@ def render_frames(clip: Clip) -> Iterator[np.ndarray]:
             scale=thing_scale * zoom)
         alpha = place(mask)
         frame = alpha * place(thing) + (1 - alpha) * frame
-        yield frame.round().astype(np.uint8)
+        yield frame.round().astype(np.uint8)[..., ::-1]
 
 
 def _place(image: np.ndarray, x: float, y: float, scale: float) -> np.ndarray:
@@ -161,21 +163,7 @@ def _place(image: np.ndarray, x: float, y: float, scale: float) -> np.ndarray:
 
 def write_clip(clip: Clip, folder: Path) -> None:
     """Renders a clip to an mp4 file in ``folder``."""
-    write_video(folder / clip.name, list(render_frames(clip)), FPS)
-
-
-def write_video(path: Path, frames: list[np.ndarray], fps: int) -> None:
-    """Writes an mp4 file of frames [H, W, 3] in BGR."""
-    size = frames[0].shape[1::-1]
-    writer = cv2.VideoWriter(
-        str(path), cv2.VideoWriter_fourcc(*'mp4v'), fps, size)
-    for frame in frames:
-        writer.write(frame)
-    writer.release()
-    # The writer itself reports neither a full disk nor a missing codec.
-    count = cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT)
-    if count != len(frames):
-        raise OSError(f'could not write {path}: is the disk full?')
+    write_video(folder / clip.name, render_frames(clip), FPS)
 
 
 def render_dataset(out: Path,

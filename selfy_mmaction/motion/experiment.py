@@ -258,7 +258,7 @@ class Benchmark:
                 clip for clip in self.clips[split] if clip.label == label)
             frames = bench_clips.render_frames(clip)
             for axes, frame in zip(column, frames, strict=True):
-                axes.imshow(frame[..., ::-1])
+                axes.imshow(frame)
                 axes.set(xticks=[], yticks=[])
                 axes.spines[:].set_visible(False)
             column[0].set_title(split, fontsize=10)

@@ -10,7 +10,7 @@ import torch
 from mmaction.registry import DATASETS
 from mmengine.registry import init_default_scope
 
-from selfy_mmaction import engine
+from selfy_mmaction import apis
 from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.apis.sliding import SlidingWindow, follow
 from selfy_mmaction.apis.video import Video, write_video
@@ -257,7 +257,7 @@ def test_interrupted_camera_leaves_what_it_has_seen(see, turn, tmp_path,
             yield from super().__iter__()
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine.video, 'Video', Camera)
+    monkeypatch.setattr(apis.video, 'Video', Camera)
     drawn, timeline = tmp_path / 'drawn.webm', tmp_path / 'line.png'
     code, out, _ = see('0', '--window', 17 / 12, '--stride', 17 / 12, '--out',
                        drawn, '--timeline', timeline)
