@@ -66,6 +66,7 @@ setup(
         'mmengine>=0.10.3,<1',
         'mmaction2>=1.1.0,<1.3',
         'decord>=0.4.1',
+        'filelock',
         # MMAction2 imports it and does not declare it.
         'importlib_metadata',
         # MMEngine needs distutils and pkg_resources, which 82 has not.

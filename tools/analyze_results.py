@@ -19,6 +19,7 @@ from selfy_mmaction.analysis import confusions, ensemble
 from selfy_mmaction.datasets.lists import read_classes
 from selfy_mmaction.datasets.loading import clip_name
 from selfy_mmaction.engine import launch
+from selfy_mmaction.files import write_text
 from selfy_mmaction.visualization import charts
 
 
@@ -67,8 +68,7 @@ def main() -> None:
         for name in ('classes.csv', 'classes.png', 'matrix.png',
                      'confusions.png'))
     matrix = ensemble.get_confusion_matrix(dump.scores, dump.labels)
-    with open(table, 'w', newline='', encoding='utf-8') as file:
-        ensemble.write_class_table(matrix, classes, file)
+    write_text(table, ensemble.format_class_table(matrix, classes))
     charts.draw_class_bars(matrix, classes, bars)
     charts.draw_confusion_matrix(matrix, classes, matrix_picture)
 

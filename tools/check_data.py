@@ -14,6 +14,7 @@ from mmengine.registry import init_default_scope
 from selfy_mmaction.datasets.loading import base_datasets, clip_name
 from selfy_mmaction.datasets.scan import scan
 from selfy_mmaction.engine import launch
+from selfy_mmaction.files import write_text
 
 SHOWN = 10  # bad clips on the screen; the file has them all
 
@@ -80,8 +81,8 @@ def main() -> None:
     if not bad:
         print(f'All {len(names)} clips can be read.')
         return
-    with open(args.out, 'w') as file:
-        file.writelines(f'{name}\t{bad[name]}\n' for name in sorted(bad))
+    write_text(args.out, ''.join(f'{name}\t{bad[name]}\n'
+                                 for name in sorted(bad)))
     for name in sorted(bad)[:SHOWN]:
         print(f'{name} {bad[name]}')
     if len(bad) > SHOWN:

@@ -14,6 +14,7 @@ from mmengine.registry import init_default_scope
 
 from selfy_mmaction.convert import convert_official_state_dict
 from selfy_mmaction.engine import checkpoint, launch
+from selfy_mmaction.files import replaced_when_done
 
 CONFIGS = osp.join(osp.dirname(osp.dirname(osp.abspath(__file__))), 'configs')
 
@@ -74,7 +75,8 @@ def main() -> None:
     if names:
         meta['dataset_meta'] = dict(
             classes=list(names if args.renumber else sorted(names)))
-    torch.save(dict(meta=meta, state_dict=state_dict), args.dst)
+    with replaced_when_done(args.dst) as unfinished:
+        torch.save(dict(meta=meta, state_dict=state_dict), unfinished)
     print(f'{args.dst}: {len(state_dict)} tensors, which fit {args.config}.')
     if names and not args.renumber and names != sorted(names):
         print('Its classes are numbered alphabetically, those of the config '

@@ -9,6 +9,7 @@ import sys
 from selfy_mmaction.analysis import ensemble
 from selfy_mmaction.datasets.lists import read_classes
 from selfy_mmaction.engine import launch
+from selfy_mmaction.files import write_text
 from selfy_mmaction.visualization import charts
 
 
@@ -59,11 +60,11 @@ def main() -> None:
     print(ensemble.format_accuracies(rows, labels))
 
     matrix = ensemble.get_confusion_matrix(scores, labels)
+    table = ensemble.format_class_table(matrix, classes)
     if args.per_class == '-':
-        ensemble.write_class_table(matrix, classes, sys.stdout)
+        print(table, end='')
     elif args.per_class:
-        with open(args.per_class, 'w', newline='', encoding='utf-8') as file:
-            ensemble.write_class_table(matrix, classes, file)
+        write_text(args.per_class, table)
     if args.confusion:
         charts.draw_confusion_matrix(matrix, classes, args.confusion)
 

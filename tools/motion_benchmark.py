@@ -10,7 +10,9 @@ import json
 from pathlib import Path
 
 from selfy_mmaction.engine import launch
+from selfy_mmaction.files import write_text
 from selfy_mmaction.motion import bench_clips, experiment
+from selfy_mmaction.visualization.study import draw_accuracies, draw_splits
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 
@@ -64,7 +66,7 @@ def get_results(runs: list[experiment.Run], args: argparse.Namespace) -> dict:
 
 def write(args: argparse.Namespace, name: str, text: str) -> None:
     path = args.out / name
-    path.write_text(text + '\n')
+    write_text(path, text + '\n')
     print(f'{path}:\n{text}')
 
 
@@ -86,19 +88,19 @@ def main() -> None:
         experiment.Run(name, seed) for seed in args.seeds
         for name in experiment.NETWORKS
     ]
-    bench = experiment.Benchmark(args.data, get_results(runs, args))
-    write(args, 'table.md', bench.table())
-    write(args, 'classes.md', bench.table_of_classes('fast'))
-    bench.draw_curves(args.out / 'curves.svg')
-    bench.draw_frames(args.out / 'frames.png')
+    study = experiment.Study(args.data, get_results(runs, args))
+    write(args, 'table.md', study.table())
+    write(args, 'classes.md', study.table_of_classes('fast'))
+    draw_accuracies(study, args.out / 'curves.svg')
+    draw_splits(study, args.out / 'frames.png')
     print(f'{args.out}/curves.svg\n{args.out}/frames.png')
     if args.ablations:
         runs = [
             experiment.Run(name, args.seeds[0])
             for name in ('SELFY on TSM', *experiment.ABLATIONS)
         ]
-        bench = experiment.Benchmark(args.data, get_results(runs, args))
-        write(args, 'ablations.md', bench.table())
+        study = experiment.Study(args.data, get_results(runs, args))
+        write(args, 'ablations.md', study.table())
 
 
 if __name__ == '__main__':

@@ -36,7 +36,7 @@ def main() -> None:
         if key not in logged:
             raise ValueError(f'--keys {key} was not logged: '
                              f'{", ".join(logged)} were.')
-    charts.draw_curves(runs, args.keys, args.out)
+    charts.draw_training(runs, args.keys, args.out)
     print(f'Drew {", ".join(args.keys)} to {args.out}.')
 
 

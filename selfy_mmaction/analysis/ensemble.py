@@ -5,7 +5,7 @@ import os
 import os.path as osp
 import pickle
 from collections.abc import Sequence
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -242,15 +242,14 @@ def get_confusion_matrix(scores: np.ndarray,
     return ConfusionMatrix.calculate(scores, labels).numpy()
 
 
-def write_class_table(matrix: np.ndarray, classes: Sequence[str],
-                      file: TextIO) -> None:
-    """Write the accuracy of each class as CSV, the worst first.
+def format_class_table(matrix: np.ndarray, classes: Sequence[str]) -> str:
+    """The accuracy of each class as CSV, the worst first.
 
     Args:
         matrix (np.ndarray): The confusion matrix, [K, K].
         classes (Sequence[str]): The names of the classes.
-        file (TextIO): Where to.
     """
+    file = io.StringIO()
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(
         ['label', 'class', 'samples', 'accuracy', 'most often taken for'])
@@ -263,3 +262,4 @@ def write_class_table(matrix: np.ndarray, classes: Sequence[str],
         mistaken = classes[errors.argmax()] if errors.any() else ''
         writer.writerow(
             [i, classes[i], counts[i], f'{accuracies[i]:.2f}', mistaken])
+    return file.getvalue()

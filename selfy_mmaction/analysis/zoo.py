@@ -17,6 +17,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ..engine.checkpoint import check_state_dict, get_state_dict
+from ..files import replaced_when_done, write_text
 from .complexity import get_complexity
 
 PAPER = dict(
@@ -138,7 +139,7 @@ class Zoo:
             ],
             Models=list(self.models.values()))
         text = yaml.safe_dump(index, sort_keys=False, allow_unicode=True)
-        self.metafile.write_text(HEADER + text)
+        write_text(self.metafile, HEADER + text)
         if self.page.exists():
             page = self.page.read_text()
             for name, table in (('networks', self._network_table()),
@@ -151,7 +152,7 @@ class Zoo:
                                      f'"{end}": put them where the table is '
                                      'to be.')
                 page = f'{head}{begin}\n{table}\n{end}{tail}'
-            self.page.write_text(page)
+            write_text(self.page, page)
 
     def _network_table(self) -> str:
         lines = []
@@ -376,7 +377,8 @@ def save_published(checkpoint: dict, name: str, folder: os.PathLike) -> Path:
             format='pt',
             config=meta['cfg'],
             classes=json.dumps(meta['dataset_meta'].get('classes', []))))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    path.with_suffix('.safetensors').write_bytes(safe)
+    for target, data in ((path.with_suffix('.safetensors'), safe),
+                         (path, content)):
+        with replaced_when_done(target) as unfinished:
+            unfinished.write_bytes(data)
     return path

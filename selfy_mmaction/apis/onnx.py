@@ -2,15 +2,11 @@
 
 Needs the packages of the extra ``onnx``.
 """
-import contextlib
 import copy
 import importlib
 import json
-import os
 import os.path as osp
 import warnings
-from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -20,6 +16,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from ..files import replaced_when_done
 from .inference import Predictor, VideoPredictor
 
 # ONNX Runtime has read it since 1.17.
@@ -230,10 +227,10 @@ def export(predictor: VideoPredictor,
     """
     shape = clip_shape(cfg)
     meta = dict(classes=predictor.classes, clip_shape=shape)
-    with _replaced_when_done(path) as unverified:
-        write_model(predictor.model, unverified, shape, fuse, raw, opset,
+    with replaced_when_done(path) as unverified:
+        write_model(predictor.model, str(unverified), shape, fuse, raw, opset,
                     meta)
-        classifier = ONNXClassifier(unverified)
+        classifier = ONNXClassifier(str(unverified))
         generator = torch.Generator().manual_seed(0)
         # Neither is the number of clips that the export has seen.
         differences = [
@@ -249,21 +246,6 @@ def export(predictor: VideoPredictor,
             differences[video] = verify(predictor.model, classifier, clips,
                                         video)
     return differences
-
-
-@contextlib.contextmanager
-def _replaced_when_done(path: str) -> Iterator[str]:
-    """Yield the name of a file that becomes ``path`` if all goes well."""
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f'{path} is a folder: give the name of a file.')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        yield str(unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def write_model(recognizer: BaseModel,

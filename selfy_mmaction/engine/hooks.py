@@ -21,6 +21,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner, set_random_seed
 
 from ..datasets.loading import BadClips, SeededPipeline, clip_name, guard
 from ..datasets.scan import read_sample, scan
+from ..files import replaced_when_done
 from .checkpoint import check_state_dict, get_state_dict
 
 
@@ -293,7 +294,9 @@ class DrawPredictionsHook(Hook):
             source = osp.splitext(osp.basename(clip_name(info)))[0]
             name = f'{index:06}_{source}'
             if self.show_dir:
-                cv2.imwrite(osp.join(self.show_dir, f'{name}.png'), picture)
+                path = osp.join(self.show_dir, f'{name}.png')
+                with replaced_when_done(path) as unfinished:
+                    cv2.imwrite(str(unfinished), picture)
             if self.show:
                 cv2.imshow('prediction', picture)
                 cv2.waitKey(int(1000 * self.wait_time))

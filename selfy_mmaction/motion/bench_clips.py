@@ -88,7 +88,7 @@ SPLITS = {
 TRAINED_ON = dict(slow=4, medium=2, fast=2, long=2)
 
 
-class Clip(NamedTuple):
+class BenchmarkClip(NamedTuple):
     """What a clip is made from."""
     name: str
     photographs: str  # key of PHOTOGRAPHS
@@ -112,7 +112,8 @@ class Tracks(NamedTuple):
     x: np.ndarray
 
 
-def list_clips(part: str, split: str, num_clips: int, seed: int) -> list[Clip]:
+def list_clips(part: str, split: str, num_clips: int,
+               seed: int) -> list[BenchmarkClip]:
     """The clips of a split: every class equally often.
 
     Args:
@@ -128,12 +129,12 @@ def list_clips(part: str, split: str, num_clips: int, seed: int) -> list[Clip]:
     kind = list(PHOTOGRAPHS).index(part)
     prefix = 'train_' if part == 'train' else ''
     return [
-        Clip(f'{prefix}{split}_{i:04d}.mp4', part, split, i % len(CLASSES),
-             (seed, kind, SPLITS[split].stream, i)) for i in range(num_clips)
+        BenchmarkClip(f'{prefix}{split}_{i:04d}.mp4', part, split,
+                      i % len(CLASSES), (seed, kind, SPLITS[split].stream, i)) for i in range(num_clips)
     ]
 
 
-def draw_tracks(clip: Clip) -> Tracks:
+def draw_tracks(clip: BenchmarkClip) -> Tracks:
     """Where the cards of a clip are, frame by frame."""
     rng = np.random.default_rng((*clip.seed, 0))
     split = SPLITS[clip.split]
@@ -174,7 +175,7 @@ def _flatten(image: np.ndarray) -> np.ndarray:
     return 120 + 45 * image / (image.std() + 4)
 
 
-def render_frames(clip: Clip) -> Iterator[np.ndarray]:
+def render_frames(clip: BenchmarkClip) -> Iterator[np.ndarray]:
     """Yield the frames of a clip, RGB of type uint8, [HEIGHT, WIDTH, 3]."""
     tracks = draw_tracks(clip)
     split = SPLITS[clip.split]
@@ -206,7 +207,7 @@ def render_frames(clip: Clip) -> Iterator[np.ndarray]:
         yield frame.clip(0, 255).round().astype(np.uint8)[..., ::-1]
 
 
-def write_clip(clip: Clip, folder: Path) -> None:
+def write_clip(clip: BenchmarkClip, folder: Path) -> None:
     """Renders a clip to an mp4 file in ``folder``."""
     write_video(folder / clip.name, render_frames(clip), FPS)
 
@@ -245,7 +246,7 @@ def render_dataset(out: Path,
                          num_workers)
 
 
-def list_dataset(settings: dict) -> dict[str, list[Clip]]:
+def list_dataset(settings: dict) -> dict[str, list[BenchmarkClip]]:
     """The clips that settings in ``motion.json`` stand for: list -> clips."""
     num_train, num_val, seed = (
         settings[key] for key in ('train', 'val', 'seed'))

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from filelock import FileLock
 from mmengine import track_iter_progress
 
 from ..apis.video import write_video
@@ -57,7 +58,7 @@ SCENE_SIZE = 288  # the same in pixels
 WINDOW = (200, 300)  # side of the window of a photograph, pixels
 
 
-class Clip(NamedTuple):
+class QuickstartClip(NamedTuple):
     """What a clip is made from."""
     name: str
     split: str
@@ -65,7 +66,7 @@ class Clip(NamedTuple):
     seed: tuple
 
 
-def list_clips(split: str, num_clips: int, seed: int) -> list[Clip]:
+def list_clips(split: str, num_clips: int, seed: int) -> list[QuickstartClip]:
     """The clips of a split: every class equally often."""
     if num_clips <= 0 or num_clips % len(CLASSES):
         raise ValueError(f'the {split} clips should be a positive multiple of '
@@ -73,7 +74,7 @@ def list_clips(split: str, num_clips: int, seed: int) -> list[Clip]:
                          f'{num_clips}')
     stream = list(PHOTOGRAPHS).index(split)
     return [
-        Clip(f'{split}_{i:04d}.mp4', split, i % len(CLASSES),
+        QuickstartClip(f'{split}_{i:04d}.mp4', split, i % len(CLASSES),
              (seed, stream, i)) for i in range(num_clips)
     ]
 
@@ -124,7 +125,7 @@ def draw_tracks(label: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     return tracks
 
 
-def render_frames(clip: Clip) -> Iterator[np.ndarray]:
+def render_frames(clip: QuickstartClip) -> Iterator[np.ndarray]:
     """Yield the frames of a clip, RGB of type uint8, [SIZE, SIZE, 3]."""
     rng = np.random.default_rng(clip.seed)
     names = rng.choice(PHOTOGRAPHS[clip.split], size=2, replace=False)
@@ -161,7 +162,7 @@ def _place(image: np.ndarray, x: float, y: float, scale: float) -> np.ndarray:
     return cv2.warpAffine(image, matrix, (SIZE, SIZE))
 
 
-def write_clip(clip: Clip, folder: Path) -> None:
+def write_clip(clip: QuickstartClip, folder: Path) -> None:
     """Renders a clip to an mp4 file in ``folder``."""
     write_video(folder / clip.name, render_frames(clip), FPS)
 
@@ -234,13 +235,22 @@ def write_dataset(out: Path, settings: dict, splits: dict[str, list],
     if num_workers < 1:
         raise ValueError(f'num_workers should be 1 or more, but got '
                          f'{num_workers}')
-    if _read_settings(out / 'motion.json') == settings:
-        return False
-    if out.exists():
-        raise FileExistsError(
-            f'{out} holds something other than the motion clips asked for, '
-            f'{settings}: remove it or choose another folder')
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Of two processes that render the same, one waits for the other.
+    with FileLock(out.with_name(f'.{out.name}.lock')):
+        if _read_settings(out / 'motion.json') == settings:
+            return False
+        if out.exists():
+            raise FileExistsError(
+                f'{out} holds something other than the motion clips asked '
+                f'for, {settings}: remove it or choose another folder')
+        _write_dataset(out, settings, splits, classes, write, num_workers)
+    return True
 
+
+def _write_dataset(out: Path, settings: dict, splits: dict[str, list],
+                   classes: Sequence[str], write: Callable,
+                   num_workers: int) -> None:
     partial_out = out.with_name(out.name + '.partial')
     shutil.rmtree(partial_out, ignore_errors=True)
     videos = partial_out / 'videos'
@@ -262,4 +272,3 @@ def write_dataset(out: Path, settings: dict, splits: dict[str, list],
     (partial_out / 'classes.txt').write_text('\n'.join(classes) + '\n')
     (partial_out / 'motion.json').write_text(json.dumps(settings))
     os.replace(partial_out, out)
-    return True

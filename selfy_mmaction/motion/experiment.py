@@ -1,4 +1,4 @@
-"""The motion benchmark: networks trained alike, and what they make of it."""
+"""The motion benchmark: networks trained alike, and their accuracies."""
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from mmengine.config import Config
 
 from ..analysis.complexity import get_complexity
 from ..analysis.ensemble import dump_results, load_dump
 from ..analysis.zoo import format_table
 from ..engine import hooks, launch
+from ..files import write_text
 from . import bench_clips
 
 # Name -> config, by what it adds.
@@ -50,7 +50,7 @@ ABLATIONS = {name: dict(selfy=block) for name, block in _BLOCKS.items()} | {
 }
 # The splits of the curve, which differ in displacement alone. Each gives two
 # points: of its slower clips and of its faster ones.
-_CURVE = ('slow', 'medium', 'fast')
+CURVE = ('slow', 'medium', 'fast')
 
 
 class Run(NamedTuple):
@@ -129,7 +129,7 @@ def train_and_test(cfg: Config, folder: Path) -> dict:
         predictions=dict(
             zip(scores.names, scores.scores.argmax(1).tolist(), strict=True)),
         config=text)
-    done.write_text(json.dumps(result, indent=1))
+    write_text(done, json.dumps(result, indent=1))
     del result['config']
     return result
 
@@ -140,7 +140,7 @@ def _name_device() -> str:
     return f'{torch.get_num_threads()} CPU thread(s)'
 
 
-class Benchmark:
+class Study:
     """The clips of the benchmark and what networks made of them.
 
     Args:
@@ -154,7 +154,7 @@ class Benchmark:
         self.results = results
         self.displacements = {
             clip: bench_clips.draw_tracks(clip).displacement.mean()
-            for split in _CURVE for clip in self.clips[split]
+            for split in CURVE for clip in self.clips[split]
         }
 
     def names(self) -> list[str]:
@@ -212,7 +212,7 @@ class Benchmark:
             [seeds, P].
         """
         places, points = [], []
-        for split in _CURVE:
+        for split in CURVE:
             middle = np.mean(bench_clips.SPLITS[split].displacement)
             halves = [], []
             for clip in self.clips[split]:
@@ -222,50 +222,6 @@ class Benchmark:
                     np.mean([self.displacements[clip] for clip in half]))
                 points.append(self.accuracies(name, half))
         return np.array(places), np.array(points).T
-
-    def draw_curves(self, path: Path) -> None:
-        """Draw accuracy against displacement, a curve per network."""
-        figure = Figure((7, 4), layout='constrained')
-        axes = figure.subplots()
-        for name in self.names():
-            x, y = self.curve(name)
-            line, = axes.plot(x, y.mean(0), marker='o', label=name)
-            axes.fill_between(
-                x, y.min(0), y.max(0), color=line.get_color(), alpha=0.15)
-        for split in _CURVE:
-            low, high = bench_clips.SPLITS[split].displacement
-            axes.axvspan(low, high, color='0.95', zorder=0)
-            axes.text((low + high) / 2, 101.5, split, ha='center')
-        chance = 100 / len(bench_clips.CLASSES)
-        axes.axhline(chance, color='0.5', linestyle=':')
-        axes.text(6.05, chance, 'chance', va='bottom', color='0.5')
-        axes.set(
-            xlabel='displacement per frame (cells)',
-            ylabel='accuracy (%)',
-            xlim=(0, 6.6),
-            ylim=(0, 108))
-        axes.spines[['top', 'right']].set_visible(False)
-        figure.legend(loc='outside lower center', ncols=4, frameon=False)
-        figure.savefig(path, dpi=100)
-
-    def draw_frames(self, path: Path, label: int = 0) -> None:
-        """Draw the frames of a clip of each split, a column per split."""
-        figure = Figure((10, 4.2), layout='constrained')
-        rows = bench_clips.FRAMES
-        grid = figure.subplots(rows, len(bench_clips.SPLITS), squeeze=False)
-        for split, column in zip(bench_clips.SPLITS, grid.T, strict=True):
-            clip = next(
-                clip for clip in self.clips[split] if clip.label == label)
-            frames = bench_clips.render_frames(clip)
-            for axes, frame in zip(column, frames, strict=True):
-                axes.imshow(frame)
-                axes.set(xticks=[], yticks=[])
-                axes.spines[:].set_visible(False)
-            column[0].set_title(split, fontsize=10)
-        for i, axes in enumerate(grid[:, 0]):
-            axes.set_ylabel(f'{i}', rotation=0, va='center', labelpad=8)
-        figure.suptitle(list(bench_clips.CLASSES)[label], fontsize=11)
-        figure.savefig(path, dpi=100)
 
 
 def _format(values: np.ndarray) -> str:

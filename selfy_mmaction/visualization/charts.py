@@ -16,6 +16,7 @@ from scipy.cluster import hierarchy
 from ..analysis.confusions import Confusion
 from ..analysis.logs import Curve
 from ..apis.sliding import Segment
+from ..files import replaced_when_done
 
 # Rows of a timeline, and classes whose cells of a confusion matrix have room
 # for a number.
@@ -26,9 +27,10 @@ _CLIPS = 3
 _FRAMES = 4
 
 
-def _save(figure: Figure, path: str | Path) -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100, bbox_inches='tight')
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure, whole or not at all."""
+    with replaced_when_done(path) as unfinished:
+        figure.savefig(unfinished, dpi=100, bbox_inches='tight')
 
 
 def _wrap(name: str, width: int = 45) -> str:
@@ -46,7 +48,7 @@ def _color(index: int) -> tuple:
     return colors[index % len(colors)]
 
 
-def draw_curves(runs: Mapping[str, Mapping[str, Curve]], keys: Sequence[str],
+def draw_training(runs: Mapping[str, Mapping[str, Curve]], keys: Sequence[str],
                 path: str) -> None:
     """Draw how logged values changed, a panel per value.
 
@@ -76,7 +78,7 @@ def draw_curves(runs: Mapping[str, Mapping[str, Curve]], keys: Sequence[str],
         for i, name in enumerate(runs)
     ]
     figure.legend(handles=handles, loc='outside lower center')
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_timeline(segments: Sequence[Segment], title: str,
@@ -119,7 +121,7 @@ def draw_timeline(segments: Sequence[Segment], title: str,
     axes.tick_params('y', length=0)
     axes.hlines(range(len(names)), edges[0], edges[-1], color='0.8', lw=0.8)
     axes.spines[['top', 'right', 'left']].set_visible(False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_class_bars(matrix: np.ndarray, classes: Sequence[str],
@@ -147,7 +149,7 @@ def draw_class_bars(matrix: np.ndarray, classes: Sequence[str],
     axes.set_yticklabels(
         [f'{classes[i]} ({counts[i]})' for i in tested[order]], size=7)
     axes.spines[['top', 'right']].set_visible(False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_confusion_matrix(matrix: np.ndarray, classes: Sequence[str],
@@ -186,7 +188,7 @@ def draw_confusion_matrix(matrix: np.ndarray, classes: Sequence[str],
     axes.set_xlabel('found class (% of the true class)')
     axes.tick_params(labelsize=7)
     axes.tick_params('x', rotation=90)
-    _save(figure, path)
+    save(figure, path)
     matplotlib.pyplot.close(figure)
 
 
@@ -244,7 +246,7 @@ def draw_confusions(confusions: Sequence[Confusion], classes: Sequence[str],
         for axes, (strip, line) in zip(part.axes, strips, strict=False):
             axes.imshow(strip)
             axes.set_title(line, size=8, loc='left', pad=3)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _to_strip(frames: np.ndarray) -> np.ndarray:

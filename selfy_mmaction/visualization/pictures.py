@@ -20,6 +20,7 @@ from PIL import Image
 
 from ..apis.similarity import Position, SelfSimilarity
 from ..apis.video import write_video
+from ..files import replaced_when_done, write_text
 from .flow import flow_to_color
 
 ENDINGS = ('.png', '.html', '.mp4', '.webm', '.gif')
@@ -125,16 +126,16 @@ def write(path: Path, seen: SelfSimilarity, positions: Sequence[Position],
         title (str): What stands above.
     """
     check_path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix.lower() == '.png':
-        draw(seen, positions, title).savefig(path)
+        with replaced_when_done(path) as unfinished:
+            draw(seen, positions, title).savefig(unfinished)
         return
     places = dict.fromkeys(position[1:] for position in positions)
     pictures = (
         to_image(draw(seen, [(t, *place) for place in places], title))
         for t in range(len(seen.frames)))
     if path.suffix.lower() == '.html':
-        path.write_text(_to_html(pictures, positions[0][0], title), 'utf-8')
+        write_text(path, _to_html(pictures, positions[0][0], title))
     else:
         write_video(path, pictures, fps=1)
 

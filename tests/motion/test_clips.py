@@ -109,7 +109,8 @@ def test_clips_show_what_their_class_says(root):
 def test_a_class_is_its_neighbour_played_backwards():
     for label in range(0, 8, 2):
         there, back = (
-            list(clips.render_frames(clips.Clip('', 'val', i, (7, i // 2))))
+            list(clips.render_frames(
+                clips.QuickstartClip('', 'val', i, (7, i // 2))))
             for i in (label, label + 1))
         assert not np.array_equal(there[0], there[-1])
         assert np.array_equal(there, back[::-1])

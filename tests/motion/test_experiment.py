@@ -105,8 +105,8 @@ def test_ranges_of_the_curve_are_those_of_the_splits(data):
         clip.name[:-4]: clip.label if clip.split == 'fast' else -1
         for split in bench_clips.SPLITS for clip in clips[split]
     })
-    bench = experiment.Benchmark(data, {experiment.Run('TSM', 0): result})
-    cells, accuracies = bench.curve('TSM')
+    study = experiment.Study(data, {experiment.Run('TSM', 0): result})
+    cells, accuracies = study.curve('TSM')
     low, high = bench_clips.SPLITS['fast'].displacement
     fast = (low < cells) & (cells < high)
     assert fast.any() and not fast.all()
