@@ -1,4 +1,5 @@
 """Files and paths: written whole or not at all, inside of a folder or not."""
+
 import contextlib
 import glob
 import os
@@ -48,10 +49,12 @@ def replaced_when_done(path: str | os.PathLike) -> Iterator[Path]:
     except OSError as error:
         # Of another file, or with a message already.
         if error.errno is None or error.filename not in (
-                None, str(unfinished), str(target.parent)):
+                None,
+                str(unfinished),
+                str(target.parent),
+        ):
             raise
-        raise OSError(
-            f'could not write {path}: {error.strerror}.') from error
+        raise OSError(f'could not write {path}: {error.strerror}.') from error
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -17,7 +17,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from selfy_mmaction.analysis.complexity import get_complexity
-from selfy_mmaction.datasets.prepare import Preparation
+from selfy_mmaction.datasets.releases import Preparation
 from selfy_mmaction.engine.launch import check_dataloader
 
 CONFIGS = Path(__file__).parent.parent / 'configs'

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from mmaction.utils import get_str_type
 from mmengine.fileio import list_from_file
 
+from ..files import is_inside
+
 # What MMAction2 reads of a line.
 _COLUMNS = dict(
     VideoDataset='FILE LABEL', RawframeDataset='FOLDER FRAMES LABEL')
@@ -85,7 +87,7 @@ def check_list(dataset: Mapping, num_classes: int | None,
     for number, line in enumerate(lines, 1):
         place = f'{path}: line {number}'
         name, labels = _parse_line(line, dataset, kind, place)
-        if folder and not _is_inside(name, folder):
+        if folder and not is_inside(name, folder):
             raise ValueError(
                 f'{place} leads out of {folder}: {name!r}; if that is meant, '
                 "set data_prefix of the dataset to '/'.")
@@ -121,14 +123,6 @@ def _parse_line(line: str, dataset: Mapping, kind: str,
         raise ValueError(f'{place} is {line!r}, where `{_COLUMNS[kind]}` is '
                          'expected.')
     return name, [int(number) for number in numbers[skipped:]]
-
-
-def _is_inside(name: str, folder: str) -> bool:
-    """Whether a path of a list stays in a folder, links aside."""
-    if not osp.isabs(name) and '..' not in name:
-        return True
-    path, folder = (osp.abspath(x) for x in (osp.join(folder, name), folder))
-    return osp.commonpath([path, folder]) == folder
 
 
 def _check_frame_name(folder: str, dataset: Mapping) -> None:

@@ -130,7 +130,9 @@ def list_clips(part: str, split: str, num_clips: int,
     prefix = 'train_' if part == 'train' else ''
     return [
         BenchmarkClip(f'{prefix}{split}_{i:04d}.mp4', part, split,
-                      i % len(CLASSES), (seed, kind, SPLITS[split].stream, i)) for i in range(num_clips)
+                      i % len(CLASSES),
+                      (seed, kind, SPLITS[split].stream, i))
+        for i in range(num_clips)
     ]
 
 

@@ -11,8 +11,7 @@ import pytest
 import releases
 from mmaction.registry import DATASETS
 
-from selfy_mmaction.datasets import prepare
-from selfy_mmaction.datasets.prepare import Preparation
+from selfy_mmaction.datasets.releases import Preparation
 
 
 @pytest.fixture(scope='module')
@@ -276,23 +275,6 @@ def test_paths_leave_the_folder_only_when_asked(release, tmp_path,
                        official_lists=lists, keep_paths=True).run()
     listed = read(tmp_path / 'sthv1_val_list_rawframes.txt')
     assert listed[0].split()[0] == f'{frames}21'
-
-
-def test_a_list_is_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / 'list.txt'
-    prepare.write_lines(path, ['one', 'two'])
-
-    def lines():
-        yield 'three'
-        raise OSError('the disk is full')
-
-    with pytest.raises(OSError, match='full'):
-        prepare.write_lines(path, lines())
-    # a character that no file holds fails in the middle of the writing
-    with pytest.raises(UnicodeEncodeError):
-        prepare.write_lines(path, ['three', '\ud800'])
-    assert [file.name for file in tmp_path.iterdir()] == ['list.txt']
-    assert read(path) == ['one', 'two']
 
 
 @pytest.mark.parametrize(('dataset', 'spoil', 'message'), [

@@ -172,4 +172,4 @@ def test_a_killed_rendering_is_not_taken_for_a_whole(repo, tmp_path):
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     assert 'Rendered 8 + 8 clips' in again.stdout
     assert len(list(out.glob('videos/*.mp4'))) == 16
-    assert [p.name for p in tmp_path.iterdir()] == ['motion']
+    assert [p.name for p in tmp_path.glob('[!.]*')] == ['motion']

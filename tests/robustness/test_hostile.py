@@ -22,7 +22,7 @@ from selfy_mmaction.analysis.ensemble import load_dump
 from selfy_mmaction.apis.onnx import ONNXClassifier
 from selfy_mmaction.convert import convert_official_state_dict
 from selfy_mmaction.datasets.lists import check_list, read_classes
-from selfy_mmaction.datasets.prepare import Preparation
+from selfy_mmaction.datasets.releases import Preparation
 from selfy_mmaction.engine import launch
 from selfy_mmaction.engine.checkpoint import (
     check_state_dict,

@@ -8,7 +8,7 @@ import argparse
 import os
 import sys
 
-from selfy_mmaction.datasets.prepare import RELEASES, Preparation
+from selfy_mmaction.datasets.releases import RELEASES, Preparation
 from selfy_mmaction.engine import launch
 
 SHOWN = 10  # findings on the screen; the file has them all

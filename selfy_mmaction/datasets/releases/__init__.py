@@ -1,0 +1,10 @@
+"""Original releases of data sets, to the lists that the configs read.
+
+One file reads the annotations of one family of releases; finding and checking
+the media, and writing the lists, is the same for all. Nothing here is used
+while a network trains.
+"""
+
+from .preparation import RELEASES, Preparation
+
+__all__ = ['RELEASES', 'Preparation']

@@ -1,0 +1,95 @@
+"""FineGym: Gym99 and Gym288."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from .reading import (
+    find_annotation,
+    find_optional,
+    read_columns,
+    read_json,
+    read_text,
+    to_int,
+)
+from .release import SPLITS, Annotation, Findings, Release
+
+
+def read_gym(root: Path, classes: Sequence[str], findings: Findings,
+             name: str) -> dict[str, list[Annotation]]:
+    """FineGym: lists of elements, ``name label`` a line."""
+    clips = {}
+    for split in SPLITS:
+        path = find_annotation(root, f'{name}_{split}_element*.txt',
+                               f'{name}_{split}_org.txt')
+        clips[split] = [
+            Annotation(element, to_int(label, f'{path}: {element}'))
+            for element, label in read_columns(path, 2)
+        ]
+    path = find_optional(
+        'the elements are not compared with the events',
+        findings,
+        root,
+        'finegym_annotation_info*.json',
+        'annotation.json',
+    )
+    if path:
+        known = set(_gym_elements(read_json(path, dict)))
+        for split in SPLITS:
+            for clip in clips[split]:
+                if clip.name not in known:
+                    findings.add(f'{split}: {clip.name} is not in {path}')
+    return clips
+
+
+def _gym_elements(events: dict) -> Iterator[str]:
+    """The names of the elements in FineGym's events."""
+    for video, video_events in events.items():
+        for event, content in _items(video_events):
+            for element, _ in _items(dict(_items(content)).get('segments')):
+                yield f'{video}_{event}_{element}'
+
+
+def _items(node: object) -> Iterable[tuple[str, object]]:
+    """The items of a JSON object, none of anything else."""
+    return node.items() if isinstance(node, dict) else ()
+
+
+def read_gym288_classes(root: Path, findings: Findings) -> list[str]:
+    """Read ``Clabel: 0; set: 1; Glabel: 1; (VT) ...``, a class a line."""
+    path = find_optional(
+        'predictions will have numbers for names',
+        findings,
+        root,
+        'gym288_categories.txt',
+    )
+    if not path:
+        return [f'element {i}' for i in range(288)]
+    rows = [
+        re.fullmatch(r'Clabel:\s*(\d+);.*;\s*([^;]+?)\s*', line)
+        for line in read_text(path).splitlines() if line
+    ]
+    if (not all(rows) or len(rows) != 288
+            or any(int(row[1]) != i for i, row in enumerate(rows))):
+        raise ValueError(f'{path} does not name the classes 0 to 287, '
+                         '`Clabel: 0; set: ...; Glabel: ...; NAME` a line: '
+                         'download it again.')
+    return [row[2] for row in rows]
+
+
+_FOLDERS = dict(videos='subactions', rawframes='subaction_frames')
+RELEASES = dict(
+    gym99=Release(
+        partial(read_gym, name='gym99'),
+        dict(train=20500, val=8500),
+        folders=_FOLDERS,
+        class_file='gym99_classes.txt',
+    ),
+    gym288=Release(
+        partial(read_gym, name='gym288'),
+        dict(train=22700, val=9600),
+        folders=_FOLDERS,
+        read_classes=read_gym288_classes,
+    ),
+)

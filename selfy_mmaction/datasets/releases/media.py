@@ -1,0 +1,70 @@
+"""The media of a release: found, and seen to be readable."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from decord import DECORDError, VideoReader
+from mmengine.utils import track_parallel_progress, track_progress
+
+VIDEO_ENDINGS = ('.mp4', '.webm', '.avi', '.mkv')
+
+
+def index_videos(folder: Path) -> dict[str, str]:
+    """Map each video's name without ending to its path in a folder.
+
+    Videos lie in the folder, or one level deeper in a folder per class.
+    """
+    videos, inner = {}, ['']
+    for place in inner:
+        with os.scandir(folder / place) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                stem, ending = os.path.splitext(entry.name)
+                if ending.lower() in VIDEO_ENDINGS:
+                    videos[stem] = os.path.join(place, entry.name)
+                elif not place and entry.is_dir():
+                    inner.append(entry.name)
+    return videos
+
+
+def count_video_frames(path: str, decode: bool = True) -> int | str:
+    """The frames of a video, or what is wrong with it."""
+    if not os.path.getsize(path):
+        return 'is an empty file'
+    if not decode:
+        return 1
+    try:
+        return len(VideoReader(path, num_threads=1)) or 'has no frames'
+    except (DECORDError, RuntimeError):
+        return 'cannot be decoded as a video'
+
+
+def count_frames(folder: str, frame_name: str) -> int | str:
+    """The frames in a folder, or what is wrong with them."""
+    names = set(os.listdir(folder))
+    number = 0
+    while frame_name.format(number + 1) in names:
+        number += 1
+    ending = os.path.splitext(frame_name)[1]
+    images = sum(name.endswith(ending) for name in names)
+    if not number:
+        return f'has no {frame_name.format(1)}'
+    if number < images:
+        return f'has {images} images, but no {frame_name.format(number + 1)}'
+    return number
+
+
+def check_media(check: Callable, paths: Sequence[str], workers: int) -> list:
+    """Check files in parallel, with a progress bar on stderr."""
+    if not paths:
+        return []
+    if workers == 1 or len(paths) == 1:
+        results = track_progress(check, paths, file=sys.stderr)
+    else:
+        # large enough to be cheap to hand out, small enough to share the end
+        chunk = max(1, min(64, len(paths) // (4 * workers)))
+        results = track_parallel_progress(
+            check, paths, workers, chunksize=chunk, file=sys.stderr)
+    print(file=sys.stderr)
+    return results

@@ -1,0 +1,74 @@
+"""What a release is: its clips, what is known of it, what is wrong with it."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+SPLITS = ('train', 'val')
+
+
+class Annotation(NamedTuple):
+    """A clip as a release states it: a line of its annotations.
+
+    ``label`` is a number, or a class name where the release gives a name.
+    ``name`` has no ending. ``num_frames`` is what the annotation states.
+    """
+
+    name: str
+    label: int | str
+    num_frames: int | None = None
+
+
+class Findings:
+    """What is wrong with a release, each thing once.
+
+    Errors cost clips that should be there, or their labels; warnings are
+    what a user should know.
+    """
+
+    def __init__(self):
+        self.errors = {}
+        self.warnings = {}
+
+    def add(self, message: str, is_error: bool = True) -> None:
+        """Add an error or a warning."""
+        (self.errors if is_error else self.warnings)[message] = None
+
+    def lines(self) -> list[str]:
+        """All of them, errors first."""
+        return [
+            *(f'error: {message}' for message in self.errors),
+            *(f'warning: {message}' for message in self.warnings),
+        ]
+
+
+class Release(NamedTuple):
+    """What is known of a release.
+
+    Args:
+        read (Callable): Takes the folder, the classes and the findings, and
+            returns the clips of each split.
+        counts (dict[str, int]): Published number of clips of each split.
+        exact (Sequence[str]): The splits whose number is certain.
+        storage (str): How it ships, 'videos' or 'rawframes'.
+        folders (dict[str, str]): Where each storage lies; a folder of each
+            split where it says so.
+        frame_name (str): The names of frames, which count from 1.
+        vanishes (bool): Whether clips are missing from every copy.
+        official_lists (bool): Whether the lists of the official code, with
+            labels in alphabetical order, are of this release.
+        class_file (str, optional): The file of class names beside the
+            configs' data sets, in the order of the labels.
+        read_classes (Callable, optional): Reads them from the release
+            instead, given its folder and the findings.
+    """
+
+    read: Callable
+    counts: dict
+    exact: Sequence = ()
+    storage: str = 'videos'
+    folders: dict = dict(videos='videos', rawframes='rawframes')
+    frame_name: str = 'img_{:05}.jpg'
+    vanishes: bool = False
+    official_lists: bool = False
+    class_file: str | None = None
+    read_classes: Callable | None = None
