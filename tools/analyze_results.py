@@ -24,9 +24,7 @@ from selfy_mmaction.visualization import charts
 
 
 def parse_args() -> argparse.Namespace:
-    parser = launch.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = launch.ArgumentParser(__doc__)
     parser.add_argument('config', help='config file of the test')
     parser.add_argument('dump', help='.pkl file of tools/test.py --dump')
     parser.add_argument('out_dir', help='folder for the pictures')

@@ -3,9 +3,7 @@
 It shows the best classes, and what the SELFY block sees and adds.
 """
 import argparse
-import contextlib
 import os
-import sys
 from pathlib import Path
 
 from mmengine.device import get_device
@@ -30,7 +28,7 @@ before and after.
 
 
 def parse_args() -> argparse.Namespace:
-    parser = launch.ArgumentParser(description=__doc__.replace('\n\n', '\n'))
+    parser = launch.ArgumentParser(__doc__)
     parser.add_argument(
         'config',
         nargs='?',
@@ -62,8 +60,7 @@ def load_predictor(args: argparse.Namespace) -> VideoPredictor:
                 'a config and a checkpoint.')
         checkpoint = str(published[-1])
     config = args.config or str(ROOT / f'configs/{NAME}.py')
-    # MMEngine says which checkpoint it loads.
-    with contextlib.redirect_stdout(sys.stderr):
+    with launch.log_to_stderr():
         return VideoPredictor(
             launch.load_config(config, args.cfg_options), checkpoint,
             args.device or get_device())

@@ -9,7 +9,7 @@ from selfy_mmaction.engine import launch
 
 
 def parse_args() -> argparse.Namespace:
-    parser = launch.ArgumentParser(description=__doc__)
+    parser = launch.ArgumentParser(__doc__)
     parser.add_argument(
         'parts',
         nargs='*',

@@ -20,9 +20,7 @@ SHOWN = 10  # bad clips on the screen; the file has them all
 
 
 def parse_args() -> argparse.Namespace:
-    parser = launch.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = launch.ArgumentParser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--split',

@@ -20,7 +20,7 @@ CONFIGS = osp.join(osp.dirname(osp.dirname(osp.abspath(__file__))), 'configs')
 
 
 def parse_args() -> argparse.Namespace:
-    parser = launch.ArgumentParser(description=__doc__)
+    parser = launch.ArgumentParser(__doc__)
     parser.add_argument('src', help='official checkpoint, .pth.tar')
     parser.add_argument('dst', help='checkpoint to write, .pth')
     parser.add_argument(

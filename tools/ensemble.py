@@ -14,9 +14,7 @@ from selfy_mmaction.visualization import charts
 
 
 def parse_args() -> argparse.Namespace:
-    parser = launch.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = launch.ArgumentParser(__doc__)
     parser.add_argument('dumps', nargs='+', metavar='DUMP', help='.pkl files')
     parser.add_argument(
         '--weights',

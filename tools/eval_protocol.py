@@ -16,9 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def parse_args() -> argparse.Namespace:
-    parser = launch.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = launch.ArgumentParser(__doc__)
     rows = zoo.Zoo(ROOT).rows
     parser.add_argument(
         'row', choices=list(rows), metavar='ROW', help=', '.join(rows))

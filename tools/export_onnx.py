@@ -6,8 +6,6 @@ tools/predict.py --backend onnx, or anywhere that ONNX runs: its metadata has
 the class names, mean and std, and the shape of a clip.
 """
 import argparse
-import contextlib
-import sys
 
 from selfy_mmaction.apis import onnx
 from selfy_mmaction.apis.inference import VideoPredictor
@@ -15,9 +13,7 @@ from selfy_mmaction.engine import launch
 
 
 def parse_args() -> argparse.Namespace:
-    parser = launch.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = launch.ArgumentParser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('out', help='file to write, e.g. model.onnx')
@@ -48,8 +44,7 @@ def parse_args() -> argparse.Namespace:
 @launch.one_line_errors
 def main() -> None:
     args = parse_args()
-    # MMEngine and PyTorch's exporter report to standard output.
-    with contextlib.redirect_stdout(sys.stderr):
+    with launch.log_to_stderr():
         cfg = launch.load_config(args.config, args.cfg_options)
         predictor = VideoPredictor(cfg, args.checkpoint, 'cpu', args.labels)
         differences = onnx.export(predictor, cfg, args.out, args.fuse,

@@ -18,9 +18,7 @@ CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 
 
 def parse_args() -> argparse.Namespace:
-    parser = launch.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = launch.ArgumentParser(__doc__)
     parser.add_argument(
         '--data',
         type=Path,

@@ -7,7 +7,7 @@ from selfy_mmaction.visualization import charts
 
 
 def parse_args() -> argparse.Namespace:
-    parser = launch.ArgumentParser(description=__doc__)
+    parser = launch.ArgumentParser(__doc__)
     parser.add_argument(
         'work_dirs',
         nargs='+',

@@ -30,7 +30,7 @@ TIMELINE_TOPK = 5
 
 
 def parse_args() -> argparse.Namespace:
-    parser = launch.ArgumentParser(description=__doc__)
+    parser = launch.ArgumentParser(__doc__)
     parser.add_argument(
         'video', help='video file, a folder of them, or the index of a camera')
     parser.add_argument('config', help='config file')
@@ -226,9 +226,7 @@ def predict(args: argparse.Namespace, stdout: TextIO) -> bool:
 def main() -> None:
     args = parse_args()
     check_args(args)
-    # Standard output is for the predictions alone; MMEngine logs there.
-    stdout = sys.stdout
-    with contextlib.redirect_stdout(sys.stderr):
+    with launch.log_to_stderr() as stdout:
         sys.exit(predict(args, stdout))
 
 

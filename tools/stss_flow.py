@@ -7,7 +7,6 @@ and black is unknown. Nothing is trained for it.
 import argparse
 import contextlib
 import itertools
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,8 +21,7 @@ from selfy_mmaction.visualization.frames import PICTURES, write_picture
 
 
 def parse_args() -> argparse.Namespace:
-    parser = launch.ArgumentParser(
-        description=__doc__.replace('\n\n', '\n'))
+    parser = launch.ArgumentParser(__doc__)
     parser.add_argument('video', help='video file')
     parser.add_argument(
         '-o',
@@ -87,8 +85,7 @@ def main() -> None:
         raise ValueError(f'--fps {args.fps}: give a positive number.')
     if args.short_side < 32:
         raise ValueError(f'--short-side {args.short_side}: give 32 or more.')
-    # MMEngine says where it loads weights from.
-    with contextlib.redirect_stdout(sys.stderr):
+    with launch.log_to_stderr():
         estimator = FlowEstimator(args.weights)
     frames = Sampled(args.video, args.fps, args.short_side)
     flows = list(estimate_flow(estimator, frames))

@@ -10,7 +10,7 @@ from selfy_mmaction.visualization.frames import draw_clip
 
 
 def parse_args() -> argparse.Namespace:
-    parser = launch.ArgumentParser(description=__doc__)
+    parser = launch.ArgumentParser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument(

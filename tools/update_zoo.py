@@ -3,7 +3,6 @@
 Measures the complexity of every config, which takes a while, and keeps the
 weights and accuracies that tools/publish_model.py has entered.
 """
-import argparse
 from pathlib import Path
 
 from selfy_mmaction.analysis import zoo
@@ -14,9 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @launch.one_line_errors
 def main() -> None:
-    launch.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    launch.ArgumentParser(__doc__).parse_args()
     models = zoo.Zoo(ROOT)
     models.update()
     models.write()

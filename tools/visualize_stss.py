@@ -4,8 +4,6 @@ The picture has, on top of the frames, the similarity maps of some positions,
 the displacements that they imply, and the energy of what the block adds.
 """
 import argparse
-import contextlib
-import sys
 from pathlib import Path
 
 from mmengine.device import get_device
@@ -17,8 +15,7 @@ from selfy_mmaction.visualization import pictures
 
 
 def parse_args() -> argparse.Namespace:
-    parser = launch.ArgumentParser(
-        description=__doc__.replace('\n\n', '\n'))
+    parser = launch.ArgumentParser(__doc__)
     parser.add_argument('video', help='video file')
     parser.add_argument('config', help='config file of a SELFYNet')
     parser.add_argument('checkpoint', help='checkpoint file')
@@ -68,8 +65,7 @@ def main() -> None:
     pictures.check_path(out)
     if args.strongest < 1:
         raise ValueError(f'--strongest {args.strongest}: give 1 or more.')
-    # MMEngine says which checkpoint it loads.
-    with contextlib.redirect_stdout(sys.stderr):
+    with launch.log_to_stderr():
         predictor = VideoPredictor(
             launch.load_config(args.config, args.cfg_options),
             args.checkpoint, args.device or get_device())

@@ -1,5 +1,6 @@
 """From a command line to a runner: configs, processes and errors."""
 import argparse
+import contextlib
 import ctypes
 import functools
 import os
@@ -9,8 +10,8 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn, TextIO
 
 import torch
 from mmaction.registry import RUNNERS
@@ -68,10 +69,16 @@ RANK_VARIABLES = dict(
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """The parser of a tool: it has ``--traceback``, see `one_line_errors`."""
+    """The parser of a tool: it has ``--traceback``, see `one_line_errors`.
 
-    def __init__(self, **kwargs) -> None:
-        super().__init__(**kwargs)
+    Args:
+        description (str): What the tool does; its lines are kept.
+    """
+
+    def __init__(self, description: str) -> None:
+        super().__init__(
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter)
         self.add_argument(
             TRACEBACK,
             action='store_true',
@@ -102,6 +109,18 @@ def one_line_errors(main: Callable[[], None]) -> Callable[[], None]:
             sys.exit(f'{name}: error: {describe_error(error)}')
 
     return run
+
+
+@contextlib.contextmanager
+def log_to_stderr() -> Iterator[TextIO]:
+    """Leave standard output to what a tool finds: MMEngine logs there.
+
+    Yields:
+        TextIO: Standard output.
+    """
+    stdout = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):
+        yield stdout
 
 
 def describe_error(error: Exception) -> str:

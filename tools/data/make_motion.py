@@ -12,7 +12,7 @@ KINDS = dict(
 
 
 def parse_args() -> argparse.Namespace:
-    parser = launch.ArgumentParser(description=__doc__)
+    parser = launch.ArgumentParser(__doc__)
     parser.add_argument(
         'out',
         nargs='?',

@@ -15,9 +15,7 @@ SHOWN = 10  # findings on the screen; the file has them all
 
 
 def parse_args() -> argparse.Namespace:
-    parser = launch.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = launch.ArgumentParser(__doc__)
     parser.add_argument('dataset', choices=RELEASES, help='data set')
     parser.add_argument('root', help='its folder, such as data/sthv1')
     parser.add_argument(
