@@ -48,9 +48,7 @@ def add_locations() -> None:
 
     for name, location in (('MODELS', 'selfy_mmaction.models'),
                            ('TRANSFORMS', 'selfy_mmaction.datasets'),
-                           ('HOOKS', 'selfy_mmaction.engine.hooks'),
-                           ('LOG_PROCESSORS',
-                            'selfy_mmaction.engine.log_processor')):
+                           ('HOOKS', 'selfy_mmaction.engine.hooks')):
         components = getattr(registry, name)
         if components._imported:
             import_module(location)

@@ -26,8 +26,7 @@ env_cfg = dict(
     # The tools take gloo instead where there is no GPU.
     dist_cfg=dict(backend='nccl'))
 
-log_processor = dict(
-    type='MemoryLogProcessor', window_size=20, by_epoch=True)
+log_processor = dict(type='LogProcessor', window_size=20, by_epoch=True)
 vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(type='ActionVisualizer', vis_backends=vis_backends)
 

@@ -58,15 +58,12 @@ def test_progress_is_logged_for_people_and_tensorboard(train, folder):
     for i, line in enumerate(lines, 1):
         assert re.match(rf'Epoch\(train\) +\[1\]\[{i}/2\] ', line)
         assert re.search(r'eta: 0:00:\d\d ', line)
-        # of PyTorch and the network alone, in MB
-        assert 100 < int(re.search(r'memory: (\d+)', line)[1]) < 20000
     events = EventAccumulator(str(next(folder.glob('run/*/vis_data'))))
     events.Reload()
     for event, line in zip(events.Scalars('loss'), lines, strict=True):
         assert f' loss: {event.value:.4f} ' in line
     accuracy, = events.Scalars('acc/top1')
     assert f'acc/top1: {accuracy.value:.4f}' in out
-    assert [event.step for event in events.Scalars('memory')] == [1, 2]
 
     train(2, '--resume')
     curves = load_curves('run')
