@@ -76,8 +76,8 @@ setup(
         # MMAction2 needs the module mmcv and requires no distribution of it.
         # mmcv serves as well where it is installed; both at once do not.
         'lite': ['mmcv-lite>=2.0.0,<2.2'],
-        # Published weights are also kept in a format that holds no program.
-        'publish': ['safetensors'],
+        # The photographs that the quickstart's clips are rendered from.
+        'motion': ['scikit-image'],
         # PyTorch writes ONNX models with the first two; the third runs them,
         # and is all that a machine needs which only does that.
         'onnx': ['onnx', 'onnxscript', 'onnxruntime'],

@@ -1,12 +1,12 @@
 """Publish a checkpoint: strip it, name it by its content, enter it in the zoo.
 
-Writes NAME_YYYYMMDD-HASH.pth and, beside it, the same as .safetensors; then
-the entry in configs/metafile.yml and the table in docs/model_zoo.md.
+Writes NAME_YYYYMMDD-HASH.pth, the entry in configs/metafile.yml and the table
+in docs/model_zoo.md.
 """
 import argparse
 from pathlib import Path
 
-from selfy_mmaction.analysis import ensemble, zoo
+from selfy_mmaction.analysis import ensemble, publishing, zoo
 from selfy_mmaction.engine import checkpoint, launch
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +34,11 @@ def parse_args() -> argparse.Namespace:
         '--url',
         help='address of the folder that the files will be downloaded from; '
         'by default they are found in this repository')
+    parser.add_argument(
+        '--safetensors',
+        action='store_true',
+        help='write the weights beside it in this format, too, which holds '
+        'no pickle')
     return parser.parse_args()
 
 
@@ -41,7 +46,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     saved = checkpoint.load_checkpoint(args.checkpoint)
-    config = args.config or zoo.find_config(saved, ROOT)
+    config = args.config or publishing.find_config(saved, ROOT)
     if config is None:
         raise ValueError(f'{args.checkpoint} does not tell which config of '
                          'configs/ it is of: give --config.')
@@ -58,8 +63,11 @@ def main() -> None:
         dump = ensemble.load_dump(args.dump)
         accuracies = ensemble.get_accuracies(dump.scores, dump.labels)
 
-    published = zoo.strip_checkpoint(saved, args.checkpoint, config)
-    path = zoo.save_published(published, config.stem, out_dir)
+    published = publishing.strip_checkpoint(saved, args.checkpoint, config)
+    path = publishing.save_published(published, config.stem, out_dir)
+    if args.safetensors:
+        publishing.save_safetensors(published,
+                                    path.with_suffix('.safetensors'))
     weights = path.name
     if args.url:
         weights = f'{args.url.rstrip("/")}/{weights}'
@@ -68,7 +76,6 @@ def main() -> None:
     models.enter(config.stem, weights, accuracies)
     models.write()
     print(f'{path} ({path.stat().st_size / 1e6:.1f} MB)')
-    print(path.with_suffix('.safetensors'))
     if not accuracies:
         print('No accuracy was entered: give --dump.')
 

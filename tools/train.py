@@ -93,8 +93,8 @@ def log_for_tensorboard(cfg: Config) -> None:
     try:
         import torch.utils.tensorboard  # noqa: F401
     except ImportError as error:
-        raise ValueError(f'--tensorboard: {error}; pip install '
-                         "'selfy-mmaction2[tensorboard]'") from error
+        raise ValueError(
+            f'--tensorboard: {error}; pip install tensorboard') from error
     visualizer = cfg.setdefault('visualizer', dict(type='Visualizer'))
     backends = visualizer.get('vis_backends') or [dict(type='LocalVisBackend')]
     visualizer.vis_backends = [*backends, dict(type='TensorboardVisBackend')]

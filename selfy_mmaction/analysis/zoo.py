@@ -1,23 +1,14 @@
-"""The model zoo: its metafile, its table, and how a checkpoint gets there."""
-import ast
-import datetime
-import hashlib
-import io
-import json
+"""The model zoo: its metafile and the tables of its page."""
 import os
 import os.path as osp
 import re
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 import yaml
-from mmaction.registry import MODELS
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 
-from ..engine.checkpoint import check_state_dict, get_state_dict
-from ..files import replaced_when_done, write_text
+from ..files import write_text
 from .complexity import get_complexity
 
 PAPER = dict(
@@ -264,121 +255,3 @@ def _frame_size(cfg: Config) -> tuple[int, int]:
         if 'scale' in step
     ][-1]
     return scale[1], scale[0]
-
-
-def find_config(saved: dict, root: Path) -> Path | None:
-    """The config of a project that a checkpoint was trained with."""
-    experiment = str(saved.get('meta', {}).get('experiment_name', ''))
-    # the config's name and the time of the start
-    name = re.sub(r'_\d{8}_\d{6}$', '', experiment)
-    # A config is run: the name must not lead to another folder.
-    if not re.fullmatch(r'\w{1,200}', name):
-        return None
-    config = root / f'configs/{name}.py'
-    return config if config.is_file() else None
-
-
-def strip_checkpoint(saved: dict, path: str, config: os.PathLike) -> dict:
-    """Keep of a checkpoint what is of use to others.
-
-    Args:
-        saved (dict): The checkpoint.
-        path (str): Where it comes from, for the messages.
-        config (os.PathLike): The config that it must fill exactly.
-
-    Returns:
-        dict: ``state_dict`` and, in ``meta``, the text of the config that it
-        was trained with, without local paths, and the names of the classes.
-        Where an exponential moving average was kept, the weights are the
-        averages: MMEngine tests and saves these as the model's.
-    """
-    cfg = Config.fromfile(config)
-    weights = {
-        key: value.contiguous()
-        for key, value in get_state_dict(saved).items()
-    }
-    init_default_scope(cfg.get('default_scope', 'mmaction'))
-    check_state_dict(MODELS.build(cfg.model), weights, path)
-
-    meta = saved.get('meta', {})
-    classes = (meta.get('dataset_meta') or {}).get('classes', [])
-    num_classes = cfg.model.cls_head.num_classes
-    if classes and len(classes) != num_classes:
-        raise ValueError(
-            f'{path} names {len(classes)} classes, but the model of {config} '
-            f'has {num_classes}: train with the class list of the data set.')
-    kept = {
-        key: meta[key]
-        for key in ('epoch', 'iter', 'seed', 'mmengine_version') if key in meta
-    }
-    try:
-        kept['cfg'] = strip_paths(meta.get('cfg') or cfg.pretty_text)
-    except (MemoryError, RecursionError, SyntaxError, TypeError,
-            ValueError) as error:
-        raise ValueError(f'{path} has a config in its meta that is not one '
-                         f'({error}): give one that tools/train.py wrote.'
-                         ) from error
-    kept['dataset_meta'] = dict(classes=list(classes)) if classes else {}
-    return dict(meta=kept, state_dict=weights)
-
-
-class _PathStripper(ast.NodeTransformer):
-    """Cuts absolute paths down to what means something elsewhere."""
-
-    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
-        if isinstance(node.value, str) and osp.isabs(node.value):
-            folder, found, rest = node.value.rpartition('/configs/')
-            short = f'configs/{rest}' if found else osp.basename(
-                osp.normpath(node.value))
-            return ast.Constant(short)
-        return node
-
-
-def strip_paths(config: str) -> str:
-    """Remove what tells of the machine from the text of a config.
-
-    The text is only read, never run.
-    """
-    local = ('work_dir', 'load_from', 'resume', 'launcher')
-    tree = ast.parse(config)
-    tree.body = [
-        node for node in tree.body
-        if not (isinstance(node, ast.Assign) and isinstance(
-            node.targets[0], ast.Name) and node.targets[0].id in local)
-    ]
-    # a line for each setting
-    return ''.join(f'{ast.unparse(node)}\n'
-                   for node in _PathStripper().visit(tree).body)
-
-
-def save_published(checkpoint: dict, name: str, folder: os.PathLike) -> Path:
-    """Save a checkpoint as NAME_DATE-HASH.pth, and .safetensors beside it.
-
-    Returns:
-        Path: The .pth file. The hash is that of its content, by which
-        PyTorch's and MMEngine's downloads check it.
-    """
-    try:
-        from safetensors.torch import save
-    except ImportError as error:
-        raise ValueError('safetensors is not installed: pip install '
-                         "'selfy-mmaction2[publish]'.") from error
-    file = io.BytesIO()
-    torch.save(checkpoint, file)
-    content = file.getvalue()
-    digest = hashlib.sha256(content).hexdigest()[:8]
-    date = f'{datetime.date.today():%Y%m%d}'
-    path = Path(folder) / f'{name}_{date}-{digest}.pth'
-    # The same without pickle: nothing in it can run.
-    meta = checkpoint['meta']
-    safe = save(
-        checkpoint['state_dict'],
-        metadata=dict(
-            format='pt',
-            config=meta['cfg'],
-            classes=json.dumps(meta['dataset_meta'].get('classes', []))))
-    for target, data in ((path.with_suffix('.safetensors'), safe),
-                         (path, content)):
-        with replaced_when_done(target) as unfinished:
-            unfinished.write_bytes(data)
-    return path

@@ -30,9 +30,8 @@ def _require(package: str) -> ModuleType:
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise ValueError(
-            f"{package} cannot be imported ({error}): pip install "
-            "'selfy-mmaction2[onnx]'") from error
+        raise ValueError(f'{package} cannot be imported ({error}): pip install '
+                         'onnx onnxscript onnxruntime') from error
 
 
 def clip_shape(cfg: Config) -> tuple[int, int, int, int]:

@@ -82,7 +82,12 @@ def list_clips(split: str, num_clips: int, seed: int) -> list[QuickstartClip]:
 @cache
 def load_photograph(name: str) -> np.ndarray:
     """A photograph of scikit-image as a BGR array of [H, W, 3]."""
-    from skimage import data  # needed to render, not to train
+    try:
+        from skimage import data  # needed to render, not to train
+    except ImportError as error:
+        raise ValueError('the clips are rendered from photographs of '
+                         'scikit-image, which is not installed: pip install '
+                         'scikit-image.') from error
     image = getattr(data, name)()
     if isinstance(image, tuple):  # a stereo pair: the left view
         image = image[0]

@@ -36,7 +36,6 @@ def test_model_index_package_accepts_the_index(repo, zoo):
         assert model.full_model.paper['URL'].startswith('https://arxiv.org/')
         if model.weights and '://' not in model.weights:
             assert (repo / model.weights).is_file()
-            assert (repo / model.weights).with_suffix('.safetensors').is_file()
 
 
 def test_files_are_what_the_tool_would_write(zoo, copy):

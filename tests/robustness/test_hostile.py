@@ -17,7 +17,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import nn
 
-from selfy_mmaction.analysis import zoo
+from selfy_mmaction.analysis import publishing
 from selfy_mmaction.analysis.ensemble import load_dump
 from selfy_mmaction.apis.onnx import ONNXClassifier
 from selfy_mmaction.convert import convert_official_state_dict
@@ -427,11 +427,11 @@ def test_no_config_is_run_from_elsewhere(hostile_run, run_tool, tmp_path,
 def test_configs_in_checkpoints_are_never_run(text, tmp_path, repo,
                                               monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(zoo.MODELS, 'build', lambda cfg: MODEL)
+    monkeypatch.setattr(publishing.MODELS, 'build', lambda cfg: MODEL)
     checkpoint = dict(CHECKPOINT, meta=dict(cfg=text))
     config = repo / 'configs/selfy_tsm_r18_motion.py'
     try:
-        zoo.strip_checkpoint(checkpoint, 'weights.pth', config)
+        publishing.strip_checkpoint(checkpoint, 'weights.pth', config)
     except ValueError as error:
         assert 'weights.pth' in str(error) and '\n' not in str(error)
     assert not list(tmp_path.iterdir())
