@@ -30,8 +30,9 @@ def _require(package: str) -> ModuleType:
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise ValueError(f'{package} cannot be imported ({error}): pip install '
-                         'onnx onnxscript onnxruntime') from error
+        raise ValueError(
+            f'{package} cannot be imported ({error}): pip install '
+            'onnx onnxscript onnxruntime') from error
 
 
 def clip_shape(cfg: Config) -> tuple[int, int, int, int]:
@@ -97,9 +98,9 @@ def _read_meta(texts: dict[str, str]) -> dict:
     meta['classes'] = json.loads(texts.get('classes', '[]'))
     sizes, (mean, std) = meta['clip_shape'], (meta['mean'], meta['std'])
     if not (len(sizes) == 4 and all(type(size) is int for size in sizes)
-            and len(mean) == len(std) == 3
-            and all(isinstance(x, (int, float)) for x in (*mean, *std))
-            and isinstance(meta['classes'], list)
+            and len(mean) == len(std) == 3 and all(
+                isinstance(x, (int, float))
+                for x in (*mean, *std)) and isinstance(meta['classes'], list)
             and all(isinstance(name, str) for name in meta['classes'])):
         raise ValueError('not the metadata of a recognizer')
     return meta
@@ -139,9 +140,9 @@ class ONNXClassifier:
             self.meta = _read_meta(
                 self._session.get_modelmeta().custom_metadata_map)
         except (KeyError, RecursionError, TypeError, ValueError) as error:
-            raise ValueError(f'{path} was not written by '
-                             'tools/export_onnx.py: export it with that.'
-                             ) from error
+            raise ValueError(
+                f'{path} was not written by '
+                'tools/export_onnx.py: export it with that.') from error
         self.clip_shape = tuple(self.meta['clip_shape'])
         self._path = path
 
@@ -191,8 +192,8 @@ class ONNXPredictor(Predictor):
 
     def _probabilities(self, frames: dict) -> Tensor:
         # [V * T, 3, H, W] => [V, T, 3, H, W], V views
-        clips = frames['inputs'].unflatten(
-            0, (-1, self.classifier.clip_shape[0]))
+        clips = frames['inputs'].unflatten(0,
+                                           (-1, self.classifier.clip_shape[0]))
         return self.classifier.classify_raw(clips).mean(0)
 
 
@@ -294,7 +295,9 @@ def write_model(recognizer: BaseModel,
             program = torch.onnx.export(
                 ClipClassifier(recognizer, raw).eval(), (clips, ),
                 dynamo=True,
-                dynamic_shapes=({0: number}, ),
+                dynamic_shapes=({
+                    0: number
+                }, ),
                 opset_version=opset,
                 input_names=['clips'],
                 output_names=['probabilities'],
@@ -306,14 +309,16 @@ def write_model(recognizer: BaseModel,
     if written != opset:
         raise ValueError(f'--opset {opset}: this PyTorch wrote opset '
                          f'{written}; give that or {OPSET}.')
-    program.model.metadata_props.update(
-        {key: json.dumps(value) for key, value in meta.items()})
+    program.model.metadata_props.update({
+        key: json.dumps(value)
+        for key, value in meta.items()
+    })
     program.save(path, external_data=False)
 
 
 @torch.no_grad()
-def verify(recognizer: BaseModel, classifier: ONNXClassifier,
-           clips: Tensor, what: str) -> float:
+def verify(recognizer: BaseModel, classifier: ONNXClassifier, clips: Tensor,
+           what: str) -> float:
     """Compare an ONNX model with the recognizer, as MMAction2 tests it.
 
     Args:
