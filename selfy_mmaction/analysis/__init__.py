@@ -1,1 +1,1 @@
-"""What networks cost and how they fare: numbers and tables, no pictures."""
+"""What networks cost and how they fare, in numbers and tables; no pictures."""

@@ -1,1 +1,1 @@
-"""Predicting with trained networks: videos, cameras, ONNX; no training."""
+"""Using networks on videos: prediction, flow, ONNX; nothing is trained."""

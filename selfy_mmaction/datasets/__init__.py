@@ -1,4 +1,4 @@
-"""Data transforms that MMAction2 lacks."""
+"""What a pipeline uses: transforms, lists, loading. releases/ makes lists."""
 from .. import compat
 from .transforms import SelectiveFlip
 

@@ -1,1 +1,1 @@
-"""What the command-line tools share."""
+"""Running MMEngine: launch, checks, checkpoints, hooks; no models or data."""

@@ -1,1 +1,1 @@
-"""The synthetic study: its clips, its networks and what became of them."""
+"""The synthetic study: its clips, trainings and tables; no other data set."""

@@ -1,3 +1,7 @@
+"""STSS and what belongs to it: functions of tensors; layers are in models/.
+
+Everything here needs torch alone.
+"""
 from .soft_argmax import soft_argmax
 from .stss import stss
 

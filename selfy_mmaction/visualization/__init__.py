@@ -1,1 +1,1 @@
-"""Pictures of what networks see and of how they fare."""
+"""Every picture, of numbers and frames that other folders computed."""
