@@ -20,6 +20,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from ..datasets.pipelines import frame_size
 from .inference import Predictor, VideoPredictor
 
 # ONNX Runtime has read it since 1.17.
@@ -44,18 +45,7 @@ def clip_shape(cfg: Config) -> tuple[int, int, int, int]:
     if frames is None:
         raise ValueError('the config has no model.backbone.num_segments, so '
                          'the frames of a clip are unknown: set it.')
-    sizes = [
-        step.get('crop_size', step.get('scale'))
-        for step in cfg.test_dataloader.dataset.pipeline
-        if 'crop_size' in step or not step.get('keep_ratio', True)
-    ]
-    if not sizes:
-        raise ValueError(
-            'the test pipeline of the config neither crops nor resizes to a '
-            'fixed size, which an ONNX model has: add a CenterCrop.')
-    width, height = (sizes[-1], ) * 2 if isinstance(sizes[-1],
-                                                    int) else sizes[-1]
-    return frames, 3, height, width
+    return frames, 3, *frame_size(cfg.test_dataloader.dataset.pipeline)
 
 
 class ClipClassifier(nn.Module):

@@ -32,6 +32,28 @@ def find_step(pipeline: Sequence[dict], name: str) -> dict:
                      f'the config: {", ".join(types)}.')
 
 
+def frame_size(pipeline: Sequence[dict]) -> tuple[int, int]:
+    """Height and width of the frames that a pipeline makes.
+
+    Args:
+        pipeline (Sequence[dict]): The steps.
+
+    Raises:
+        ValueError: If none of them fixes the size.
+    """
+    for step in reversed(pipeline):
+        size = step.get('crop_size', step.get('size'))
+        if not step.get('keep_ratio', True):
+            size = step['scale']
+        if size is not None:
+            # MMAction2 has the width first.
+            width, height = (size, size) if isinstance(size, int) else size
+            return height, width
+    raise ValueError('no step of the pipeline crops or resizes to a fixed '
+                     'size: add a CenterCrop, or a Resize with '
+                     'keep_ratio=False.')
+
+
 def use_frames(cfg: ConfigDict, frames: int) -> None:
     """Sample another number of frames per clip.
 

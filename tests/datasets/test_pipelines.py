@@ -5,6 +5,7 @@ from mmengine.config import Config, ConfigDict
 
 from selfy_mmaction.datasets.pipelines import (
     find_step,
+    frame_size,
     use_frames,
     use_rawframes,
     use_videos,
@@ -97,6 +98,30 @@ def test_frames_need_a_step_that_samples_them():
     cfg = ConfigDict(test_pipeline=pipeline)
     with pytest.raises(ValueError, match='ends with SampleFrames'):
         use_frames(cfg, 16)
+
+
+@pytest.mark.parametrize(('steps', 'size'), [
+    ([dict(scale=(320, 240), keep_ratio=False)], (240, 320)),
+    ([dict(scale=(320, 240), keep_ratio=False), dict(crop_size=224)],
+     (224, 224)),
+    ([dict(scale=(-1, 256)), dict(crop_size=(96, 64)), dict(flip_ratio=0.5)],
+     (64, 96)),
+    ([dict(scale=(-1, 256)), dict(size=112)], (112, 112)),
+    # A crop of many sizes, which a resizing ends.
+    ([dict(input_size=224), dict(scale=(112, 56), keep_ratio=False)],
+     (56, 112)),
+    ([dict(crop_size=224), dict(scale=(80, 64), keep_ratio=False),
+      dict(input_format='NCHW')], (64, 80)),
+])
+def test_frame_size_is_the_last_that_is_fixed(steps, size):
+    assert frame_size(steps) == size
+
+
+@pytest.mark.parametrize('steps', [
+    [], [dict(scale=(-1, 256)), dict(scale=(320, 240), keep_ratio=True)]])
+def test_frame_size_must_be_fixed(steps):
+    with pytest.raises(ValueError, match='add a CenterCrop'):
+        frame_size(steps)
 
 
 @pytest.mark.parametrize('name', [
