@@ -1,6 +1,8 @@
 _base_ = 'selfy_tsm_r50_1x1x16_sthv1.py'
 
+from selfy_mmaction.datasets.pipelines import find_step
+
 # The best rows of the paper average two clips of a video: the middle frames of
 # the segments, and their first frames.
-_base_.test_dataloader.dataset.pipeline[0].twice_sample = True
-_base_.test_pipeline[0].twice_sample = True
+find_step(_base_.test_pipeline, 'SampleFrames').twice_sample = True
+test_dataloader = dict(dataset=dict(pipeline=_base_.test_pipeline))

@@ -1,5 +1,6 @@
 """Every row of the paper: its config, its data set, its test protocol."""
 import os
+import re
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -298,38 +299,43 @@ def test_bound_of_views_is_checked(bound):
         MODELS.build(cfg)
 
 
-@pytest.mark.parametrize(('base', 'folder', 'steps'), [
-    ('sthv1_videos', 'videos',
+FINEGYM = "use_rawframes(_base_, folders=('subactions', 'subaction_frames'))"
+
+
+@pytest.mark.parametrize(('name', 'call', 'folder', 'steps'), [
+    ('selfy_tsm_r50_sthv1', 'use_videos(_base_)', 'videos',
      ['DecordInit', 'SampleFrames', 'DecordDecode', 'Resize']),
-    ('sthv2_rawframes', 'rawframes',
+    ('selfy_tsm_r50_sthv2', 'use_rawframes(_base_)', 'rawframes',
      ['SampleFrames', 'RawFrameDecode', 'Resize']),
-    ('k400_rawframes', 'rawframes_train',
+    ('selfy_tsm_r50_k400', 'use_rawframes(_base_)', 'rawframes_train',
      ['DenseSampleFrames', 'RawFrameDecode', 'Resize']),
-    ('diving48_rawframes', 'rawframes',
+    ('selfy_tsm_r50_1x1x16_diving48', 'use_rawframes(_base_)', 'rawframes',
      ['SampleFrames', 'RawFrameDecode', 'Resize']),
-    ('diving48_v1_rawframes', 'rawframes',
+    ('selfy_tsm_r50_1x1x16_diving48_v1', 'use_rawframes(_base_)', 'rawframes',
      ['SampleFrames', 'RawFrameDecode', 'Resize']),
-    ('gym99_rawframes', 'subaction_frames',
+    ('selfy_tsm_r50_1x1x16_gym99', FINEGYM, 'subaction_frames',
      ['SampleFrames', 'RawFrameDecode', 'Resize']),
-    ('gym288_rawframes', 'subaction_frames',
+    ('selfy_tsm_r50_1x1x16_gym288', FINEGYM, 'subaction_frames',
      ['SampleFrames', 'RawFrameDecode', 'Resize']),
 ])
-def test_other_storage_is_one_inherited_line(base, folder, steps, prepare,
-                                             tmp_path):
-    dataset, storage = base.rsplit('_', 1)
+def test_other_storage_is_the_documented_line(name, call, folder, steps,
+                                              prepare, repo, tmp_path):
+    text = (repo / 'docs/datasets.md').read_text()
+    assert f'`{call}`' in text or f'\n{call}\n' in text
+    written, = re.findall(r'```python\n(_base_.*?)```', text, re.DOTALL)
+    written = written.replace('selfy_tsm_r50_sthv2', f'{CONFIGS}/{name}')
+    written = written.replace('use_rawframes(_base_)', call).replace(
+        'import use_rawframes', 'import ' + call.split('(')[0])
     path = tmp_path / 'user.py'
-    path.write_text(f"""_base_ = [
-    '{CONFIGS}/_base_/models/selfy_tsm_r50.py',
-    '{CONFIGS}/_base_/datasets/{base}.py',
-    '{CONFIGS}/_base_/schedules/sgd_50e.py',
-    '{CONFIGS}/_base_/default_runtime.py'
-]
-""")
-    cfg = Config.fromfile(path)
-    original = Config.fromfile(CONFIGS / f'_base_/datasets/{dataset}.py')
+    path.write_text(written)
+    cfg, original = (
+        Config.fromfile(p) for p in (path, CONFIGS / f'{name}.py'))
+    dataset = get_dataset(name)
     root = prepare(dataset)
-    make = (releases.make_frames if storage == 'rawframes' else
-            lambda place, _: releases.make_video(place.with_suffix('.mp4')))
+    storage, make = 'rawframes', releases.make_frames
+    if 'use_videos' in call:
+        storage, make = 'videos', lambda place, _: releases.make_video(
+            place.with_suffix('.mp4'))
     for stage in 'train', 'val', 'test':
         data = cfg[f'{stage}_dataloader'].dataset
         assert [step.type for step in data.pipeline][:len(steps)] == steps
@@ -353,8 +359,7 @@ def test_other_storage_is_one_inherited_line(base, folder, steps, prepare,
     assert Preparation(dataset, root, storage, partial_copy=True).run()
     data = DATASETS.build(data)
     assert len(data) == 4
-    segments = 16 if dataset[:3] in ('div', 'gym') else 8
-    assert data[0]['inputs'].shape == (segments, 3, 32, 32)
+    assert data[0]['inputs'].shape == (get_frames(name), 3, 32, 32)
 
 
 @pytest.mark.parametrize(('name', 'flops', 'params'), [

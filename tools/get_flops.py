@@ -2,6 +2,7 @@
 import argparse
 
 from selfy_mmaction.analysis.complexity import get_complexity
+from selfy_mmaction.datasets.pipelines import frame_size
 from selfy_mmaction.engine import launch
 
 
@@ -12,9 +13,8 @@ def parse_args() -> argparse.Namespace:
         '--shape',
         type=int,
         nargs=2,
-        default=(224, 224),
         metavar=('HEIGHT', 'WIDTH'),
-        help='size of the frames; 224 224 by default')
+        help='size of the frames; that of training by default')
     launch.add_config_options(parser)
     return parser.parse_args()
 
@@ -22,10 +22,15 @@ def parse_args() -> argparse.Namespace:
 @launch.one_line_errors
 def main() -> None:
     args = parse_args()
-    if min(args.shape) < 1:
+    if args.shape and min(args.shape) < 1:
         raise ValueError(f'--shape {args.shape}: give positive numbers.')
     cfg = launch.load_config(args.config, args.cfg_options)
-    complexity = get_complexity(cfg, tuple(args.shape))
+    if not args.shape and 'train_dataloader' not in cfg:
+        raise ValueError(f'{args.config} has no train_dataloader, whose '
+                         'frames have the size to count for: give --shape.')
+    complexity = get_complexity(
+        cfg,
+        args.shape or frame_size(cfg.train_dataloader.dataset.pipeline))
     print(f'multiply-adds: {complexity["flops"] / 1e9:.1f} G')
     if complexity['stss_flops']:
         print('products of STSS, not among them: '

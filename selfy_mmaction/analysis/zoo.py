@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 from mmengine.config import Config
 
+from ..datasets.pipelines import frame_size
 from ..files import write_text
 from .complexity import get_complexity
 
@@ -81,7 +82,7 @@ class Zoo:
         models, complexities = {}, {}
         for path in sorted(self.root.glob('configs/*.py')):
             cfg = Config.fromfile(path)
-            size = _frame_size(cfg)
+            size = frame_size(cfg.train_dataloader.dataset.pipeline)
             # Many configs have the same network.
             network = str((cfg.model, size))
             if network not in complexities:
@@ -223,6 +224,7 @@ def describe(name: str, cfg: Config, complexity: dict) -> dict:
         raise ValueError(
             f'config {name} is not named [selfy_]{{tsm|tsn}}_{{backbone}}'
             f'[_1x1x{{frames}}]_{{{"|".join(DATASETS)}}}[_{{variant}}].')
+    height, width = frame_size(cfg.train_dataloader.dataset.pipeline)
     base = parts['base'].upper()
     backbone = parts['backbone']
     for short, long in BACKBONES.items():
@@ -241,17 +243,8 @@ def describe(name: str, cfg: Config, complexity: dict) -> dict:
             'FLOPs': complexity['flops'],
             'Parameters': complexity['params'],
             'Frames': cfg.model.backbone.num_segments,
-            'Resolution': '{}x{}'.format(*_frame_size(cfg)),
+            'Resolution': f'{height}x{width}',
             'Training Data': DATASETS[parts['dataset']],
         },
         'Modality': 'RGB',
     }
-
-
-def _frame_size(cfg: Config) -> tuple[int, int]:
-    """Height and width of the frames that a network is trained on."""
-    scale = [
-        step['scale'] for step in cfg.train_dataloader.dataset.pipeline
-        if 'scale' in step
-    ][-1]
-    return scale[1], scale[0]

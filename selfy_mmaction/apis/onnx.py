@@ -16,6 +16,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from ..datasets.pipelines import frame_size
 from ..files import replaced_when_done
 from .inference import Predictor, VideoPredictor
 
@@ -41,18 +42,7 @@ def clip_shape(cfg: Config) -> tuple[int, int, int, int]:
     if frames is None:
         raise ValueError('the config has no model.backbone.num_segments, so '
                          'the frames of a clip are unknown: set it.')
-    sizes = [
-        step.get('crop_size', step.get('scale'))
-        for step in cfg.test_dataloader.dataset.pipeline
-        if 'crop_size' in step or not step.get('keep_ratio', True)
-    ]
-    if not sizes:
-        raise ValueError(
-            'the test pipeline of the config neither crops nor resizes to a '
-            'fixed size, which an ONNX model has: add a CenterCrop.')
-    width, height = (sizes[-1], ) * 2 if isinstance(sizes[-1],
-                                                    int) else sizes[-1]
-    return frames, 3, height, width
+    return frames, 3, *frame_size(cfg.test_dataloader.dataset.pipeline)
 
 
 class ClipClassifier(nn.Module):

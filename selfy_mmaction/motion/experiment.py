@@ -11,6 +11,7 @@ from mmengine.config import Config
 from ..analysis.complexity import get_complexity
 from ..analysis.ensemble import dump_results, load_dump
 from ..analysis.zoo import format_table
+from ..datasets.pipelines import frame_size
 from ..engine import hooks, launch
 from ..files import write_text
 from . import bench_clips
@@ -112,8 +113,7 @@ def train_and_test(cfg: Config, folder: Path) -> dict:
         return result
     cfg.work_dir = str(folder)
     dump = folder / 'scores.pkl'
-    scale = cfg.test_pipeline[3].scale
-    result = get_complexity(cfg, (scale[1], scale[0]))
+    result = get_complexity(cfg, frame_size(cfg.test_pipeline))
     dump_results(cfg, str(dump))
     runner = launch.build_runner(cfg, stages=('train', 'test'))
     runner.register_hook(hooks.CheckDataHook())

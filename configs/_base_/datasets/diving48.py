@@ -7,12 +7,6 @@ data_root = 'data/diving48'
 # in the order of the data set's own Diving48_vocab.json
 classes = '{{fileDirname}}/diving48_classes.txt'
 
-# 16 frames, as in the paper.
-_base_.train_dataloader.dataset.pipeline[1].num_clips = 16
-_base_.val_dataloader.dataset.pipeline[1].num_clips = 16
-_base_.test_dataloader.dataset.pipeline[1].num_clips = 16
-_base_.test_pipeline[1].num_clips = 16
-
 train_dataloader = dict(
     dataset=dict(
         data_root=data_root,
@@ -20,7 +14,5 @@ train_dataloader = dict(
         metainfo=dict(classes=classes)))
 val_dataloader = dict(
     dataset=dict(
-        data_root=data_root,
-        ann_file='diving48_val_list_videos.txt',
-        metainfo=dict(classes=classes)))
+        train_dataloader['dataset'], ann_file='diving48_val_list_videos.txt'))
 test_dataloader = val_dataloader

@@ -11,5 +11,5 @@ train_dataloader = dict(
         metainfo=dict(classes=classes)))
 val_dataloader = dict(
     dataset=dict(
-        ann_file='gym288_val_list_videos.txt', metainfo=dict(classes=classes)))
+        train_dataloader['dataset'], ann_file='gym288_val_list_videos.txt'))
 test_dataloader = val_dataloader

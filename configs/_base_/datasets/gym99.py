@@ -8,12 +8,6 @@ data_root = 'data/gym'
 # in the order of FineGym's own gym99_categories.txt
 classes = '{{fileDirname}}/gym99_classes.txt'
 
-# 16 frames, as in the paper.
-_base_.train_dataloader.dataset.pipeline[1].num_clips = 16
-_base_.val_dataloader.dataset.pipeline[1].num_clips = 16
-_base_.test_dataloader.dataset.pipeline[1].num_clips = 16
-_base_.test_pipeline[1].num_clips = 16
-
 train_dataloader = dict(
     dataset=dict(
         data_root=data_root,
@@ -22,10 +16,7 @@ train_dataloader = dict(
         metainfo=dict(classes=classes)))
 val_dataloader = dict(
     dataset=dict(
-        data_root=data_root,
-        ann_file='gym99_val_list_videos.txt',
-        data_prefix=dict(video='subactions'),
-        metainfo=dict(classes=classes)))
+        train_dataloader['dataset'], ann_file='gym99_val_list_videos.txt'))
 test_dataloader = val_dataloader
 
 # The headline comes first.

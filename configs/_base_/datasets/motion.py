@@ -46,11 +46,8 @@ val_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='VideoDataset',
-        data_root=data_root,
+        train_dataloader['dataset'],
         ann_file='val.txt',
-        data_prefix=dict(video='videos'),
-        metainfo=dict(classes=f'{data_root}/classes.txt'),
         pipeline=test_pipeline,
         test_mode=True))
 test_dataloader = val_dataloader

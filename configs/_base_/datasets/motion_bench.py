@@ -2,7 +2,7 @@
 # tools/data/make_motion.py --kind benchmark.
 data_root = 'data/motion_bench'
 # A clip has 8 frames, and all are seen. A flip would change the class.
-pipeline = [
+test_pipeline = [
     dict(type='DecordInit', num_threads=1),
     dict(
         type='SampleFrames',
@@ -15,7 +15,6 @@ pipeline = [
     dict(type='FormatShape', input_format='NCHW'),
     dict(type='PackActionInputs')
 ]
-test_pipeline = pipeline
 train_dataloader = dict(
     batch_size=8,
     num_workers=0,
@@ -27,18 +26,12 @@ train_dataloader = dict(
         ann_file='train.txt',
         data_prefix=dict(video='videos'),
         metainfo=dict(classes=f'{data_root}/classes.txt'),
-        pipeline=pipeline))
+        pipeline=test_pipeline))
 # the clips of all splits
 test_dataloader = dict(
     batch_size=20,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='VideoDataset',
-        data_root=data_root,
-        ann_file='val.txt',
-        data_prefix=dict(video='videos'),
-        metainfo=dict(classes=f'{data_root}/classes.txt'),
-        pipeline=pipeline,
-        test_mode=True))
+        train_dataloader['dataset'], ann_file='val.txt', test_mode=True))
 test_evaluator = dict(type='AccMetric')

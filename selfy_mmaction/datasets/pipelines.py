@@ -1,0 +1,144 @@
+"""Configs' pipelines: found, read and changed.
+
+A config calls these on ``_base_``, what it inherits; a config that inherits
+it in turn needs no further line. Steps are found by their type, since their
+places depend on how the clips are stored.
+"""
+from collections.abc import Iterator, Sequence
+
+from mmaction.utils import get_str_type
+from mmengine.config import ConfigDict
+
+
+def find_step(pipeline: Sequence[dict], name: str) -> dict:
+    """The first step whose type ends with a name.
+
+    Args:
+        pipeline (Sequence[dict]): The steps.
+        name (str): The end of the type; 'SampleFrames' is also that of
+            DenseSampleFrames.
+
+    Returns:
+        dict: The step itself, to be changed in place.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    types = [get_str_type(step['type']) for step in pipeline]
+    for step, kind in zip(pipeline, types, strict=True):
+        if kind.endswith(name):
+            return step
+    raise ValueError(f"no step's type ends with {name} in this pipeline of "
+                     f'the config: {", ".join(types)}.')
+
+
+def frame_size(pipeline: Sequence[dict]) -> tuple[int, int]:
+    """Height and width of the frames that a pipeline makes.
+
+    Args:
+        pipeline (Sequence[dict]): The steps.
+
+    Raises:
+        ValueError: If none of them fixes the size.
+    """
+    for step in reversed(pipeline):
+        size = step.get('crop_size', step.get('size'))
+        if not step.get('keep_ratio', True):
+            size = step['scale']
+        if size is not None:
+            # MMAction2 has the width first.
+            width, height = (size, size) if isinstance(size, int) else size
+            return height, width
+    raise ValueError('no step of the pipeline crops or resizes to a fixed '
+                     'size: add a CenterCrop, or a Resize with '
+                     'keep_ratio=False.')
+
+
+def use_frames(cfg: ConfigDict, frames: int) -> None:
+    """Sample another number of frames per clip.
+
+    Args:
+        cfg (ConfigDict): A config with data loaders, changed in place; its
+            model, where it has one, takes as many frames.
+        frames (int): Frames of a clip, one from each segment.
+
+    Raises:
+        ValueError: If a pipeline does not sample frames.
+    """
+    for pipeline in _pipelines(cfg):
+        find_step(pipeline, 'SampleFrames')['num_clips'] = frames
+    if 'model' in cfg:
+        cfg.model.backbone.num_segments = frames
+        cfg.model.cls_head.num_segments = frames
+
+
+def use_rawframes(cfg: ConfigDict,
+                  filename_tmpl: str = 'img_{:05}.jpg',
+                  folders: tuple[str, str] = ('videos', 'rawframes')) -> None:
+    """Read folders of frames in place of videos.
+
+    Args:
+        cfg (ConfigDict): A config with data loaders, changed in place.
+        filename_tmpl (str): The names of the frames, which count from 1.
+            Defaults to those that MMAction2's build_rawframes.py gives.
+        folders (tuple[str, str]): What the folder of the videos is called,
+            and that of the frames. Defaults to ('videos', 'rawframes').
+
+    Raises:
+        ValueError: If a pipeline does not read videos.
+    """
+    for pipeline in _pipelines(cfg):
+        pipeline.remove(find_step(pipeline, 'Init'))
+        _replace(pipeline, 'Decode', 'RawFrameDecode')
+    for dataset in _datasets(cfg):
+        dataset.type = 'RawframeDataset'
+        dataset.filename_tmpl = filename_tmpl
+        folder = dataset.data_prefix.pop('video')
+        dataset.data_prefix.img = folder.replace(*folders)
+        _rename_list(dataset, 'videos', 'rawframes')
+
+
+def use_videos(cfg: ConfigDict) -> None:
+    """Read videos in place of folders of frames.
+
+    Args:
+        cfg (ConfigDict): A config with data loaders, changed in place.
+
+    Raises:
+        ValueError: If a pipeline does not read folders of frames.
+    """
+    for pipeline in _pipelines(cfg):
+        _replace(pipeline, 'RawFrameDecode', 'DecordDecode')
+        pipeline.insert(0, ConfigDict(type='DecordInit'))
+    for dataset in _datasets(cfg):
+        dataset.type = 'VideoDataset'
+        dataset.pop('filename_tmpl')
+        folder = dataset.data_prefix.pop('img')
+        dataset.data_prefix.video = folder.replace('rawframes', 'videos')
+        _rename_list(dataset, 'rawframes', 'videos')
+
+
+def _replace(pipeline: list, name: str, kind: str) -> None:
+    place = pipeline.index(find_step(pipeline, name))
+    pipeline[place] = ConfigDict(type=kind)
+
+
+def _rename_list(dataset: ConfigDict, *storages: str) -> None:
+    # The recipe alone names no list.
+    if 'ann_file' in dataset:
+        dataset.ann_file = dataset.ann_file.replace(*storages)
+
+
+def _datasets(cfg: ConfigDict) -> Iterator[ConfigDict]:
+    for split in ('train', 'val', 'test'):
+        if cfg.get(f'{split}_dataloader'):
+            yield cfg[f'{split}_dataloader'].dataset
+
+
+def _pipelines(cfg: ConfigDict) -> Iterator[list]:
+    """The pipelines of a config, each once."""
+    pipelines = [dataset.pipeline for dataset in _datasets(cfg)]
+    # which MMAction2's inference API reads
+    if 'test_pipeline' in cfg:
+        pipelines.append(cfg.test_pipeline)
+    yield from {id(pipeline): pipeline for pipeline in pipelines}.values()
