@@ -3,7 +3,6 @@ import os
 import pickle
 import re
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -75,29 +74,15 @@ def test_two_processes_compute_as_one(config, motion_options, tmp_path):
 
 
 @pytest.fixture
-def launch(repo, config, motion_options, tool_env, free_port, tmp_path):
+def launch(repo, config, motion_options, free_port, start_process):
     """Train with dist_train.sh."""
-    started = []
 
     def start(*options):
-        process = subprocess.Popen(
-            [
-                repo / 'tools/dist_train.sh', config, '2', '--work-dir', 'run',
-                '--cfg-options', *motion_options, *options
-            ],
-            cwd=tmp_path,
-            env={**tool_env, 'PORT': free_port},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True)
-        started.append(process)
-        return process
+        return start_process(
+            repo / 'tools/dist_train.sh', config, '2', '--work-dir', 'run',
+            '--cfg-options', *motion_options, *options, PORT=free_port)
 
-    yield start
-    for process in started:
-        process.kill()
-        process.stdout.close()
-        process.wait()
+    return start
 
 
 def children(pid):
