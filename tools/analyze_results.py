@@ -16,7 +16,7 @@ from mmaction.registry import DATASETS
 from mmengine.registry import init_default_scope
 
 from selfy_mmaction.analysis import confusions, ensemble
-from selfy_mmaction.datasets.lists import read_classes
+from selfy_mmaction.datasets.lists import numbered_classes, read_classes
 from selfy_mmaction.datasets.loading import clip_name
 from selfy_mmaction.engine import launch
 from selfy_mmaction.files import write_text
@@ -57,7 +57,7 @@ def main() -> None:
     if args.labels:
         classes = read_classes(args.labels, num_classes, args.dump)
     elif len(classes) != num_classes:
-        classes = [f'class {i}' for i in range(num_classes)]
+        classes = numbered_classes(num_classes)
     print(ensemble.format_accuracies([(dump.path, dump.scores)], dump.labels))
 
     os.makedirs(args.out_dir, exist_ok=True)

@@ -7,7 +7,7 @@ import argparse
 import sys
 
 from selfy_mmaction.analysis import ensemble
-from selfy_mmaction.datasets.lists import read_classes
+from selfy_mmaction.datasets.lists import numbered_classes, read_classes
 from selfy_mmaction.engine import launch
 from selfy_mmaction.files import write_text
 from selfy_mmaction.visualization import charts
@@ -45,7 +45,7 @@ def main() -> None:
     scores = ensemble.average_scores(dumps, args.weights)
     labels = dumps[0].labels
     num_classes = scores.shape[1]
-    classes = [f'class {i}' for i in range(num_classes)]
+    classes = numbered_classes(num_classes)
     if args.labels:
         classes = read_classes(args.labels, num_classes, 'each dump')
 

@@ -13,7 +13,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from ..datasets.lists import read_classes
+from ..datasets.lists import numbered_classes, read_classes
 from ..engine.checkpoint import (
     check_state_dict,
     get_state_dict,
@@ -50,7 +50,7 @@ class Predictor(ABC):
         if labels:
             names = read_classes(labels, num_classes, 'the model')
         self.model_file = model
-        self.classes = names or [f'class {i}' for i in range(num_classes)]
+        self.classes = names or numbered_classes(num_classes)
         if len(self.classes) != num_classes:
             raise ValueError(
                 f'{model} names {len(self.classes)} classes, but the model '
