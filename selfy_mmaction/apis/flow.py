@@ -181,29 +181,16 @@ def get_mismatch(there: np.ndarray, back: np.ndarray) -> np.ndarray:
     Returns:
         np.ndarray: Distances in positions, [T, h, w].
     """
-    return np.linalg.norm(there + follow(back, there), axis=-1)
-
-
-def follow(maps: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """Read maps where displacements lead to, between positions, too.
-
-    Args:
-        maps (np.ndarray): What to read, [T, h, w, C]; it goes on beyond its
-            sides as it is there.
-        flow (np.ndarray): Displacements (x, y) in positions, [T, h, w, 2].
-
-    Returns:
-        np.ndarray: [T, h, w, C]
-    """
-    h, w = flow.shape[1:3]
+    _, h, w, _ = there.shape
     y, x = np.mgrid[:h, :w]
     # From positions to what grid_sample takes: (x, y) from -1 to 1.
-    end = 2 * (np.stack([x, y], -1) + flow) / np.maximum([w - 1, h - 1], 1) - 1
-    # [T, h, w, C] => [T, C, h, w] => [T, h, w, C]
-    return F.grid_sample(
-        torch.from_numpy(maps).float().permute(0, 3, 1, 2),
-        torch.from_numpy(end).float(), align_corners=True,
+    end = 2 * (np.stack([x, y], -1) + there) / np.maximum([w - 1, h - 1], 1)
+    # [T, h, w, 2] => [T, 2, h, w] => [T, h, w, 2]
+    back = F.grid_sample(
+        torch.from_numpy(back).permute(0, 3, 1, 2),
+        torch.from_numpy(end - 1).float(), align_corners=True,
         padding_mode='border').permute(0, 2, 3, 1).numpy()
+    return np.linalg.norm(there + back, axis=-1)
 
 
 def estimate_flow(estimator: FlowEstimator,
