@@ -32,7 +32,7 @@ REFERENCE = f'{RANDOM}, {list(READINGS)[-1]}'
 _REACH = 0.1
 # Those with a star count the positions that `REFERENCE` knows.
 COLUMNS = ('EPE (px)', 'in a cell (%)', 'known (%)', 'there and back (px)',
-            'EPE* (px)', 'in a cell* (%)', 'warping error*')
+           'EPE* (px)', 'in a cell* (%)', 'warping error*')
 
 
 class Pair(NamedTuple):
