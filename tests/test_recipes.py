@@ -209,6 +209,17 @@ def test_videomae_config_is_consistent(name, tmp_path):
     assert cosine.end == cfg.train_cfg.max_epochs
 
 
+def test_other_frames_than_the_transformers_are_named(tmp_path):
+    cfg = Config.fromfile(CONFIGS / 'selfy_vit_b16_videomae_k400.py')
+    data = cfg.train_dataloader.dataset
+    data.data_root = str(tmp_path)
+    (tmp_path / data.ann_file).touch()
+    find_step(data.pipeline, 'SampleFrames').clip_len = 8
+    with pytest.raises(ValueError, match='samples 8 frames .*'
+                       'model.backbone.num_frames=16: make them equal'):
+        check_dataloader(cfg, 'train')
+
+
 @pytest.mark.parametrize('name', VIDEOMAE)
 def test_videomae_config_trains_and_tests(name, prepare, tmp_path):
     dataset, views = VIDEOMAE[name]
