@@ -1,7 +1,7 @@
 """Draw what a test found: accuracies, confusions and the clips of the worst.
 
-    python tools/test.py CONFIG CHECKPOINT --dump DUMP.pkl
-    python tools/analyze_results.py CONFIG DUMP.pkl OUT_DIR
+    python tools/test.py CONFIG CHECKPOINT --dump DUMP.npz
+    python tools/analyze_results.py CONFIG DUMP.npz OUT_DIR
 
 OUT_DIR gets classes.csv and classes.png, the accuracy of each class;
 matrix.png, the confusion matrix; and confusions.png, clips of the most
@@ -16,7 +16,8 @@ from mmaction.registry import DATASETS
 from mmengine.registry import init_default_scope
 
 from selfy_mmaction.analysis import confusions, ensemble
-from selfy_mmaction.datasets.lists import read_classes
+from selfy_mmaction.analysis.dumps import load_dump
+from selfy_mmaction.datasets.lists import numbered_classes, read_classes
 from selfy_mmaction.datasets.loading import clip_name
 from selfy_mmaction.engine import launch
 from selfy_mmaction.files import write_text
@@ -26,13 +27,13 @@ from selfy_mmaction.visualization import charts
 def parse_args() -> argparse.Namespace:
     parser = launch.ArgumentParser(__doc__)
     parser.add_argument('config', help='config file of the test')
-    parser.add_argument('dump', help='.pkl file of tools/test.py --dump')
+    parser.add_argument('dump', help='.npz file of tools/test.py --dump')
     parser.add_argument('out_dir', help='folder for the pictures')
     parser.add_argument(
         '--labels',
         metavar='FILE',
-        help='names of the classes, one per line; by default those of the '
-        'test data set, or numbers')
+        help='names of the classes, one per line; by default those in '
+        'the dump, or numbers')
     parser.add_argument(
         '--pairs',
         type=int,
@@ -48,16 +49,14 @@ def main() -> None:
     if args.pairs < 1:
         raise ValueError(f'--pairs {args.pairs}: give 1 or more.')
     cfg = launch.load_config(args.config, args.cfg_options)
-    dump = ensemble.load_dump(args.dump)
+    dump = load_dump(args.dump)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     confusions.check_dataset(dump, dataset)
     num_classes = dump.scores.shape[1]
-    classes = dataset.metainfo.get('classes', [])
+    classes = dump.classes or numbered_classes(num_classes)
     if args.labels:
         classes = read_classes(args.labels, num_classes, args.dump)
-    elif len(classes) != num_classes:
-        classes = [f'class {i}' for i in range(num_classes)]
     print(ensemble.format_accuracies([(dump.path, dump.scores)], dump.labels))
 
     os.makedirs(args.out_dir, exist_ok=True)

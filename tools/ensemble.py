@@ -7,7 +7,8 @@ import argparse
 import sys
 
 from selfy_mmaction.analysis import ensemble
-from selfy_mmaction.datasets.lists import read_classes
+from selfy_mmaction.analysis.dumps import load_dump
+from selfy_mmaction.datasets.lists import numbered_classes, read_classes
 from selfy_mmaction.engine import launch
 from selfy_mmaction.files import write_text
 from selfy_mmaction.visualization import charts
@@ -15,7 +16,7 @@ from selfy_mmaction.visualization import charts
 
 def parse_args() -> argparse.Namespace:
     parser = launch.ArgumentParser(__doc__)
-    parser.add_argument('dumps', nargs='+', metavar='DUMP', help='.pkl files')
+    parser.add_argument('dumps', nargs='+', metavar='DUMP', help='.npz files')
     parser.add_argument(
         '--weights',
         nargs='+',
@@ -24,7 +25,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--labels',
         metavar='FILE',
-        help='names of the classes, one per line; numbers by default')
+        help='names of the classes, one per line; by default those in '
+        'the dumps, or numbers')
     parser.add_argument(
         '--per-class',
         nargs='?',
@@ -41,11 +43,12 @@ def parse_args() -> argparse.Namespace:
 @launch.one_line_errors
 def main() -> None:
     args = parse_args()
-    dumps = [ensemble.load_dump(path) for path in args.dumps]
+    dumps = [load_dump(path) for path in args.dumps]
     scores = ensemble.average_scores(dumps, args.weights)
     labels = dumps[0].labels
     num_classes = scores.shape[1]
-    classes = [f'class {i}' for i in range(num_classes)]
+    classes = next((dump.classes for dump in dumps if dump.classes),
+                   numbered_classes(num_classes))
     if args.labels:
         classes = read_classes(args.labels, num_classes, 'each dump')
 

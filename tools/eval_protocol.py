@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from selfy_mmaction.analysis import ensemble, zoo
+from selfy_mmaction.analysis.dumps import Dump, load_dump
 from selfy_mmaction.engine import checkpoint, launch
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,9 +45,9 @@ def parse_args() -> argparse.Namespace:
 
 
 def test(config: str, weights: str, folder: Path,
-         args: argparse.Namespace) -> ensemble.Dump:
+         args: argparse.Namespace) -> Dump:
     """Test a network in processes of their own."""
-    dump = folder / f'{config}.pkl'
+    dump = folder / f'{config}.npz'
     command = [sys.executable, str(ROOT / 'tools/test.py')]
     if args.gpus > 1:
         command = ['bash', str(ROOT / 'tools/dist_test.sh')]
@@ -60,7 +61,7 @@ def test(config: str, weights: str, folder: Path,
         command, env={**os.environ, 'PYTHON': sys.executable})
     if done.returncode:
         raise ValueError(f'the test of {config} failed, see above.')
-    return ensemble.load_dump(str(dump))
+    return load_dump(str(dump))
 
 
 @launch.one_line_errors

@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 from selfy_mmaction.analysis import ensemble, publishing, zoo
+from selfy_mmaction.analysis.dumps import load_dump
 from selfy_mmaction.engine import checkpoint, launch
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,7 +23,7 @@ def parse_args() -> argparse.Namespace:
         'says it was trained with')
     parser.add_argument(
         '--dump',
-        metavar='FILE.pkl',
+        metavar='FILE.npz',
         help='what tools/test.py --dump wrote for this checkpoint: its '
         'accuracies are entered')
     parser.add_argument(
@@ -60,7 +61,7 @@ def main() -> None:
                          'repository: give the --url it is served at.')
     accuracies = {}
     if args.dump:
-        dump = ensemble.load_dump(args.dump)
+        dump = load_dump(args.dump)
         accuracies = ensemble.get_accuracies(dump.scores, dump.labels)
 
     published = publishing.strip_checkpoint(saved, args.checkpoint, config)

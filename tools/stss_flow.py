@@ -43,8 +43,8 @@ def parse_args() -> argparse.Namespace:
         'finds slower motions, a smaller one faster ones')
     parser.add_argument(
         '--weights',
-        help='ImageNet weights of a ResNet-18, a file or '
-        'torchvision://resnet18; an untrained one by default')
+        help='weights of a ResNet-18: a file, torchvision://resnet18 or the '
+        'checkpoint of a recognizer; an untrained one by default')
     return parser.parse_args()
 
 

@@ -3,7 +3,7 @@ import argparse
 
 from mmengine.config import Config
 
-from selfy_mmaction.analysis.ensemble import dump_results
+from selfy_mmaction.analysis.dumps import dump_results
 from selfy_mmaction.apis.video import has_display
 from selfy_mmaction.engine import checkpoint, hooks, launch
 from selfy_mmaction.visualization.frames import draw_clip
@@ -15,8 +15,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument(
         '--dump',
-        metavar='FILE.pkl',
-        help='write the predictions to a pickle file')
+        metavar='FILE.npz',
+        help='write the predictions to a file')
     parser.add_argument(
         '--show', action='store_true', help='show the predictions in a window')
     parser.add_argument(

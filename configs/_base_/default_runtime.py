@@ -6,8 +6,8 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=20, ignore_last=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    # Written whole or not at all. Three are kept, for the case that the
-    # training goes astray.
+    # Written whole or not at all. Three are kept, in case the training
+    # diverges.
     checkpoint=dict(
         type='CheckpointHook',
         interval=1,

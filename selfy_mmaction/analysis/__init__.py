@@ -1,1 +1,1 @@
-"""What networks cost and how they fare, in numbers and tables; no pictures."""
+"""Cost, speed and accuracy of networks, in numbers and tables; no pictures."""

@@ -7,7 +7,7 @@ from mmengine.dataset import BaseDataset
 from torch import Tensor
 
 from ..datasets.pipelines import clip_frames
-from . import ensemble
+from . import dumps, ensemble
 
 
 class Confusion(NamedTuple):
@@ -45,13 +45,15 @@ def find_confusions(scores: np.ndarray, labels: np.ndarray,
     return confusions
 
 
-def check_dataset(dump: ensemble.Dump, dataset: BaseDataset) -> None:
+def check_dataset(dump: dumps.Dump, dataset: BaseDataset) -> None:
     """Raise a ValueError unless a dump is of the clips of a data set."""
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
-    listed = ensemble.Dump(
-        dataset.ann_file, ensemble.sample_names(infos),
-        np.array([info['label'] for info in infos]),
-        np.empty((len(infos), dump.scores.shape[1])))
+    listed = dumps.Dump(
+        dataset.ann_file,
+        scores=np.empty((len(infos), dump.scores.shape[1])),
+        labels=np.array([info['label'] for info in infos]),
+        names=dumps.sample_names(infos),
+        classes=[])
     ensemble.check_same_samples([dump, listed])
 
 

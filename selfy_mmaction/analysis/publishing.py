@@ -1,4 +1,4 @@
-"""What a checkpoint needs to be of use to others, and nothing else."""
+"""Checkpoints without what only their own training needs."""
 import ast
 import datetime
 import hashlib
@@ -31,7 +31,7 @@ def find_config(saved: dict, root: Path) -> Path | None:
 
 
 def strip_checkpoint(saved: dict, path: str, config: os.PathLike) -> dict:
-    """Keep of a checkpoint what is of use to others.
+    """Keep what others need of a checkpoint.
 
     Args:
         saved (dict): The checkpoint.

@@ -1,29 +1,25 @@
 """The motion of a video, read off its self-similarities, without training."""
+import re
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from mmaction.models import ResNet
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import compat
+from ..engine.checkpoint import get_state_dict, load_checkpoint
 from ..ops import soft_argmax, stss
 
 # Pixels from one position of the first residual stage to the next.
 STRIDE = 4
-# Frames, rows and columns that a position is compared with: those of the
-# frame before and of the one after. So many positions a side agree on one
-# displacement.
-_WINDOW, _OFFSETS = (2, 15, 15), (-1, 1)
-_PATCH = 9
-# The soft-argmax over the peak and its surroundings, so many positions a
-# side, finds fractions of a position.
-_PEAK = 5
+# The frame before and the one after.
+_OFFSETS = (-1, 1)
 _TEMPERATURE = 0.05
 # Displacements there and back that do not cancel within so many positions
 # belong to what is covered, leaves the picture or has no texture.
-_TOLERANCE = 1.0
+TOLERANCE = 1.0
 # Rows and columns of positions that a frame is continued by, mirrored: the
 # network's own padding, zeros, would match itself.
 _MARGIN = 4
@@ -35,26 +31,41 @@ class FlowEstimator:
 
     The features of a ResNet-18's first residual stage are compared by STSS,
     similarities are averaged over patches, and the soft-argmax is the
-    displacement (Sec. 3.2). It finds up to 28 pixels to each side.
+    displacement (Sec. 3.2).
 
     Args:
-        weights (str, optional): ImageNet weights of a ResNet-18, such as
-            'torchvision://resnet18'. By default those that the network starts
-            with, always the same.
+        weights (str, optional): Weights of a ResNet-18: those of ImageNet,
+            such as 'torchvision://resnet18', or the checkpoint of a
+            recognizer, whose shift is left out. By default those that the
+            network starts with, always the same.
+        reach (int): How many positions to each side it finds. Defaults to 7,
+            which is 28 pixels.
+        patch (int): How many positions a side agree on one displacement; 1
+            leaves each by itself. Defaults to 9.
+        peak (int): The soft-argmax is over so many positions a side, around
+            the highest similarity, and finds fractions of a position; 1 is
+            the argmax. Defaults to 5.
+
+    Raises:
+        ValueError: If the weights are not those of a ResNet-18.
     """
 
-    def __init__(self, weights: str | None = None) -> None:
+    def __init__(self,
+                 weights: str | None = None,
+                 reach: int = 7,
+                 patch: int = 9,
+                 peak: int = 5) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.network = ResNet(
-                18, weights, num_stages=1, strides=(1, ), dilations=(1, ),
+                18, num_stages=1, strides=(1, ), dilations=(1, ),
                 out_indices=(0, ))
-            if weights:
-                compat.find_torchvision_weights()
-                self.network.init_weights()
+        if weights:
+            _load(self.network, weights)
         self.network.train(False)
+        self._window = (len(_OFFSETS), 2 * reach + 1, 2 * reach + 1)
+        self._patch, self._peak = patch, peak
 
-    @torch.no_grad()
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """Estimate the motion between neighbouring frames.
 
@@ -66,14 +77,32 @@ class FlowEstimator:
             downwards, [T - 1, h, w, 2] for position (STRIDE * i, STRIDE * j)
             of each frame but the last; NaN where unknown.
         """
+        flow, mismatch = self.match(frames)
+        flow[mismatch > STRIDE * TOLERANCE] = float('nan')
+        return flow
+
+    @torch.no_grad()
+    def match(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Find the motion everywhere, and how far it is from the way back.
+
+        Args:
+            frames (np.ndarray): RGB of type uint8, [T, H, W, 3], T > 1.
+
+        Returns:
+            tuple[np.ndarray, np.ndarray]: Displacements as those that the
+            call gives, without a NaN, and how far from its start a position
+            ends up there and back again, in pixels, [T - 1, h, w].
+        """
         features = self._features(torch.from_numpy(frames))
-        similarities = stss(features[None], _WINDOW, offsets=_OFFSETS)[0]
+        similarities = stss(
+            features[None], self._window, offsets=_OFFSETS)[0]
+        similarities = _average_patches(similarities, self._patch)
         # [T, h, w, L, U, V] => [T, h, w, L, 2]
         displacement, _ = soft_argmax(
-            _around_peak(_average_patches(similarities)), _TEMPERATURE)
+            _around_peak(similarities, self._peak), _TEMPERATURE)
+        displacement = displacement.flip(-1).numpy()
         there, back = displacement[:-1, :, :, 1], displacement[1:, :, :, 0]
-        there[_mismatch(there, back) > _TOLERANCE] = float('nan')
-        return STRIDE * there.flip(-1).numpy()
+        return STRIDE * there, STRIDE * get_mismatch(there, back)
 
     def _features(self, frames: Tensor) -> Tensor:
         """[T, H, W, 3] => [T, C, h, w], the mean of the clip taken off."""
@@ -86,54 +115,82 @@ class FlowEstimator:
         return x - x.mean((0, 2, 3), keepdim=True)
 
 
-def _average_patches(similarities: Tensor) -> Tensor:
+def _load(network: nn.Module, weights: str) -> None:
+    """Load weights under torchvision's names or a recognizer's.
+
+    Without their shift the features of a recognizer are those of a clip that
+    stands still.
+    """
+    compat.find_torchvision_weights()
+    given = {}
+    for key, value in get_state_dict(load_checkpoint(weights)).items():
+        # A shift wraps the convolution that it precedes.
+        key = key.removeprefix('backbone.').replace('.net.', '.')
+        key = re.sub(r'\bconv(\d)\.weight$', r'conv\1.conv.weight', key)
+        given[re.sub(r'\bbn(\d)\.', r'conv\1.bn.', key)] = value
+    state_dict = network.state_dict()
+    for key, value in state_dict.items():
+        # Old checkpoints do not count batches.
+        if key.endswith('num_batches_tracked'):
+            continue
+        if key not in given or given[key].shape != value.shape:
+            raise ValueError(
+                f'{weights} has no {key} of shape {tuple(value.shape)}: give '
+                'the weights of a ResNet-18.')
+        state_dict[key] = given[key]
+    network.load_state_dict(state_dict)
+
+
+def _average_patches(similarities: Tensor, side: int) -> Tensor:
     """Let the positions of a patch agree on one displacement.
 
     Args:
         similarities (Tensor): [T, h, w, L, U, V]; 0, where there is no
             neighbour, stays 0.
+        side (int): Positions a side.
     """
     T, h, w, L, U, V = similarities.shape
     # [T, h, w, L, U, V] => [T, L * U * V, h, w]
     maps = similarities.flatten(3).permute(0, 3, 1, 2)
-    maps = F.avg_pool2d(
-        maps, _PATCH, 1, _PATCH // 2, count_include_pad=False)
+    maps = F.avg_pool2d(maps, side, 1, side // 2, count_include_pad=False)
     averages = maps.permute(0, 2, 3, 1).view(T, h, w, L, U, V)
     return averages.masked_fill(similarities == 0, 0)
 
 
-def _around_peak(similarities: Tensor) -> Tensor:
+def _around_peak(similarities: Tensor, side: int) -> Tensor:
     """Leave what is around the highest similarity, as MotionSqueeze does.
 
     Args:
         similarities (Tensor): [..., U, V]; what is left out becomes 0.
+        side (int): Positions a side that are left.
     """
     peak = similarities == similarities.amax((-2, -1), keepdim=True)
     # [..., U, V] => [M, U, V]
     near = F.max_pool2d(
-        peak.flatten(0, -3).float(), _PEAK, 1, padding=_PEAK // 2)
+        peak.flatten(0, -3).float(), side, 1, padding=side // 2)
     return similarities * near.view(similarities.shape)
 
 
-def _mismatch(there: Tensor, back: Tensor) -> Tensor:
+def get_mismatch(there: np.ndarray, back: np.ndarray) -> np.ndarray:
     """How far from its start a position ends up there and back again.
 
     Args:
-        there (Tensor): Displacements (y, x) in positions, [T, h, w, 2].
-        back (Tensor): The same of the frames that they lead to.
+        there (np.ndarray): Displacements (x, y) in positions, [T, h, w, 2].
+        back (np.ndarray): The same of the frames that they lead to.
 
     Returns:
-        Tensor: Distances in positions, [T, h, w].
+        np.ndarray: Distances in positions, [T, h, w].
     """
-    T, h, w, _ = there.shape
-    start = torch.stack(
-        torch.meshgrid(torch.arange(h), torch.arange(w), indexing='ij'), -1)
+    _, h, w, _ = there.shape
+    y, x = np.mgrid[:h, :w]
     # From positions to what grid_sample takes: (x, y) from -1 to 1.
-    end = 2 * (start + there) / (torch.tensor([h, w]) - 1).clamp(min=1) - 1
+    end = 2 * (np.stack([x, y], -1) + there) / np.maximum([w - 1, h - 1], 1)
+    # [T, h, w, 2] => [T, 2, h, w] => [T, h, w, 2]
     back = F.grid_sample(
-        back.permute(0, 3, 1, 2), end.flip(-1), align_corners=True,
-        padding_mode='border').permute(0, 2, 3, 1)
-    return (there + back).norm(dim=-1)
+        torch.from_numpy(back).permute(0, 3, 1, 2),
+        torch.from_numpy(end - 1).float(), align_corners=True,
+        padding_mode='border').permute(0, 2, 3, 1).numpy()
+    return np.linalg.norm(there + back, axis=-1)
 
 
 def estimate_flow(estimator: FlowEstimator,

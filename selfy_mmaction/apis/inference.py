@@ -13,7 +13,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from ..datasets.lists import read_classes
+from ..datasets.lists import numbered_classes, read_classes
 from ..engine.checkpoint import (
     check_state_dict,
     get_state_dict,
@@ -27,7 +27,7 @@ class Predictor(ABC):
     Args:
         cfg (Config): The config of the model. Where its test pipeline reads
             raw frames, the frames are decoded from the video instead.
-        model (str): The file of the model, for messages.
+        model_file (str): The file of the model, for messages.
         names (list[str], optional): The names of the classes; by default
             numbers.
         num_classes (int): How many classes there are.
@@ -40,7 +40,7 @@ class Predictor(ABC):
 
     def __init__(self,
                  cfg: Config,
-                 model: str,
+                 model_file: str,
                  names: list[str] | None,
                  num_classes: int,
                  labels: str | None = None) -> None:
@@ -49,12 +49,12 @@ class Predictor(ABC):
         self._sample, self._transform = _split(self.pipeline)
         if labels:
             names = read_classes(labels, num_classes, 'the model')
-        self.model_file = model
-        self.classes = names or [f'class {i}' for i in range(num_classes)]
+        self.model_file = model_file
+        self.classes = names or numbered_classes(num_classes)
         if len(self.classes) != num_classes:
             raise ValueError(
-                f'{model} names {len(self.classes)} classes, but the model '
-                f'has {num_classes}: give --labels with as many.')
+                f'{model_file} names {len(self.classes)} classes, but the '
+                f'model has {num_classes}: give --labels with as many.')
 
     def __call__(self, video: str, topk: int = 5) -> list[dict]:
         """Predict on a video.

@@ -88,7 +88,7 @@ def observe(predictor: VideoPredictor,
             layer: str | None = None,
             view: int = 0,
             topk: int = 5) -> SelfSimilarity:
-    """Predict on a video, and keep what a SELFY block sees meanwhile.
+    """Predict on a video, and keep what a SELFY block computes.
 
     Args:
         predictor (VideoPredictor): A SELFYNet.
@@ -119,7 +119,7 @@ def observe(predictor: VideoPredictor,
 
     def keep_added(_, inputs, output):
         added = (output - inputs[0]).norm(dim=1)
-        # A position of the STSS stands for 2 x 2 of the feature map.
+        # A position of the STSS covers 2 x 2 of the feature map.
         energies.append(F.lp_pool2d(added[:, None], 2, 2, ceil_mode=True))
 
     handles = [

@@ -52,6 +52,11 @@ def read_classes(path: str, num_classes: int, owner: str) -> list[str]:
     return classes
 
 
+def numbered_classes(num_classes: int) -> list[str]:
+    """Names for classes that have none."""
+    return [f'class {i}' for i in range(num_classes)]
+
+
 def check_list(dataset: Mapping, num_classes: int | None,
                may_lack_labels: bool = False) -> None:
     """Raise where MMAction2 could not read a list, or where it would read

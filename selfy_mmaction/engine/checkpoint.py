@@ -50,7 +50,7 @@ def load_checkpoint(path: str, to_resume: bool = False) -> dict:
     check_checkpoint(path)
     try:
         if zipfile.is_zipfile(path):
-            _check_size(path)
+            check_archive_size(path)
         saved = CheckpointLoader.load_checkpoint(path, 'cpu', logger='silent')
     except (URLError, ConnectionError):
         raise
@@ -75,13 +75,15 @@ def load_checkpoint(path: str, to_resume: bool = False) -> dict:
     return saved
 
 
-def _check_size(path: str) -> None:
-    """Raise if an archive holds more than its size, which is that of the
-    weights: PyTorch does not compress."""
+def check_archive_size(path: str) -> None:
+    """Raise if an archive holds more than its size.
+
+    Neither PyTorch nor NumPy compresses what it saves.
+    """
     with zipfile.ZipFile(path) as file:
         size = sum(entry.file_size for entry in file.infolist())
     if size > osp.getsize(path):
-        raise ValueError(f'{path} is compressed.')
+        raise ValueError('it is compressed')
 
 
 def _find_fault(saved: dict) -> str | None:
@@ -94,7 +96,7 @@ def _find_fault(saved: dict) -> str | None:
             return f'{key!r} is a {type(value).__name__} among its weights'
         # An expanded tensor takes little space in a file, and any amount of
         # memory once it is copied.
-        if not is_stored(value):
+        if not _is_stored(value):
             return f'the values of {key} are not all in the file'
     meta = saved.get('meta', {})
     if not isinstance(meta, dict):
@@ -107,7 +109,7 @@ def _find_fault(saved: dict) -> str | None:
     return None
 
 
-def is_stored(tensor: Tensor) -> bool:
+def _is_stored(tensor: Tensor) -> bool:
     """Whether each value of a tensor has a place of its own in memory."""
     if tensor.layout != torch.strided or tensor.is_quantized:
         return False

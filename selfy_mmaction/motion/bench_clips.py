@@ -1,19 +1,18 @@
-"""The motion benchmark: clips whose frames must be matched to be told apart.
+"""The clips of the motion benchmark, which only matched frames classify.
 
-A frame is a panorama: what leaves it on one side comes in on the other. Three
-cards, cut out of one photograph, stand a third of the width apart before a
-part of another one, and move together along the horizontal. Halfway they
-turn, get faster or get slower. Where the cards are is random in every frame,
-and tells nothing of the class; nor does any single frame, since each class
-shows the same frames.
+A frame is a panorama: what leaves it on one side enters on the other. Three
+cards, cut from one photograph, stand a third of the width apart in front of a
+part of another one, and move together horizontally. Halfway they reverse, get
+faster or get slower. The position of the cards is random in every frame and
+independent of the class; no single frame depends on the class.
 
 Displacements count in *cells*: positions of the map in which the SELFY block
 of the benchmark's networks compares frames. A cell is 8 pixels of 24 x 128:
 the stem of a ResNet has a stride of 4, its first stage of 1, the block
 of 2. Beyond half of the distance between two cards the nearest card in the
 next frame is another one. Displacements of `fast` are spread evenly about the
-whole distance: then the cards seem to shiver to either side, and which way
-they went is in their texture alone.
+whole distance: then the cards seem to jitter, and only their texture shows in
+which direction they moved.
 """
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +26,7 @@ from .clips import PHOTOGRAPHS, cut_window, write_dataset
 
 
 class Motion(NamedTuple):
-    """What tells the clips of a class from others.
+    """How the clips of a class move.
 
     Attributes:
         before: Direction of the first half; 1 is to the right.
@@ -64,7 +63,7 @@ class Split(NamedTuple):
     Attributes:
         displacement: Least and most cells between two frames of a scene.
         scenes: How many scenes, with cards of their own, take turns.
-        damage: What befalls one of the two middle frames.
+        damage: How one of the two middle frames is damaged.
         stream: Number of the random stream; clips of equal streams differ
             by the damage alone.
     """
@@ -199,7 +198,7 @@ def render_frames(clip: BenchmarkClip) -> Iterator[np.ndarray]:
             frame = cover
         elif i == damaged and split.damage == 'blur':
             frame = cv2.blur(frame, (4 * CELL, 1))
-        # The camera trembles, exposes anew and is noisy.
+        # The camera jitters, with an exposure of its own and noise.
         matrix = np.eye(2, 3)
         matrix[:, 2] = rng.uniform(-1, 1, 2)
         frame = cv2.warpAffine(
@@ -249,7 +248,7 @@ def render_dataset(out: Path,
 
 
 def list_dataset(settings: dict) -> dict[str, list[BenchmarkClip]]:
-    """The clips that settings in ``motion.json`` stand for: list -> clips."""
+    """The clips that follow from ``motion.json``: list -> clips."""
     num_train, num_val, seed = (
         settings[key] for key in ('train', 'val', 'seed'))
     parts = sum(TRAINED_ON.values())

@@ -1,12 +1,12 @@
-"""Synthetic motion clips: small mp4 files that only motion tells apart.
+"""The quickstart's clips: small mp4 files of eight motions.
 
-A clip shows a part of a photograph and, in front of it, an object cut out of
-another photograph. Five numbers describe a frame: where in the photograph
-the camera looks (x and y), where in the view the object is (x and y), and
-the zoom. Every clip draws a track for each of the five; its class says which
-are played, and in which direction. The others stand still at a random moment
-of their own track. A single frame is therefore distributed alike in every
-class, and the order of the frames is all that there is to learn.
+A clip shows a part of a photograph and, in front of it, an object cut from
+another photograph. Five numbers describe a frame: the camera's position in
+the photograph (x and y), the object's in the view (x and y), and the zoom.
+Every clip draws a track for each of the five; its class says which are played,
+and in which direction. The others stay at a random moment of their track. So
+single frames have the same distribution in every class, and only the order of
+the frames can be learned.
 """
 import json
 import os

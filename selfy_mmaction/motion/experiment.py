@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 
 from ..analysis.complexity import get_complexity
-from ..analysis.ensemble import dump_results, load_dump
+from ..analysis.dumps import dump_results, load_dump
 from ..analysis.zoo import format_table
 from ..datasets.pipelines import frame_size
 from ..engine import hooks, launch
@@ -112,7 +112,7 @@ def train_and_test(cfg: Config, folder: Path) -> dict:
                              f'{folder} or choose another folder.')
         return result
     cfg.work_dir = str(folder)
-    dump = folder / 'scores.pkl'
+    dump = folder / 'scores.npz'
     result = get_complexity(cfg, frame_size(cfg.test_pipeline))
     dump_results(cfg, str(dump))
     runner = launch.build_runner(cfg, stages=('train', 'test'))

@@ -10,6 +10,7 @@ from mmaction.structures import ActionDataSample
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from ..datasets.lists import numbered_classes
 from ..files import replaced_when_done
 
 PICTURES = ('.png', '.jpg', '.jpeg')
@@ -36,7 +37,7 @@ def draw_clip(clip: Tensor, sample: ActionDataSample,
     row = frames.flatten(1, 2).byte().cpu().numpy()
     truth, found = sample.gt_label.item(), sample.pred_label.item()
     score = sample.pred_score[found].item()
-    names = classes or [f'class {i}' for i in range(len(sample.pred_score))]
+    names = classes or numbered_classes(len(sample.pred_score))
     lines = [f'true: {names[truth]}', f'found: {names[found]} ({score:.2f})']
     head = np.full((20 * len(lines), row.shape[1], 3), 255, np.uint8)
     for i, line in enumerate(lines):

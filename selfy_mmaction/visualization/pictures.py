@@ -180,7 +180,7 @@ class _Query(NamedTuple):
 
 def _draw_similarities(row: SubFigure, seen: SelfSimilarity,
                        query: _Query) -> None:
-    """The similarities of a query, on the frames that they look at."""
+    """The similarities of a query, on the frames that it is compared with."""
     name, t, y, x = query
     maps = seen.similarities[t, y, x].numpy()
     L, U, V = maps.shape

@@ -46,6 +46,33 @@ def tool_env() -> dict[str, str]:
 
 
 @pytest.fixture
+def start_process(tool_env, tmp_path) -> Callable:
+    """Start commands in an empty folder; what still runs at the end is killed.
+    """
+    started = []
+
+    def start(*command: str, **env: str) -> subprocess.Popen:
+        process = subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env={
+                **tool_env,
+                **env
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.stdout.close()
+        process.wait()
+
+
+@pytest.fixture
 def free_port() -> str:
     """A port for the processes of one training to meet at."""
     return str(get_free_port())

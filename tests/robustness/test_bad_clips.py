@@ -164,7 +164,7 @@ def test_testing_ends_at_a_bad_clip(run_tool, bad_val, skipped):
 
 
 def test_skip_bad_tests_the_rest(run_tool, bad_val, skipped, tmp_path):
-    dump = tmp_path / 'partial.pkl'
+    dump = tmp_path / 'partial.npz'
     process = ToolProcess('test', [
         bad_val.config, skipped.folder / 'epoch_2.pth', '--skip-bad', '--dump',
         dump, *bad_val.options

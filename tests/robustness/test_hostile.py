@@ -2,6 +2,7 @@
 import copy
 import io
 import json
+import math
 import os
 import pickle
 import random
@@ -10,6 +11,7 @@ import signal
 import zipfile
 from collections import OrderedDict
 
+import numpy as np
 import onnx
 import pytest
 import releases
@@ -18,7 +20,7 @@ from mmengine.logging import HistoryBuffer
 from torch import nn
 
 from selfy_mmaction.analysis import publishing
-from selfy_mmaction.analysis.ensemble import load_dump
+from selfy_mmaction.analysis.dumps import load_dump
 from selfy_mmaction.apis.onnx import ONNXClassifier
 from selfy_mmaction.convert import convert_official_state_dict
 from selfy_mmaction.datasets.lists import check_list, read_classes
@@ -152,12 +154,12 @@ OFFICIAL = dict(
         torch.ones(4, 8, 1, 1, 1),
         'module.new_fc.weight': torch.ones(3, 8, 1)
     })
-DUMP = [
-    dict(
-        gt_label=torch.tensor([i]),
-        pred_score=torch.ones(3) / 3,
-        filename=f'videos/{i}.mp4') for i in range(3)
-]
+DUMP = dict(
+    scores=np.full((3, 3), 1 / 3, np.float32),
+    labels=np.arange(3),
+    names=np.array(['0', '1', '2']),
+    classes=np.array(['a', 'b', 'c']),
+    left_out=np.array(0))
 META = dict(
     classes=['a', 'b', 'c'],
     clip_shape=[2, 3, 4, 4],
@@ -165,6 +167,13 @@ META = dict(
     mean=[0, 0, 0],
     std=[1, 1, 1],
     to_rgb=True)
+
+
+def archive(members: dict) -> bytes:
+    """What np.savez writes."""
+    file = io.BytesIO()
+    np.savez(file, **members)
+    return file.getvalue()
 
 
 def onnx_model(meta: dict[str, str]) -> bytes:
@@ -223,8 +232,7 @@ LOADERS = {
     'checkpoint': (read_checkpoint, 'epoch_1.pth', both_formats(CHECKPOINT)),
     'official checkpoint':
     (read_official, 'official.pth.tar', both_formats(OFFICIAL)),
-    'dump': (lambda path: load_dump(str(path)), 'dump.pkl',
-             [pickle.dumps(DUMP, protocol) for protocol in (2, 4, 5)]),
+    'dump': (lambda path: load_dump(str(path)), 'dump.npz', [archive(DUMP)]),
     'list of videos': (list_of('VideoDataset', 'video'), 'train.txt',
                        [b'a/0.mp4 0\n1.mp4 1\n2.mp4 2\n']),
     'list of frames': (list_of('RawframeDataset', 'img'), 'train.txt',
@@ -342,7 +350,7 @@ def test_impossible_options(name, value):
 
 
 @pytest.mark.parametrize('place', ['bare', 'state_dict', 'meta'])
-@pytest.mark.parametrize('name', ['checkpoint', 'official checkpoint', 'dump'])
+@pytest.mark.parametrize('name', ['checkpoint', 'official checkpoint'])
 def test_no_file_runs_code(name, place, tmp_path):
     read, file, _ = LOADERS[name]
     mark = tmp_path / 'mark'
@@ -350,17 +358,26 @@ def test_no_file_runs_code(name, place, tmp_path):
     content = copy.deepcopy(dict(CHECKPOINT, meta={}))
     if place == 'bare':
         content = call
-    elif name == 'dump':
-        content = [*DUMP, {place: call}]
     else:
         content[place]['fc.extra'] = call
-    contents = [pickle.dumps(content, protocol) for protocol in (2, 4)]
-    if name != 'dump':
-        contents = both_formats(content)
-    found = attack(read, tmp_path / file, contents)
+    found = attack(read, tmp_path / file, both_formats(content))
     assert found == {True: 0, False: 2} and not mark.exists()
     # what is refused does run where it is not
     torch.load(io.BytesIO(saved(content)), weights_only=False)
+    assert mark.exists()
+
+
+def test_no_dump_runs_code(tmp_path):
+    mark = tmp_path / 'mark'
+    call = Call(os.mkdir, str(mark))
+    objects = np.array([call] * 3, object)
+    contents = [
+        archive(dict(DUMP, **{name: objects})) for name in DUMP
+    ] + [pickle.dumps(call), pickle.dumps([dict(pred_score=call)], 2)]
+    found = attack(LOADERS['dump'][0], tmp_path / 'dump.npz', contents)
+    assert found == {True: 0, False: 7} and not mark.exists()
+    with np.load(io.BytesIO(contents[0]), allow_pickle=True) as file:
+        file['scores']
     assert mark.exists()
 
 
@@ -379,8 +396,26 @@ def compressed(content: bytes) -> bytes:
     return file.getvalue()
 
 
-SAMPLE = dict(gt_label=torch.tensor([0]), pred_score=torch.ones(3) / 3)
-WIDE = dict(SAMPLE, pred_score=torch.full((10**5, ), 1e-5))
+def claiming(dtype: str, *shape: int, lie: bool = False) -> bytes:
+    """A dump with scores of which there is nothing but the header.
+
+    Args:
+        dtype (str): Their type, by the header.
+        *shape (int): Their shape, by the header.
+        lie (bool): Whether the archive says that they are there.
+    """
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, dict(descr=dtype, fortran_order=False, shape=shape))
+    others = {key: value for key, value in DUMP.items() if key != 'scores'}
+    file = io.BytesIO(archive(others))
+    with zipfile.ZipFile(file, 'a') as target:
+        target.writestr('scores.npy', header.getvalue())
+        if lie:
+            entry = target.getinfo('scores.npy')
+            entry.file_size += 4 * math.prod(shape)
+            entry.compress_size = entry.file_size
+    return file.getvalue()
 
 
 @pytest.mark.parametrize('name, content', [
@@ -390,12 +425,11 @@ WIDE = dict(SAMPLE, pred_score=torch.full((10**5, ), 1e-5))
         expanded(10**4, 10**6, 1, 1, 1)
     })),
     ('checkpoint', compressed(saved({'fc.weight': torch.zeros(10**6)}))),
-    ('dump', pickle.dumps([dict(SAMPLE, pred_score=expanded(10**10))], 2)),
-    # one sample, named again and again
-    ('dump', pickle.dumps([WIDE] * 10**5)),
-    # room for 2 ** 32 objects
-    ('dump', b'\x80\x02]r\xff\xff\xff\xff.'),
-    ('dump', b'\x80\x04\x95' + b'\xff' * 7 + b'\x7f].'),
+    ('dump', claiming('<f4', 10**12, 3)),
+    ('dump', claiming('<f4', 10**12, 3, lie=True)),
+    ('dump', claiming(f'({10**8},)<f8', 0, 3)),
+    ('dump', compressed(archive(dict(
+        DUMP, scores=np.eye(1000)[:3], classes=np.array(['x'] * 1000))))),
 ])
 def test_small_files_take_little_memory(name, content, tmp_path):
     read, file, _ = LOADERS[name]

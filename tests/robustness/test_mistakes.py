@@ -6,10 +6,9 @@ import sys
 
 import pytest
 import torch
+from dumping import write_dump
 from mmaction.registry import MODELS
-from mmaction.structures import ActionDataSample
 from mmengine.config import Config
-from mmengine.evaluator import DumpResults
 from mmengine.registry import init_default_scope
 
 CONFIG = """
@@ -72,11 +71,8 @@ def project(repo, video_dir, tmp_path_factory):
     weights['cls_head.fc_cls.bias'] = torch.full((8, ), torch.nan)
     torch.save(dict(state_dict=weights, meta=meta), root / 'diverged.pth')
     for name, label, classes in ('a', 0, 8), ('b', 0, 3), ('other', 1, 8):
-        metric = DumpResults(str(root / f'{name}.pkl'))
-        sample = ActionDataSample().set_gt_label(label).set_pred_score(
-            torch.ones(classes) / classes)
-        metric.process(None, [sample.to_dict()])
-        metric.evaluate(1)
+        write_dump(root / f'{name}.npz', torch.ones(1, classes) / classes,
+                   [label])
     return root
 
 
@@ -193,7 +189,7 @@ MISTAKES = [
     (train('seed'), r'--cfg-options: seed is not KEY=VALUE. \(--help .*'),
     (train('load_from=https://localhost:9/x.pth'),
      'a download failed .*: check the network, or give a file as .*'),
-    (train('load_from=a.pkl'), 'a.pkl is not a checkpoint, .*'),
+    (train('load_from=a.npz'), 'a.npz is not a checkpoint, .*'),
     (('train', 'config.py', '--resume', 'no.pth'),
      'checkpoint no.pth does not exist.'),
     (('train', 'config.py', '--resume', 'torn.pth'),
@@ -249,10 +245,10 @@ MISTAKES = [
      'give an earlier checkpoint.'),
     (test('test_evaluator.type=Accuracy'),
      "the config names the metric 'Accuracy', which is not known: .*"),
-    (('test', 'config.py', 'weights.pth', '--dump', 'config.py/a.pkl'),
-     '--dump config.py/a.pkl: folder config.py cannot be made .*'),
+    (('test', 'config.py', 'weights.pth', '--dump', 'config.py/a.npz'),
+     '--dump config.py/a.npz: folder config.py cannot be made .*'),
     (('test', 'config.py', 'weights.pth', '--dump', 'a.txt'),
-     '--dump a.txt: give it the ending .pkl.'),
+     '--dump a.txt: give it the ending .npz.'),
     (('test', 'config.py'), '.* required: checkpoint .*'),
     # predicting and exporting
     (predict(video='data/videos/notes.txt'),
@@ -272,13 +268,15 @@ MISTAKES = [
     (('export_onnx', 'config.py', 'weights.pth', 'config.py/a.onnx'),
      '.*config.py.*'),
     # the other tools
-    (('ensemble', 'a.pkl', 'b.pkl'),
-     'a.pkl has 1 samples of 8 classes, but b.pkl has 1 samples of 3 .*: test '
+    (('ensemble', 'a.npz', 'b.npz'),
+     'a.npz has 1 samples of 8 classes, but b.npz has 1 samples of 3 .*: test '
      'both on the same list.'),
-    (('ensemble', 'a.pkl', 'other.pkl'),
-     '1 of 1 samples have another label: .* in a.pkl and 1 in other.pkl; .*'),
+    (('ensemble', 'a.npz', 'other.npz'),
+     '1 of 1 samples have another label: .* in a.npz and 1 in other.npz; .*'),
+    (('ensemble', 'a.pkl'),
+     'a.pkl is a pickle, .*: write an .npz with tools/test.py CONFIG .*'),
     (('ensemble', 'weights.pth'), 'weights.pth is not a dump .*: give one .*'),
-    (('ensemble', 'a.pkl', '--weights', '1', '2'),
+    (('ensemble', 'a.npz', '--weights', '1', '2'),
      '--weights gives 2 numbers for 1 dumps: give one for each.'),
     (('convert_checkpoint', 'weights.pth', 'out.pth'),
      'weights.pth: Not a state dict of the official .*'),
@@ -317,8 +315,8 @@ def test_a_missing_package_is_one_line(make_mistake, monkeypatch, tool, args,
     monkeypatch.setitem(sys.modules, package, None)
     line, _ = make_mistake(tool, *args)
     assert re.fullmatch(
-        f"{tool}.py: error: {package} cannot be imported .*: pip install "
-        r"'selfy-mmaction2\[onnx\]'", line)
+        f'{tool}.py: error: {package} cannot be imported .*: pip install '
+        'onnx onnxscript onnxruntime', line)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='works on a GPU')

@@ -49,7 +49,7 @@ def run(repo, tested, load_tool, monkeypatch, capsys):
 @pytest.fixture
 def dump(repo, run, tested):
     """The file that a test has written."""
-    path = tested / 'dump.pkl'
+    path = tested / 'dump.npz'
     if not path.exists():
         checkpoint, = repo.glob('checkpoints/selfy_tsm_r18_motion_2*.pth')
         run('test', checkpoint, '--dump', path, '--cfg-options',

@@ -9,7 +9,7 @@ from mmaction.registry import MODELS
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
-from selfy_mmaction.analysis.ensemble import load_dump
+from selfy_mmaction.analysis.dumps import load_dump
 
 ROW = 'sthv1_8_16_2clip'
 
@@ -64,7 +64,7 @@ def test_one_and_two_processes_agree(repo, weights, tiny, sthv1_root,
 
     for config in 'selfy_tsm_r50', 'selfy_tsm_r50_1x1x16':
         one, two = (
-            load_dump(str(tmp_path / f'{gpus}/{config}_sthv1_2clip.pkl'))
+            load_dump(str(tmp_path / f'{gpus}/{config}_sthv1_2clip.npz'))
             for gpus in '12')
         assert one.names == two.names == names
         assert one.labels.tolist() == two.labels.tolist()

@@ -1,10 +1,12 @@
 """tools/stss_flow.py, and the motion that it shows."""
+import re
 import sys
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from mmaction.models import ResNet
 
 from selfy_mmaction.apis.flow import STRIDE, FlowEstimator, estimate_flow
 from selfy_mmaction.visualization.flow import flow_to_color
@@ -84,6 +86,44 @@ def test_pretrained_weights(estimator, photo, tmp_path):
         assert torch.equal(other.network.state_dict()[name], 2 * value), name
     flow, = other(shifted(photo, [(8, -4)]))
     assert np.allclose(np.nanmedian(flow, (0, 1)), (8, -4), atol=1)
+
+
+def test_weights_of_a_recognizer(estimator, tmp_path):
+    """The shift wraps the first convolution of a block."""
+    weights = {
+        name: 2 * value
+        for name, value in estimator.network.state_dict().items()
+    }
+    state_dict = {
+        'backbone.' + re.sub(r'(layer.*conv1\.conv)', r'\1.net', name): value
+        for name, value in weights.items()
+    }
+    assert 'backbone.layer1.0.conv1.conv.net.weight' in state_dict
+    path = tmp_path / 'selfynet.pth'
+    torch.save({'meta': {}, 'state_dict': state_dict}, path)
+    loaded = FlowEstimator(str(path)).network.state_dict()
+    for name, value in weights.items():
+        assert torch.equal(loaded[name], value), name
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    """Those of a ResNet-50 have the same names, and other shapes."""
+    path = tmp_path / 'resnet50.pth'
+    state_dict = ResNet(50, num_stages=1, out_indices=(0, ),
+                        strides=(1, ), dilations=(1, )).state_dict()
+    torch.save(state_dict, path)
+    with pytest.raises(ValueError, match=r'no layer1\.0\.conv1.*ResNet-18'):
+        FlowEstimator(str(path))
+
+
+def test_argmax_and_reach(photo):
+    """The argmax is a whole number of positions, not farther than told."""
+    frames = shifted(photo, [(8, -4), (24, 0)])
+    near, far = FlowEstimator(reach=2, peak=1).match(frames)[0] / STRIDE
+    for flow in near, far:
+        assert np.allclose(flow, flow.round(), atol=1e-4)
+        assert np.abs(flow).max() <= 2 + 1e-4
+    assert (near.round() == (2, -1)).all(-1).mean() > 0.8
 
 
 def test_video_and_picture(load_tool, monkeypatch, video_dir, tmp_path,

@@ -1,19 +1,21 @@
 """tools/test.py and tools/dist_test.sh."""
-import pickle
 import re
 import subprocess
 import sys
 
 import cv2
+import numpy as np
 import pytest
 import torch
+
+from selfy_mmaction.analysis.dumps import load_dump
 
 
 def run_test(command, trained, tool_env, cwd, *args):
     """Test the trained checkpoint and return the predictions."""
     done = subprocess.run(
         [
-            *command, *args, '--dump', 'predictions.pkl', '--cfg-options',
+            *command, *args, '--dump', 'predictions.npz', '--cfg-options',
             *trained.options
         ],
         cwd=cwd,
@@ -22,21 +24,21 @@ def run_test(command, trained, tool_env, cwd, *args):
         text=True)
     assert done.returncode == 0, done.stderr
     assert re.search(r'Epoch\(test\) .*acc/top1', done.stdout)
-    return pickle.loads((cwd / 'predictions.pkl').read_bytes())
+    return load_dump(str(cwd / 'predictions.npz'))
 
 
 def test_two_processes_test_as_one(repo, trained, tool_env, tmp_path,
-                                   free_port):
+                                   free_port, class_names):
     inputs = [trained.config, trained.checkpoint]
     one = run_test([sys.executable, repo / 'tools/test.py', *inputs], trained,
                    tool_env, tmp_path, '--show-dir', 'drawn')
     two = run_test([repo / 'tools/dist_test.sh', *inputs, '2'], trained,
                    dict(tool_env, PORT=free_port), tmp_path)
-    assert len(one) == len(two) == 4
-    for a, b in zip(one, two, strict=True):
-        assert a['gt_label'] == b['gt_label']
-        torch.testing.assert_close(a['pred_score'], b['pred_score'])
-        torch.testing.assert_close(a['pred_score'].sum(), torch.tensor(1.))
+    assert one.names == two.names == ['9', '10', '11', '12']
+    assert one.classes == two.classes == class_names
+    np.testing.assert_array_equal(one.labels, two.labels)
+    assert one.scores.shape == (4, 174)
+    np.testing.assert_allclose(one.scores, two.scores, 1e-4, 1e-6)
 
     pictures = sorted((tmp_path / 'drawn').iterdir())
     assert [p.name for p in pictures] == [
@@ -76,7 +78,8 @@ def test_official_checkpoint_is_to_be_converted(run_tool, trained, tmp_path):
 
 @pytest.mark.parametrize(('args', 'message'), [
     (['no.pth'], 'checkpoint no.pth does not exist.'),
-    (['{checkpoint}', '--dump', 'a.txt'], '--dump a.txt: .*.pkl.'),
+    (['{checkpoint}', '--dump', 'a.txt'], '--dump a.txt: .*.npz.'),
+    (['{checkpoint}', '--dump', 'a.pkl'], '--dump a.pkl: .*.npz.'),
     (['{checkpoint}', '--interval', '0'], '--interval 0: give 1 or more.'),
 ])
 def test_bad_input_is_one_line(run_tool, trained, args, message):

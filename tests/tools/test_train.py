@@ -14,30 +14,15 @@ from selfy_mmaction.engine.launch import check_num_processes
 
 
 @pytest.fixture
-def train(repo, main_config, tiny, tool_env, tmp_path):
+def train(repo, main_config, tiny, start_process):
     """Start a training and return its process."""
-    started = []
 
     def start(*args, options=(), command=None, **env):
         command = command or [sys.executable, repo / 'tools/train.py']
-        process = subprocess.Popen(
-            [
-                *command, main_config, *args, '--work-dir', 'run',
-                '--cfg-options', *tiny, *options
-            ],
-            cwd=tmp_path,
-            env={**tool_env, **env},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True)
-        started.append(process)
-        return process
+        return start_process(*command, main_config, *args, '--work-dir',
+                             'run', '--cfg-options', *tiny, *options, **env)
 
-    yield start
-    for process in started:
-        process.kill()
-        process.stdout.close()
-        process.wait()
+    return start
 
 
 def read_until(process, text):

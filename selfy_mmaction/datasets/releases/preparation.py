@@ -110,7 +110,7 @@ class Preparation:
         official_lists (Sequence[str], optional): The lists of the official
             code for training and validation, in place of the annotations.
         keep_paths (bool): Whether the clips lie where ``official_lists``
-            says, be it outside of ``root``.
+            says, also outside of ``root``.
         decode (bool): Whether to open every video.
         workers (int): How many processes check the media.
     """

@@ -1,0 +1,225 @@
+"""The predictions of a test in a file: written by a test, read by tools.
+
+A dump is an archive of NumPy, without pickles, of the members in _MEMBERS.
+"""
+import math
+import os
+import os.path as osp
+import textwrap
+import zipfile
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from mmaction.utils import get_str_type
+from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from ..engine.checkpoint import check_archive_size
+from ..files import replaced_when_done
+
+# What a sample tells of itself, if told to; LeaveOutHook adds left_out.
+_META_KEYS = ('filename', 'frame_dir', 'left_out')
+# Member -> kind of its dtype, number of axes
+_MEMBERS = dict(
+    scores=('f', 2),  # [N, K]
+    labels=('i', 1),  # [N]
+    names=('U', 1),  # [N], or [0] if they are unknown
+    classes=('U', 1),  # [K], or [0] if they are unknown
+    left_out=('i', 0))  # how many clips of the list could not be read
+
+
+class Dump(NamedTuple):
+    """The predictions of a test."""
+    path: str
+    scores: np.ndarray  # [N, K], probabilities
+    labels: np.ndarray  # [N]
+    names: list[str]  # files without folder and ending; empty if unknown
+    classes: list[str]  # empty if unknown
+
+
+def dump_results(cfg: Config, path: str) -> None:
+    """Let a test write its predictions, with the names of the samples.
+
+    Args:
+        cfg (Config): The config of the test, which is changed.
+        path (str): The file to write.
+
+    Raises:
+        ValueError: If the file has another ending than .npz.
+        OSError: If its folder cannot be made.
+    """
+    if not path.endswith('.npz'):
+        raise ValueError(f'--dump {path}: give it the ending .npz.')
+    folder = osp.dirname(path) or os.curdir
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise OSError(f'--dump {path}: folder {folder} cannot be made '
+                      f'({error.strerror}).') from error
+    for step in cfg.test_dataloader.dataset.pipeline:
+        if get_str_type(step['type']).endswith('PackActionInputs'):
+            # MMAction2 keeps no name of a sample unless told to.
+            step['meta_keys'] = (*step.get('meta_keys', ()), *_META_KEYS)
+    if not isinstance(cfg.test_evaluator, (list, tuple)):
+        cfg.test_evaluator = [cfg.test_evaluator]
+    # By its full name, a config that was written to a file finds it, too.
+    metric = f'{DumpScores.__module__}.{DumpScores.__name__}'
+    cfg.test_evaluator = [*cfg.test_evaluator, dict(type=metric, path=path)]
+
+
+class DumpScores(BaseMetric):
+    """Writes the predictions of a test to a file.
+
+    Args:
+        path (str): The file, with the ending .npz.
+    """
+
+    default_prefix = 'dump'
+
+    def __init__(self, path: str) -> None:
+        # Gathered over the network: nodes need not share a folder.
+        super().__init__(collect_device='gpu')
+        self.path = path
+
+    def process(self, data_batch: object,
+                data_samples: Sequence[dict]) -> None:
+        """Keep what the dump needs of a batch.
+
+        Raises:
+            ValueError: If a sample has no single label, or several rows of
+                scores.
+        """
+        for sample in data_samples:
+            label, scores = sample.get('gt_label', ()), sample['pred_score']
+            if len(label) != 1 or scores.ndim != 1:
+                raise ValueError(
+                    f'--dump {self.path}: a sample has {len(label)} labels '
+                    f'and scores of shape {list(scores.shape)}, where a dump '
+                    'has one label and one row of scores: test without it.')
+            meta = {key: sample[key] for key in _META_KEYS if key in sample}
+            self.results.append(
+                dict(
+                    meta,
+                    label=label.item(),
+                    scores=scores.float().cpu().numpy()))
+
+    def compute_metrics(self, results: list[dict]) -> dict:
+        """Write the predictions of all processes."""
+        scores = np.stack([result['scores'] for result in results])
+        classes = list((self.dataset_meta or {}).get('classes') or ())
+        if len(classes) != scores.shape[1]:
+            classes = []
+        with replaced_when_done(self.path) as unfinished:
+            np.savez(
+                unfinished,
+                scores=scores,
+                labels=np.array([result['label'] for result in results]),
+                names=np.array(sample_names(results), str),
+                classes=np.array(classes, str),
+                left_out=np.array(results[0].get('left_out', 0)))
+        print_log(f'The predictions are in {self.path}.', 'current')
+        return {}
+
+
+def sample_names(samples: Sequence[dict]) -> list[str]:
+    """The samples' files, alike for any data folder, as videos or frames.
+
+    They are without the folder that all are in. If one is unknown, there are
+    none.
+    """
+    paths = [
+        sample.get('frame_dir') or osp.splitext(sample.get('filename', ''))[0]
+        for sample in samples
+    ]
+    if not all(paths):
+        return []
+    # A list may have absolute paths among others.
+    paths = [osp.abspath(path) for path in paths]
+    folder = osp.commonpath([osp.dirname(path) for path in paths])
+    return [osp.relpath(path, folder) for path in paths]
+
+
+def load_dump(path: str) -> Dump:
+    """Read a file that ``tools/test.py --dump`` has written.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a dump of probabilities, or if clips were
+            left out.
+    """
+    if path.endswith(('.pkl', '.pickle')):
+        raise ValueError(f'{path} is a pickle, which runs code when it is '
+                         'read: write an .npz with tools/test.py CONFIG '
+                         'CHECKPOINT --dump FILE.npz.')
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'dump {path} does not exist.')
+    try:
+        _check_headers(path)
+        with np.load(path, allow_pickle=False) as file:
+            members = {name: file[name] for name in _MEMBERS}
+        _check_values(**members)
+        scores, labels, names, classes, left_out = members.values()
+        dump = Dump(path, scores, labels, names.tolist(), classes.tolist())
+    # What is raised depends on how a file is broken.
+    except Exception as error:
+        reason = str(error).rstrip('.') or type(error).__name__
+        reason = textwrap.shorten(reason, 200, placeholder=' ...')
+        raise ValueError(f'{path} is not a dump ({reason}): give one that '
+                         'tools/test.py --dump has written.') from error
+    if left_out:
+        raise ValueError(f'{path} lacks {left_out} clips that could not be '
+                         'read: repair them, and test without --skip-bad.')
+    _check_probabilities(dump)
+    return dump
+
+
+def _check_headers(path: str) -> None:
+    """Raise unless an archive has the members of a dump, of their sizes.
+
+    NumPy makes room for what a header claims before it reads on.
+    """
+    check_archive_size(path)
+    with zipfile.ZipFile(path) as archive:
+        if sorted(archive.namelist()) != sorted(
+                f'{name}.npy' for name in _MEMBERS):
+            raise ValueError(f'its members are not {", ".join(_MEMBERS)}')
+        for name, (kind, num_axes) in _MEMBERS.items():
+            entry = archive.getinfo(f'{name}.npy')
+            with archive.open(entry) as file:
+                np.lib.format.read_magic(file)
+                shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+                size = entry.file_size - file.tell()
+            if dtype.kind != kind or len(shape) != num_axes:
+                raise ValueError(f'{name} is {dtype} of shape {shape}')
+            if dtype.itemsize * math.prod(shape) != size:
+                raise ValueError(f'{name} has {size} bytes for shape {shape}')
+
+
+def _check_values(scores: np.ndarray, labels: np.ndarray, names: np.ndarray,
+                  classes: np.ndarray, left_out: np.ndarray) -> None:
+    """Raise unless the members of a dump fit each other."""
+    num_samples, num_classes = scores.shape
+    if not scores.size or len(labels) != num_samples:
+        raise ValueError(f'{len(labels)} labels for scores of shape '
+                         f'{scores.shape}')
+    if not 0 <= labels.min() <= labels.max() < num_classes:
+        raise ValueError(f'labels from {labels.min()} to {labels.max()} for '
+                         f'{num_classes} classes')
+    if len(names) not in (0, num_samples):
+        raise ValueError(f'{len(names)} names for {num_samples} samples')
+    if len(classes) not in (0, num_classes):
+        raise ValueError(f'{len(classes)} names for {num_classes} classes')
+    if not np.isfinite(scores).all():
+        raise ValueError('scores that are not finite')
+
+
+def _check_probabilities(dump: Dump) -> None:
+    """Raise unless the scores of each sample add up to 1."""
+    # half precision does so within this, too
+    if dump.scores.min() < 0 or not np.allclose(
+            dump.scores.sum(1), 1, atol=0.02):
+        raise ValueError(f'{dump.path} holds scores that are no '
+                         'probabilities: test with --cfg-options '
+                         'model.cls_head.average_clips=prob.')
