@@ -1,4 +1,5 @@
 """Every row of the paper: its config, its data set, its test protocol."""
+import copy
 import os
 import re
 from functools import cache
@@ -15,9 +16,10 @@ from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
+from mmengine.runner import Runner, load_checkpoint
 
 from selfy_mmaction.analysis.complexity import get_complexity
+from selfy_mmaction.datasets.pipelines import find_step
 from selfy_mmaction.datasets.releases import Preparation
 from selfy_mmaction.engine.launch import check_dataloader
 
@@ -56,6 +58,11 @@ def get_dataset(config):
 
 
 NAMES = sorted(path.stem for path in CONFIGS.glob('*_r50_*.py'))
+# The same data sets and their views, for transformers.
+VIDEOMAE = {
+    'selfy_vit_b16_videomae_sthv2': ('sthv2', 2 * 3),
+    'selfy_vit_b16_videomae_k400': ('k400', 5 * 3)
+}
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +90,8 @@ def prepare(tmp_path_factory, repo):
 def shrink(cfg, root):
     """Bring a config down to a miniature data set and to small frames."""
     cfg.model.backbone.pretrained = None
-    small = {(320, 240): (40, 32), (224, 224): (32, 32), 224: 32, 240: 32}
+    small = {(320, 240): (40, 32), (224, 224): (32, 32), 224: 32, 240: 32,
+             (-1, 224): (-1, 32)}
     for stage in 'train', 'val', 'test':
         loader = cfg[f'{stage}_dataloader']
         loader.update(num_workers=0, persistent_workers=False, batch_size=1)
@@ -166,6 +174,108 @@ def test_config_trains_and_tests(name, prepare):
     assert headline == recipe.best
     assert cfg.default_hooks.checkpoint.save_best in ('auto', headline)
     assert cfg.default_hooks.checkpoint.get('rule', 'greater') == 'greater'
+
+
+def test_every_transformer_is_tested():
+    assert set(VIDEOMAE) == {path.stem for path in CONFIGS.glob('*_vit_*.py')}
+
+
+@pytest.mark.parametrize('name', VIDEOMAE)
+def test_videomae_config_is_consistent(name, tmp_path):
+    dataset, _ = VIDEOMAE[name]
+    cfg = Config.fromfile(CONFIGS / f'{name}.py')
+    assert cfg.test_pipeline == cfg.test_dataloader.dataset.pipeline
+    for stage in 'train', 'val', 'test':
+        data = cfg[f'{stage}_dataloader'].dataset
+        data.data_root = str(tmp_path)
+        (tmp_path / data.ann_file).touch()
+        check_dataloader(cfg, stage)
+    assert cfg.train_dataloader.batch_size * 8 == 64
+    # No class of Something-Something changes its side.
+    flip = find_step(cfg.train_dataloader.dataset.pipeline, 'Flip')
+    assert flip.flip_ratio == (0 if RECIPES[dataset].frozen else 0.5)
+    # All but the blocks is MMAction2's, whose zoo has the weights.
+    backbone = cfg.model.backbone
+    assert backbone.pop('selfy') and backbone.pop('selfy_indices') == (5, )
+    assert backbone.pop('type') == 'ViTSELFY'
+    assert backbone == dict(
+        img_size=224, patch_size=16, embed_dims=768, depth=12, num_heads=12,
+        mlp_ratio=4, qkv_bias=True, num_frames=16, drop_path_rate=0.1,
+        norm_cfg=dict(type='LN', eps=1e-6))
+    # An epoch of each scheduler after the other, to the end.
+    warmup, cosine = cfg.param_scheduler
+    assert warmup.end == cosine.begin
+    assert cosine.begin + cosine.T_max == cosine.end
+    assert cosine.end == cfg.train_cfg.max_epochs
+
+
+def test_other_frames_than_the_transformers_are_named(tmp_path):
+    cfg = Config.fromfile(CONFIGS / 'selfy_vit_b16_videomae_k400.py')
+    data = cfg.train_dataloader.dataset
+    data.data_root = str(tmp_path)
+    (tmp_path / data.ann_file).touch()
+    find_step(data.pipeline, 'SampleFrames').clip_len = 8
+    with pytest.raises(ValueError, match='samples 8 frames .*'
+                       'model.backbone.num_frames=16: make them equal'):
+        check_dataloader(cfg, 'train')
+
+
+@pytest.mark.parametrize('name', VIDEOMAE)
+def test_videomae_config_trains_and_tests(name, prepare, tmp_path):
+    dataset, views = VIDEOMAE[name]
+    classes = RECIPES[dataset].classes
+    cfg = Config.fromfile(CONFIGS / f'{name}.py')
+    cfg = shrink(cfg, prepare(dataset))
+    small = dict(img_size=32, patch_size=8, embed_dims=32, depth=6,
+                 num_heads=2)
+    cfg.model.backbone.update(small)
+    cfg.model.cls_head.in_channels = 32
+
+    torch.manual_seed(0)
+    # What load_from does with the weights of MMAction2's zoo.
+    plain_cfg = copy.deepcopy(cfg.model)
+    plain_cfg.backbone.type = 'VisionTransformer'
+    plain_cfg.cls_head.num_classes = 400
+    plain, model = MODELS.build(plain_cfg), MODELS.build(cfg.model)
+    plain.init_weights(), model.init_weights()
+    path = tmp_path / 'zoo.pth'
+    torch.save(dict(state_dict=plain.state_dict()), path)
+    load_checkpoint(model, str(path), logger='silent')
+
+    cfg.train_dataloader.batch_size = 2
+    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+    batch = next(iter(loader))
+    assert [clip.shape for clip in batch['inputs']] == 2 * [
+        (1, 3, 16, 32, 32)]
+    # The same network at the start.
+    clips = torch.stack(batch['inputs']).float()
+    model.train(False), plain.train(False)
+    with torch.no_grad():
+        features, expected = (
+            network.extract_feat(clips)[0] for network in (model, plain))
+    assert torch.equal(features, expected)
+    # A head of other classes is new.
+    assert torch.equal(model.cls_head.fc_cls.weight,
+                       plain.cls_head.fc_cls.weight) == (classes == 400)
+
+    model.train()
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    for _ in range(2):
+        losses = model.train_step(copy.deepcopy(batch), wrapper)
+        assert np.isfinite(losses['loss'].item())
+    for name, p in model.named_parameters():
+        assert not torch.equal(p, before[name]), name
+
+    model.train(False)
+    loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
+    batch = next(iter(loader))
+    assert [clip.shape for clip in batch['inputs']] == [
+        (views, 3, 16, 32, 32)]
+    with torch.no_grad():
+        sample, = model.test_step(batch)
+    assert sample.pred_score.shape == (classes, )
+    torch.testing.assert_close(sample.pred_score.sum(), torch.tensor(1.))
 
 
 @pytest.mark.parametrize('dataset', RECIPES)
@@ -375,6 +485,31 @@ def test_complexity_is_the_known_one(name, flops, params):
     frames = 16 if '1x1x16' in name else 8
     assert complexity['stss_flops'] == (
         frames * 14 * 14 * 5 * 9 * 9 * 128 if 'selfy' in name else 0)
+
+
+def test_complexity_of_a_transformer():
+    cfg = Config.fromfile(CONFIGS / 'selfy_vit_b16_videomae_sthv2.py')
+    cfg.model.backbone.update(
+        patch_size=56, embed_dims=32, depth=3, num_heads=2,
+        selfy_indices=(0, 2))
+    cfg.model.cls_head.in_channels = 32
+    cost = get_complexity(cfg)
+    cfg.model.backbone.selfy_indices = ()
+    plain = get_complexity(cfg)
+    # two blocks on 8 maps of 4 x 4, at 2 x 2
+    assert cost['stss_flops'] == 2 * 8 * 2 * 2 * 5 * 9 * 9 * 128
+    assert plain['stss_flops'] == 0
+    N, C = 8 * 4 * 4, 32
+    products = N * C * 3 * 2 * 56 * 56 + C * 174 + 3 * (
+        12 * N * C * C + 2 * N * N * C)
+    # and the norms, which are counted, too
+    assert products < plain['flops'] < 1.01 * products
+    block = MODELS.build(
+        dict(type='SELFYBlock', in_channels=32, num_segments=8))
+    assert cost['params'] - plain['params'] == 2 * sum(
+        p.numel() for p in block.parameters())
+    # 3 x 3 convolutions from 32 to 128 channels are part of it.
+    assert cost['flops'] - plain['flops'] > 2 * 8 * 2 * 2 * 9 * 32 * 128
 
 
 def test_complexity_follows_the_frames_and_the_blocks():

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from math import prod
 
 import torch
+from mmaction.models.recognizers import Recognizer3D
 from mmaction.registry import MODELS
 from mmengine.analysis import FlopAnalyzer, parameter_count
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from ..datasets.pipelines import clip_frames
 from ..models import SELFYBlock
 
 
@@ -24,8 +26,7 @@ def get_complexity(cfg: Config,
     a trace sees products that serve speed, and does not see those of STSS.
 
     Args:
-        cfg (Config): A config with a 2D recognizer; its weights are not
-            loaded.
+        cfg (Config): A config with a recognizer; its weights are not loaded.
         size (Sequence[int]): Height and width of the frames.
             Defaults to (224, 224).
 
@@ -50,7 +51,10 @@ def get_complexity(cfg: Config,
                 lambda block, args, _: sizes.update(
                     {block: tuple(map(int, args[0].shape[-2:]))}))
 
-    clip = torch.zeros(1, model_cfg.backbone.num_segments, 3, *size)
+    clip = torch.zeros(1, clip_frames(cfg), 3, *size)
+    if isinstance(model, Recognizer3D):
+        # [1, T, 3, H, W] => [1, 1, 3, T, H, W], one view
+        clip = clip.transpose(1, 2)[:, None]
     analyzer = FlopAnalyzer(model, (clip, ))
     analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     with torch.no_grad(), _quiet_tracer():

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from mmengine.config import Config
 
-from ..datasets.pipelines import frame_size
+from ..datasets.pipelines import clip_frames, frame_size
 from ..files import write_text
 from .complexity import get_complexity
 
@@ -24,7 +24,11 @@ COLLECTIONS = dict(
     TSN=dict(
         Title='Temporal Segment Networks: Towards Good Practices for Deep '
         'Action Recognition',
-        URL='https://arxiv.org/abs/1608.00859'))
+        URL='https://arxiv.org/abs/1608.00859'),
+    VideoMAE=dict(
+        Title='VideoMAE: Masked Autoencoders are Data-Efficient Learners for '
+        'Self-Supervised Video Pre-Training',
+        URL='https://arxiv.org/abs/2203.12602'))
 DATASETS = dict(
     sthv1='Something-Something V1',
     sthv2='Something-Something V2',
@@ -36,9 +40,10 @@ DATASETS = dict(
     motion_bench='Motion benchmark',
     motion='Synthetic motion')
 NAME = re.compile(
-    r'(?P<selfy>selfy_)?(?P<base>ts[mn])_(?P<backbone>[a-z0-9]+)'
-    r'(_1x1x(?P<frames>\d+))?_(?P<dataset>' + '|'.join(DATASETS) + r')(_\w+)?')
-BACKBONES = dict(r='ResNet-', mobilenetv2='MobileNetV2')
+    r'(?P<selfy>selfy_)?(?:(?P<base>ts[mn])_(?P<backbone>[a-z0-9]+)'
+    r'(_1x1x(?P<frames>\d+))?|(?P<vit>vit_[a-z]\d+)_videomae)'
+    r'_(?P<dataset>' + '|'.join(DATASETS) + r')(_\w+)?')
+BACKBONES = dict(r='ResNet-', mobilenetv2='MobileNetV2', vit_b='ViT-B/')
 # before the metrics of the paper, to keep them apart from those measured here
 PAPERS = 'Paper '
 HEADER = """\
@@ -223,10 +228,11 @@ def describe(name: str, cfg: Config, complexity: dict) -> dict:
     if parts is None:
         raise ValueError(
             f'config {name} is not named [selfy_]{{tsm|tsn}}_{{backbone}}'
-            f'[_1x1x{{frames}}]_{{{"|".join(DATASETS)}}}[_{{variant}}].')
+            f'[_1x1x{{frames}}]_{{{"|".join(DATASETS)}}}[_{{variant}}], or '
+            'with vit_{{size}}{{patch}}_videomae in place of the network.')
     height, width = frame_size(cfg.train_dataloader.dataset.pipeline)
-    base = parts['base'].upper()
-    backbone = parts['backbone']
+    base = 'VideoMAE' if parts['vit'] else parts['base'].upper()
+    backbone = parts['vit'] or parts['backbone']
     for short, long in BACKBONES.items():
         backbone = re.sub(rf'^{short}(?=\d*$)', long, backbone)
     return {
@@ -242,7 +248,7 @@ def describe(name: str, cfg: Config, complexity: dict) -> dict:
             'Epochs': cfg.train_cfg.max_epochs,
             'FLOPs': complexity['flops'],
             'Parameters': complexity['params'],
-            'Frames': cfg.model.backbone.num_segments,
+            'Frames': clip_frames(cfg),
             'Resolution': f'{height}x{width}',
             'Training Data': DATASETS[parts['dataset']],
         },

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from ..datasets.pipelines import frame_size
+from ..datasets.pipelines import clip_frames, frame_size
 from ..files import replaced_when_done
 from .inference import Predictor, VideoPredictor
 
@@ -38,7 +38,7 @@ def _require(package: str) -> ModuleType:
 
 def clip_shape(cfg: Config) -> tuple[int, int, int, int]:
     """Shape of a clip that the test pipeline makes: (frames, 3, H, W)."""
-    frames = cfg.model.backbone.get('num_segments')
+    frames = clip_frames(cfg)
     if frames is None:
         raise ValueError('the config has no model.backbone.num_segments, so '
                          'the frames of a clip are unknown: set it.')

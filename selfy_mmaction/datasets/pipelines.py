@@ -54,6 +54,20 @@ def frame_size(pipeline: Sequence[dict]) -> tuple[int, int]:
                      'keep_ratio=False.')
 
 
+def clip_frames(cfg: ConfigDict) -> int | None:
+    """Frames of a clip that the model of a config takes.
+
+    Args:
+        cfg (ConfigDict): A config with a model.
+
+    Returns:
+        int | None: None where the backbone does not say.
+    """
+    backbone = cfg.model.backbone
+    # Transformers have the second name.
+    return backbone.get('num_segments', backbone.get('num_frames'))
+
+
 def use_frames(cfg: ConfigDict, frames: int) -> None:
     """Sample another number of frames per clip.
 

@@ -48,8 +48,8 @@ def check_options(options: dict, cfg: Config) -> None:
 
 def check_model(cfg: Config) -> None:
     """Raise where the parts of the model do not fit each other."""
-    for key in ('model.backbone.num_segments', 'model.cls_head.num_segments',
-                'model.cls_head.num_classes'):
+    for key in ('model.backbone.num_segments', 'model.backbone.num_frames',
+                'model.cls_head.num_segments', 'model.cls_head.num_classes'):
         _check_positive(cfg, key)
     segments, head_segments = (
         _get(cfg, f'model.{part}.num_segments')
@@ -84,7 +84,11 @@ def check_dataloader(cfg: Config, stage: str) -> None:
     check_model(cfg)
     name = f'{stage}_dataloader'
     _check_positive(cfg, f'{name}.batch_size')
-    segments = _get(cfg, 'model.backbone.num_segments')
+    key = 'model.backbone.num_segments'
+    if _get(cfg, key) is None:
+        # what transformers call it
+        key = 'model.backbone.num_frames'
+    segments = _get(cfg, key)
     for node in _dicts(cfg.get(name) or {}):
         if 'ann_file' in node:
             path = osp.join(node.get('data_root') or '', node['ann_file'])
@@ -98,8 +102,7 @@ def check_dataloader(cfg: Config, stage: str) -> None:
             if not fits:
                 raise ValueError(
                     f'{name} samples {frames} frames (clip_len x num_clips), '
-                    f'but model.backbone.num_segments={segments}: make them '
-                    'equal.')
+                    f'but {key}={segments}: make them equal.')
 
 
 def check_lists(cfg: Config, stage: str) -> None:

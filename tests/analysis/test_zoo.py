@@ -8,7 +8,7 @@ from mmengine.config import Config
 from modelindex.load_model_index import load
 
 from selfy_mmaction.analysis.complexity import get_complexity
-from selfy_mmaction.analysis.zoo import Zoo, describe
+from selfy_mmaction.analysis.zoo import COLLECTIONS, Zoo, describe
 from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.motion.clips import render_dataset
 
@@ -137,9 +137,29 @@ def test_new_and_removed_configs(copy):
     }
 
 
-def test_config_outside_the_convention_is_named(zoo):
-    with pytest.raises(ValueError, match='config my_net is not named'):
-        describe('my_net', Config(), dict(flops=1, params=1))
+@pytest.mark.parametrize('name', [
+    'my_net', 'vit_b16_k400', 'selfy_videomae_k400', 'tsm_r50_videomae_k400'])
+def test_config_outside_the_convention_is_named(name):
+    with pytest.raises(ValueError, match=f'config {name} is not named'):
+        describe(name, Config(), dict(flops=1, params=1))
+
+
+@pytest.mark.parametrize('selfy', [True, False])
+def test_transformers_are_described(repo, selfy):
+    name = 'selfy_vit_b16_videomae_k400'
+    cfg = Config.fromfile(repo / f'configs/{name}.py')
+    entry = describe(
+        name if selfy else name.removeprefix('selfy_'), cfg,
+        dict(flops=1, params=1))
+    assert entry['In Collection'] == ('SELFY' if selfy else 'VideoMAE')
+    assert entry['In Collection'] in COLLECTIONS
+    metadata = entry['Metadata']
+    assert metadata['Architecture'] == ['ViT-B/16', 'VideoMAE'] + (
+        ['SELFY'] if selfy else [])
+    assert metadata['Frames'] == 16
+    assert metadata['Resolution'] == '224x224'
+    assert metadata['Epochs'] == 100
+    assert metadata['Training Data'] == 'Kinetics-400'
 
 
 def test_page_without_its_table_is_named(copy):
