@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from mmaction.registry import MODELS
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
@@ -20,42 +19,11 @@ from torch import Tensor, nn
 from ..apis.onnx import ClipClassifier, ONNXClassifier, write_model
 from ..models import SELFYBlock
 from ..ops import stss
+from ..ops.reference import stss_einsum
 
-WINDOW = (5, 9, 9)
 CLIP = dict(frames=8, height=28, width=28, channels=512)
 # Multiply-adds of the block for one such clip.
 BLOCK_MACS = 3.21e9
-
-
-def _diagonals(pairs: Tensor, size: int, dims: tuple[int, int]) -> Tensor:
-    """Pairs (a, b) along two dims to (a, offset), both behind the others."""
-    diagonals = []
-    for offset in range(-(size // 2), size // 2 + 1):
-        diagonal = pairs.diagonal(offset, *dims)
-        missing = (max(-offset, 0), max(offset, 0))
-        diagonals.append(F.pad(diagonal, missing))
-    return torch.stack(diagonals, -1)
-
-
-def einsum_diagonal(x: Tensor, window=WINDOW) -> Tensor:
-    """STSS as backbones that copied it compute it: every frame repeated for
-    its L neighbours, all pairs of positions, then the diagonals.
-
-    [N, T, C, H, W] => [N, T, H, W, L, U, V]
-    """
-    (N, T, *_), (L, U, V) = x.shape, window
-    source = x[:, :, None].expand(-1, -1, L, -1, -1, -1).flatten(0, 2)
-    # [N, T, C, H, W] => [N, T, C, H, W, L] => [N * T * L, C, H, W]
-    target = F.pad(x, (0, 0, 0, 0, 0, 0, L // 2, L // 2)).unfold(1, L, 1)
-    target = target.movedim(-1, 2).flatten(0, 2)
-    # => [N * T * L, H, W, H', W']
-    pairs = torch.einsum('bchw,bcuv->bhwuv', F.normalize(source, dim=1),
-                         F.normalize(target, dim=1))
-    # => [N * T * L, W, W', H, U] => [N * T * L, H, U, W, V]
-    pairs = _diagonals(_diagonals(pairs, U, (1, 3)), V, (1, 2))
-    pairs = pairs.transpose(2, 3).contiguous()
-    # => [N, T, L, H, W, U, V] => [N, T, H, W, L, U, V]
-    return pairs.unflatten(0, (N, T, L)).permute(0, 1, 3, 4, 2, 5, 6)
 
 
 class Benchmark:
@@ -152,9 +120,9 @@ def benchmark_op(bench: Benchmark) -> list[list[str]]:
     """STSS alone against einsum and diagonals, two clips of 14 x 14."""
     x = torch.randn(2, 8, 128, 14, 14, device=bench.device)
     with torch.no_grad():
-        check_parity(stss(x), einsum_diagonal(x), 'stss')
+        check_parity(stss(x), stss_einsum(x), 'stss')
         forward = bench.times(
-            ours=lambda: stss(x), theirs=lambda: einsum_diagonal(x))
+            ours=lambda: stss(x), theirs=lambda: stss_einsum(x))
     x.requires_grad_()
     cotangent = torch.randn_like(stss(x))
 
@@ -162,9 +130,9 @@ def benchmark_op(bench: Benchmark) -> list[list[str]]:
         return torch.autograd.grad(function(x), x, cotangent)[0]
 
     check_parity(
-        gradient(stss), gradient(einsum_diagonal), 'the gradient of stss')
+        gradient(stss), gradient(stss_einsum), 'the gradient of stss')
     both = bench.times(
-        ours=lambda: gradient(stss), theirs=lambda: gradient(einsum_diagonal))
+        ours=lambda: gradient(stss), theirs=lambda: gradient(stss_einsum))
     return [[
         f'stss, {name}, 2 clips of 8 x 14 x 14 x 128',
         f'{1e3 * t["ours"]:.1f} ms',
