@@ -16,9 +16,10 @@ from torch.utils.checkpoint import checkpoint
 
 from ..ops.batch_norm import (
     affine,
+    at_least_float32,
+    relu_backward,
     update_running,
     uses_batch_statistics,
-    wide,
 )
 from ..ops.stss import (
     SIMILARITIES,
@@ -101,7 +102,7 @@ class _AddStuffed(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple:
         y, scale, *out = ctx.saved_tensors
         if ctx.relu:
-            grad = torch.ops.aten.threshold_backward(grad, out[0], 0)
+            grad = relu_backward(grad, out[0])
         compact = grad[:, :, ::2, ::2]
         return (grad, compact * scale[:, None, None],
                 (compact * y).sum((0, 2, 3)), grad.sum((0, 2, 3)), None)
@@ -163,7 +164,8 @@ class _ResidualAdd(nn.Module):
         if not uses_batch_statistics(bn):
             return affine(bn, bn.running_mean, bn.running_var)
         filled = y[0, 0].numel() / x[0, 0].numel()
-        var, mean = torch.var_mean(wide(y), (0, 2, 3), correction=0)
+        y = at_least_float32(y)
+        var, mean = torch.var_mean(y, (0, 2, 3), correction=0)
         # E[z^2] - E[z]^2 of z, which is y for one in 1 / filled, else 0
         var = filled * (var + (1 - filled) * mean.square())
         mean = filled * mean

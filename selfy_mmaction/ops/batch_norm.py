@@ -27,8 +27,8 @@ def chunks(size: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     return zip(*(x.split(size) for x in tensors), strict=True)
 
 
-def wide(x: Tensor) -> Tensor:
-    """At least float32, for sums."""
+def at_least_float32(x: Tensor) -> Tensor:
+    """The half types as float32, for sums; wider ones as they are."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -77,7 +77,7 @@ class Moments:
 
     def add(self, rows: Tensor) -> None:
         """[m, K]"""
-        rows = wide(rows)
+        rows = at_least_float32(rows)
         if not self._count:
             self._pivot = rows.mean(0)
             self._first = torch.zeros_like(self._pivot)
@@ -116,14 +116,14 @@ class NormReLU:
     def __call__(self, rows: Tensor) -> Tensor:
         """[m, positions * C] => the same shape, after norm and ReLU"""
         scale, shift = self._tiled
-        out = torch.addcmul(shift, wide(rows), scale).relu_()
+        out = torch.addcmul(shift, at_least_float32(rows), scale).relu_()
         return out.to(rows.dtype)
 
     def add_grad(self, grad: Tensor, rows: Tensor) -> None:
         """Take in a chunk of the gradient behind the norm."""
-        grad = wide(grad)
+        grad, rows = at_least_float32(grad), at_least_float32(rows)
         self._grad_bias = self._grad_bias + grad.sum(0)
-        self._grad_rows = self._grad_rows + (grad * wide(rows)).sum(0)
+        self._grad_rows = self._grad_rows + (grad * rows).sum(0)
 
     def grads(self, count: int) -> tuple[Tensor, Tensor]:
         """Gradients of weight and bias, once every chunk was taken in.
@@ -144,8 +144,9 @@ class NormReLU:
 
     def backward(self, grad: Tensor, rows: Tensor) -> Tensor:
         """Gradient before the norm from that behind it, [m, positions * C]"""
-        out = torch.addcmul(self._offset, wide(grad), self._tiled[0])
-        return out.addcmul_(wide(rows), self._slope).to(rows.dtype)
+        scale, _ = self._tiled
+        out = torch.addcmul(self._offset, at_least_float32(grad), scale)
+        return out.addcmul_(at_least_float32(rows), self._slope).to(rows.dtype)
 
 
 def relu_backward(grad: Tensor, out: Tensor) -> Tensor:
