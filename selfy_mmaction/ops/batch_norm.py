@@ -5,6 +5,7 @@ with a ReLU behind it reads and writes a map more often than need be. Maps
 are matrices here: a row is one or several positions, [..., positions * C].
 """
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -14,16 +15,40 @@ from torch.autograd.function import once_differentiable
 # again.
 _VALUES_PER_CHUNK = 1 << 17
 
+_kernels_enabled = True
 
-def in_one_piece(x: Tensor) -> bool:
-    """Whether chunks would cost more than they save."""
-    return x.device.type != 'cpu' or torch.compiler.is_compiling()
+
+def uses_cpu_kernels(x: Tensor, *norms: nn.Module) -> bool:
+    """Whether to compute by the kernels here and in conv_chain.py.
+
+    They are written for a CPU's cache. On other devices, in graphs that are
+    traced and with norms that are not BatchNorm2d, such as SyncBN, the block
+    takes PyTorch's own layers.
+
+    Args:
+        x (Tensor): What is to be computed on.
+        *norms (nn.Module): The norms that it goes through; an Identity is one
+            that was fused with its convolution.
+    """
+    return (_kernels_enabled and x.device.type == 'cpu'
+            and not torch.compiler.is_compiling()
+            and all(isinstance(norm, (nn.BatchNorm2d, nn.Identity))
+                    for norm in norms))
+
+
+@contextmanager
+def pytorch_layers() -> Iterator[None]:
+    """Take PyTorch's own layers on a CPU, too, for comparisons."""
+    global _kernels_enabled
+    before, _kernels_enabled = _kernels_enabled, False
+    try:
+        yield
+    finally:
+        _kernels_enabled = before
 
 
 def chunks(size: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Go through tensors of equal length, ``size`` rows at a time."""
-    if in_one_piece(tensors[0]):
-        size = max(len(tensors[0]), 1)
     return zip(*(x.split(size) for x in tensors), strict=True)
 
 
@@ -34,7 +59,8 @@ def at_least_float32(x: Tensor) -> Tensor:
 
 def uses_batch_statistics(bn: nn.Module) -> bool:
     """Whether a norm normalises by what it is given."""
-    return bn.training or bn.running_mean is None
+    return not isinstance(bn, nn.Identity) and (bn.training
+                                                or bn.running_mean is None)
 
 
 def affine(bn: nn.BatchNorm2d, mean: Tensor,
