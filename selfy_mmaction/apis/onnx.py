@@ -6,6 +6,7 @@ import contextlib
 import copy
 import importlib
 import json
+import logging
 import os
 import os.path as osp
 import warnings
@@ -266,6 +267,20 @@ def _replaced_when_done(path: str) -> Iterator[str]:
         unfinished.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """What it warns of, such as a missing torchvision, does not matter."""
+    logger = logging.getLogger('torch.onnx')
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        logger.setLevel(level)
+
+
 def write_model(recognizer: BaseModel,
                 path: str,
                 shape: tuple[int, int, int, int],
@@ -308,8 +323,7 @@ def write_model(recognizer: BaseModel,
     # A dimension of size 1 would be taken for a constant.
     number = torch.export.Dim('clips', min=2)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter('ignore')
+        with torch.no_grad(), _quiet_exporter():
             program = torch.onnx.export(
                 ClipClassifier(recognizer, raw).eval(), (clips, ),
                 dynamo=True,
