@@ -375,7 +375,7 @@ def test_evaluation_in_chunks_changes_nothing(monkeypatch):
 
 def test_little_is_kept_for_backward():
     """Official sizes: the official code keeps 161 MB per clip."""
-    from selfy_mmaction.analysis.speed import kept_bytes
+    from selfy_mmaction.analysis.stopwatch import kept_bytes
     block = awake(SELFYBlock(512, 8)).train()
     x = torch.randn(8, 512, 28, 28, requires_grad=True)
     assert kept_bytes(lambda: block(x)) < 120e6
