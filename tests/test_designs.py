@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from mmengine.config import Config
@@ -18,6 +17,7 @@ from torch import nn
 from selfy_mmaction.analysis.complexity import get_complexity
 from selfy_mmaction.models import SELFYBlock
 from selfy_mmaction.ops import stss
+from selfy_mmaction.ops.reference import stss_einsum
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / 'docs/designs.md').read_text()
@@ -189,22 +189,6 @@ torch.testing.assert_close(
     assert done.returncode == 0, done.stderr
 
 
-def stss_by_unfold(x, window, similarity, temporal_padding):
-    """The operator as PyTorch's own functions write it, slowly."""
-    (N, T, C, H, W), (L, U, V) = x.shape, window
-    if similarity == 'cosine':
-        x = F.normalize(x, dim=2)
-    scale = 0 if temporal_padding == 'zeros' else 1
-    before, after = ([scale * end] * (L // 2) for end in (x[:, :1], x[:, -1:]))
-    frames = torch.cat([*before, x, *after], 1)
-    # [N, T, C, H, W, L] => [N, T, L, C, H, W]
-    frames = frames.unfold(1, L, 1).movedim(-1, 2)
-    # => [N * T * L, C * U * V, H * W]
-    near = F.unfold(frames.flatten(0, 2), (U, V), padding=(U // 2, V // 2))
-    near = near.view(N, T, L, C, U, V, H, W)
-    return torch.einsum('ntchw,ntlcuvhw->nthwluv', x, near)
-
-
 @pytest.mark.parametrize('L', range(1, 10, 2))
 def test_the_copies_give_the_same_numbers(L):
     """At every window up to 9 x 15 x 15."""
@@ -216,4 +200,4 @@ def test_the_copies_give_the_same_numbers(L):
                 args = (L, U, U), similarity, temporal_padding
                 # They normalise by the length, we by one with an epsilon.
                 torch.testing.assert_close(
-                    stss(x, *args, eps=0.0), stss_by_unfold(x, *args))
+                    stss(x, *args, eps=0.0), stss_einsum(x, *args))

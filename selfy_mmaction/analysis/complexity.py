@@ -59,15 +59,24 @@ def get_complexity(cfg: Config,
     analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     with torch.no_grad(), _quiet_tracer():
         flops = int(analyzer.total())
-    counts = [_count_block(block, *size) for block, size in sizes.items()]
+    counts = [count_block(block, *size) for block, size in sizes.items()]
     return dict(
         flops=flops + sum(count[0] for count in counts),
         stss_flops=sum(count[1] for count in counts),
         params=parameter_count(model)[''])
 
 
-def _count_block(block: SELFYBlock, H: int, W: int) -> tuple[int, int]:
-    """Multiply-adds of a block's convolutions, and of its STSS."""
+def count_block(block: SELFYBlock, H: int, W: int) -> tuple[int, int]:
+    """Count what a block costs for one clip.
+
+    Args:
+        block (SELFYBlock): The block.
+        H (int): Height of the feature map.
+        W (int): Width of the feature map.
+
+    Returns:
+        tuple[int, int]: Multiply-adds of its convolutions, and of its STSS.
+    """
     T, window = block.num_segments, block.transformation.window
     L, U, V = window
     downsample = block.transformation.downsample

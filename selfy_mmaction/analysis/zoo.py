@@ -11,6 +11,7 @@ from mmengine.config import Config
 from ..datasets.pipelines import clip_frames, frame_size
 from ..files import write_text
 from .complexity import get_complexity
+from .tables import format_table
 
 PAPER = dict(
     Title='Learning Self-Similarity in Space and Time As Generalized Motion '
@@ -192,12 +193,6 @@ class Zoo:
                 ' + '.join(f'`{config}`' for config in row['Configs']),
                 row['Metric'], f'{row["Paper"]:.1f}'
             ] for name, row in self.rows.items()])
-
-
-def format_table(head: list[str], lines: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ['---'] * len(head), *lines]
-    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
 
 
 def _format_metrics(metrics: dict[str, float]) -> str:

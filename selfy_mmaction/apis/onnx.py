@@ -2,11 +2,14 @@
 
 Needs the packages of the extra ``onnx``.
 """
+import contextlib
 import copy
 import importlib
 import json
+import logging
 import os.path as osp
 import warnings
+from collections.abc import Iterator
 from types import ModuleType
 
 import torch
@@ -238,6 +241,20 @@ def export(predictor: VideoPredictor,
     return differences
 
 
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """What it warns of, such as a missing torchvision, does not matter."""
+    logger = logging.getLogger('torch.onnx')
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        logger.setLevel(level)
+
+
 def write_model(recognizer: BaseModel,
                 path: str,
                 shape: tuple[int, int, int, int],
@@ -280,8 +297,7 @@ def write_model(recognizer: BaseModel,
     # A dimension of size 1 would be taken for a constant.
     number = torch.export.Dim('clips', min=2)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter('ignore')
+        with torch.no_grad(), _quiet_exporter():
             program = torch.onnx.export(
                 ClipClassifier(recognizer, raw).eval(), (clips, ),
                 dynamo=True,

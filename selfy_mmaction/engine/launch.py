@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn, TextIO
 
@@ -18,6 +19,7 @@ from mmaction.registry import RUNNERS
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.runner import Runner
+from torch import nn
 
 from .checks import (
     check_dataloader,
@@ -27,6 +29,8 @@ from .checks import (
 )
 
 TRACEBACK = '--traceback'
+_WRONG_WIDTH = (
+    r'mat1 and mat2 shapes cannot be multiplied \(\d+x(\d+) and (\d+)x')
 # What MMEngine and Python say of mistakes in a config, and what we say.
 _TRANSLATIONS = {
     r'(\S+) is not in the \w+::(.+?) registry\.':
@@ -42,7 +46,7 @@ _TRANSLATIONS = {
     'crash the decoder.',
     r'(\w+)\.__init__\(\) missing \d+ required .* arguments?: (.+)':
     r'the config lacks \2 of \1: set it.',
-    r'mat1 and mat2 shapes cannot be multiplied \(\d+x(\d+) and (\d+)x':
+    _WRONG_WIDTH:
     r'the classifier takes \2 features, but is given \1: set '
     r'model.cls_head.in_channels=\1.',
     r"(can't allocate memory: .*? bytes|calculation overflowed with sizes=\S+|"
@@ -133,7 +137,7 @@ def describe_error(error: Exception) -> str:
     text = str(error.args[0]) if len(error.args) == 1 else str(error)
     for pattern, translation in _TRANSLATIONS.items():
         match = re.search(pattern, text)
-        if match:
+        if match and (pattern != _WRONG_WIDTH or _is_of_classifier(error)):
             return match.expand(translation)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if 'Original Traceback (most recent call last):' in lines:
@@ -143,6 +147,16 @@ def describe_error(error: Exception) -> str:
     if isinstance(error, (OSError, ValueError)):
         return line
     return f'{type(error).__name__}: {line} ({TRACEBACK} shows where)'
+
+
+def _is_of_classifier(error: Exception) -> bool:
+    """Whether the last layer of a head of MMAction2, fc_cls, raised it."""
+    *callers, layer = [
+        frame.f_locals.get('self')
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    ] or [None]
+    return isinstance(layer, nn.Linear) and any(
+        getattr(caller, 'fc_cls', None) is layer for caller in callers)
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
@@ -283,7 +297,7 @@ def init_cpu_processes(cfg: Config) -> None:
     os.environ.setdefault('MASTER_PORT', '29500')
     torch.distributed.init_process_group('gloo')
     cfg.model_wrapper_cfg = {
-        'type': 'CPUDistributedDataParallel',
+        'type': 'MMDistributedDataParallel',
         'broadcast_buffers': False,
         'find_unused_parameters': cfg.get('find_unused_parameters', False),
         **(cfg.get('model_wrapper_cfg') or {}),

@@ -20,10 +20,9 @@ __all__ = [
 if HAS_MMACTION:
     from .backbones import MobileNetV2SELFY, ResNetSELFY  # noqa: F401
     from .recognizers import BoundedViewsRecognizer2D  # noqa: F401
-    from .sync_bn import CPUDistributedDataParallel  # noqa: F401
     from .vit import ViTSELFY  # noqa: F401
 
     __all__ += [
-        'BoundedViewsRecognizer2D', 'CPUDistributedDataParallel',
-        'MobileNetV2SELFY', 'ResNetSELFY', 'ViTSELFY'
+        'BoundedViewsRecognizer2D', 'MobileNetV2SELFY', 'ResNetSELFY',
+        'ViTSELFY'
     ]

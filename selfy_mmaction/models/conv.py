@@ -4,14 +4,19 @@ from collections import OrderedDict
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..ops.batch_norm import affine, batch_norm_relu, uses_batch_statistics
+from ..ops.batch_norm import (
+    affine,
+    batch_norm_relu,
+    uses_batch_statistics,
+    uses_cpu_kernels,
+)
 
 
 class ConvNormReLU(nn.Sequential):
     """Conv2d without bias, batch norm and ReLU.
 
-    Where the norm has fixed statistics it is part of the convolution's
-    weight and bias.
+    By the kernels of a CPU, a norm with fixed statistics is part of the
+    convolution's weight and bias.
     """
 
     def __init__(self,
@@ -38,26 +43,21 @@ class ConvNormReLU(nn.Sequential):
                 act=nn.ReLU(inplace=True)))
 
     def weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
-        """Weight and bias of the convolution that stands before `finish`."""
+        """Those of the convolution, with a norm of fixed statistics in it."""
         if isinstance(self.bn, nn.Identity):  # after fuse_conv_bn
             return self.conv.weight, self.conv.bias
         if uses_batch_statistics(self.bn):
             return self.conv.weight, None
         scale, shift = affine(self.bn, self.bn.running_mean,
-                               self.bn.running_var)
+                              self.bn.running_var)
         return self.conv.weight * scale[:, None, None, None], shift
-
-    def finish(self, x: Tensor) -> Tensor:
-        """Norm, unless it is in the weights, and ReLU."""
-        bn = self.bn
-        if isinstance(bn, nn.Identity) or not uses_batch_statistics(bn):
-            return self.act(x)
-        if not isinstance(bn, nn.BatchNorm2d):
-            return self.act(bn(x))  # statistics of all processes
-        return batch_norm_relu(x, bn)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, h, w] => [B, C', h', w']"""
+        if not uses_cpu_kernels(x, self.bn):
+            return super().forward(x)
         weight, bias = self.weight_and_bias()
-        return self.finish(
-            F.conv2d(x, weight, bias, self.conv.stride, self.conv.padding))
+        x = F.conv2d(x, weight, bias, self.conv.stride, self.conv.padding)
+        if uses_batch_statistics(self.bn):
+            return batch_norm_relu(x, self.bn)
+        return self.act(x)

@@ -16,9 +16,11 @@ from torch.utils.checkpoint import checkpoint
 
 from ..ops.batch_norm import (
     affine,
+    at_least_float32,
+    relu_backward,
     update_running,
     uses_batch_statistics,
-    wide,
+    uses_cpu_kernels,
 )
 from ..ops.stss import (
     SIMILARITIES,
@@ -101,7 +103,7 @@ class _AddStuffed(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple:
         y, scale, *out = ctx.saved_tensors
         if ctx.relu:
-            grad = torch.ops.aten.threshold_backward(grad, out[0], 0)
+            grad = relu_backward(grad, out[0])
         compact = grad[:, :, ::2, ::2]
         return (grad, compact * scale[:, None, None],
                 (compact * y).sum((0, 2, 3)), grad.sum((0, 2, 3)), None)
@@ -112,8 +114,9 @@ class _ResidualAdd(nn.Module):
 
     A 1 x 1 transposed convolution of stride 2 and a batch norm: of the four
     positions that a motion vector covers, it is written to one, the others
-    are zero. Neither the zeros nor products with them are computed; the
-    norm's statistics are those of the whole map all the same.
+    are zero. By the kernels of a CPU neither the zeros nor products with them
+    are computed; the norm's statistics are those of the whole map all the
+    same.
     """
 
     def __init__(self, in_channels: int, out_channels: int, relu: bool):
@@ -124,30 +127,23 @@ class _ResidualAdd(nn.Module):
 
     def forward(self, x: Tensor, motion: Tensor) -> Tensor:
         """[N * T, C, H, W], [N * T, C', h, w] => [N * T, C, H, W]"""
-        if torch.compiler.is_exporting():
-            return self._forward_exported(x, motion)
+        if not uses_cpu_kernels(x, self.bn):
+            return self._add_whole(x, motion)
         y = F.conv2d(motion, self.conv.weight)
-        if (not isinstance(self.bn, (nn.BatchNorm2d, nn.Identity))
-                and uses_batch_statistics(self.bn)):
-            # SyncBN: its statistics are those of all processes.
-            zeros = y.new_zeros(x.shape)
-            zeros[:, :, ::2, ::2] = y
-            out = x + self.bn(zeros)
-            return F.relu(out, inplace=True) if self.relu else out
         scale, shift = self._scale_and_shift(y, x)
         return _AddStuffed.apply(x, y, scale, shift, self.relu)
 
-    def _forward_exported(self, x: Tensor, motion: Tensor) -> Tensor:
-        """In one operator: runtimes copy a map to write to a part of it."""
-        bn = self.bn
-        weight, bias = self.conv.weight, self.conv.bias
-        if not isinstance(bn, nn.Identity):
-            scale, bias = affine(bn, bn.running_mean, bn.running_var)
-            weight = weight * scale[:, None, None, None]
+    def _add_whole(self, x: Tensor, motion: Tensor) -> Tensor:
+        """The same by PyTorch's own layers, zeros included."""
         rest = [(size + 1) % 2 for size in x.shape[2:]]
-        out = x + F.conv_transpose2d(
-            motion, weight.transpose(0, 1), bias, 2, output_padding=rest)
-        return F.relu(out) if self.relu else out
+        out = x + self.bn(
+            F.conv_transpose2d(
+                motion,
+                self.conv.weight.transpose(0, 1),
+                self.conv.bias,
+                stride=2,
+                output_padding=rest))
+        return F.relu(out, inplace=True) if self.relu else out
 
     def _scale_and_shift(self, y: Tensor,
                          x: Tensor) -> tuple[Tensor, Tensor]:
@@ -163,7 +159,8 @@ class _ResidualAdd(nn.Module):
         if not uses_batch_statistics(bn):
             return affine(bn, bn.running_mean, bn.running_var)
         filled = y[0, 0].numel() / x[0, 0].numel()
-        var, mean = torch.var_mean(wide(y), (0, 2, 3), correction=0)
+        y = at_least_float32(y)
+        var, mean = torch.var_mean(y, (0, 2, 3), correction=0)
         # E[z^2] - E[z]^2 of z, which is y for one in 1 / filled, else 0
         var = filled * (var + (1 - filled) * mean.square())
         mean = filled * mean

@@ -1,4 +1,6 @@
 """SELFYNet against MMAction2's own TSM and the official network."""
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -297,15 +299,21 @@ def test_with_cp_changes_nothing():
         torch.testing.assert_close(plain, recomputed, rtol=1e-3, atol=1e-4)
 
 
-def test_sync_bn_conversion():
-    backbone = awaken(selfynet())
+@pytest.mark.parametrize('training', [True, False])
+def test_sync_bn_conversion(training):
+    """The statistics of all processes are a matter of PyTorch's module."""
+    backbone = awaken(selfynet()).train(training)
+    synced = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(backbone))
+    norms = [m for m in synced.modules() if isinstance(m, _BatchNorm)]
+    assert all(isinstance(norm, nn.SyncBatchNorm) for norm in norms)
+    called = set()
+    for norm in norms:
+        norm.register_forward_hook(lambda norm, *_: called.add(norm))
     x = clip()
     with torch.no_grad():
-        expected = backbone.eval()(x)
-        synced = nn.SyncBatchNorm.convert_sync_batchnorm(backbone).eval()
-        assert not any(
-            type(m) is nn.BatchNorm2d for m in synced.modules())
-        torch.testing.assert_close(synced(x), expected)
+        torch.testing.assert_close(
+            synced(x), backbone(x), rtol=1e-4, atol=1e-4)
+    assert called == {*norms}
 
 
 def test_fused_conv_bn():

@@ -10,6 +10,9 @@ from dumping import write_dump
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from torch import nn
+
+from selfy_mmaction.models import STSSConvExtraction
 
 CONFIG = """
 _base_ = '{repo}/configs/selfy_tsm_r18_motion.py'
@@ -354,6 +357,19 @@ def test_a_message_of_many_lines_is_one(make_mistake, monkeypatch, load_tool):
         r'train.py: error: RuntimeError: first second( and more)+( and)? '
         r'\.\.\. \(--traceback shows where\)', line)
     assert len(line) < 700
+
+
+def test_a_wrong_width_elsewhere_is_not_the_classifiers(
+        make_mistake, monkeypatch):
+
+    def forward(self, x):
+        return nn.Linear(80, 4)(x.flatten(5))
+
+    monkeypatch.setattr(STSSConvExtraction, 'forward', forward)
+    line, _ = make_mistake('train', 'config.py')
+    assert re.fullmatch(
+        r'train.py: error: RuntimeError: mat1 and mat2 shapes cannot be '
+        r'multiplied \(\d+x81 and 80x4\) \(--traceback shows where\)', line)
 
 
 def test_traceback_on_request(project, load_tool, monkeypatch):
