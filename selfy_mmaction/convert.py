@@ -1,13 +1,15 @@
-"""Checkpoints of the official code to those of MMAction2 recognizers.
+"""Weights of others under our names.
 
-Pure functions on state dicts; torch alone is needed. The official networks
+Pure functions on state dicts; torch alone is needed. The official SELFYNets
 are the ResNets of torchvision with a SELFY block between the second and the
 third stage, inside DataParallel.
 """
+import math
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 _SELFY = 'backbone.selfy.layer2.'
@@ -103,4 +105,66 @@ def convert_official_state_dict(
             "Not a state dict of the official SELFY or TSM code: it has "
             f"{found}{more}, where keys begin with 'module.base_model.' or "
             "'module.new_fc.'.")
+    return converted
+
+
+_MOSS_RULES: Sequence[tuple[str, str]] = [
+    (r'ln_pre\.', 'norm.'),
+    (r'(in_proj|out_proj)\.', r'\1.'),
+    (r'stss_(extraction|integration)\.conv(\d)\.0\.', r'\1.convs.\2.conv.'),
+    (r'stss_(extraction|integration)\.conv(\d)\.1\.', r'\1.convs.\2.bn.'),
+    (r'stss_integration\.conv2_fuse\.1\.', 'integration.fuse.conv.'),
+    (r'stss_integration\.conv2_fuse\.2\.', 'integration.fuse.bn.'),
+]
+
+
+def _convert_moss_key(key: str) -> str | None:
+    """Our name of a key of the authors' MOSSBlock, None if it is unknown."""
+    match = re.fullmatch(r'stss_encoders\.(\d+)\.(.+\.)(\w+)', key)
+    if not match or match[3] not in _PARAMETERS:
+        return None
+    for pattern, replacement in _MOSS_RULES:
+        stem = re.fullmatch(pattern, match[2])
+        if stem:
+            return f'encoders.{match[1]}.{stem.expand(replacement)}{match[3]}'
+    return None
+
+
+def convert_moss_state_dict(state_dict: dict) -> 'OrderedDict[str, Tensor]':
+    """Rename and reshape the weights of one MOSSBlock of its authors' code.
+
+    Args:
+        state_dict (dict): Keys of their block ('stss_encoders.0...') to
+            tensors.
+
+    Returns:
+        OrderedDict: Keys of a :class:`MOSSBlock` to tensors. Their block has
+        no scale of what it adds: it is 1.
+
+    Raises:
+        ValueError: If there are keys that their block does not have.
+    """
+    converted, channels = OrderedDict(), None
+    for key, tensor in state_dict.items():
+        new_key = _convert_moss_key(key)
+        if new_key is None:
+            raise ValueError(
+                f'Not the state dict of a MOSSBlock: it has {key!r}, where '
+                "keys begin with 'stss_encoders.': take its part alone, "
+                'without prefix.')
+        if tensor.dim() == 5 and '.extraction.' in new_key:
+            # [C, U * V, 1, 1, 1] => [C, 1, U, V]; their windows are square
+            side = math.isqrt(tensor.shape[1])
+            tensor = tensor.view(-1, 1, side, side)
+        elif tensor.dim() == 5:
+            # Conv3d => Conv2d: [out, in, 1, 3, 3] => [out, in, 3, 3]
+            tensor = tensor.squeeze(2)
+        elif new_key.endswith('out_proj.bias'):
+            channels = tensor
+        converted[new_key] = tensor
+    if channels is None:
+        raise ValueError('Not the state dict of a MOSSBlock: it has no '
+                         "'stss_encoders.0.out_proj.bias'.")
+    # [C] => [C, 1, 1, 1]
+    converted['scale.weight'] = torch.ones_like(channels)[:, None, None, None]
     return converted

@@ -14,7 +14,8 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from ..datasets.pipelines import clip_frames
-from ..models import SELFYBlock
+from ..models import MOSSBlock
+from ..models.selfy_block import ResidualBlock
 
 
 def get_complexity(cfg: Config,
@@ -45,7 +46,7 @@ def get_complexity(cfg: Config,
 
     sizes = {}
     for block in model.modules():
-        if isinstance(block, SELFYBlock):
+        if isinstance(block, ResidualBlock):
             block.forward = lambda x: x
             block.register_forward_hook(
                 lambda block, args, _: sizes.update(
@@ -66,26 +67,39 @@ def get_complexity(cfg: Config,
         params=parameter_count(model)[''])
 
 
-def count_block(block: SELFYBlock, H: int, W: int) -> tuple[int, int]:
-    """Count what a block costs for one clip.
+def count_block(block: ResidualBlock, H: int, W: int) -> tuple[int, int]:
+    """Multiply-adds of a block's layers, and of its STSS.
 
     Args:
-        block (SELFYBlock): The block.
-        H (int): Height of the feature map.
-        W (int): Width of the feature map.
-
-    Returns:
-        tuple[int, int]: Multiply-adds of its convolutions, and of its STSS.
+        block (ResidualBlock): A SELFYBlock or a MOSSBlock.
+        H (int): Height of its feature map.
+        W (int): Width of its feature map.
     """
-    T, window = block.num_segments, block.transformation.window
-    L, U, V = window
+    T = block.num_segments
+    if isinstance(block, MOSSBlock):
+        flops = stss_flops = 0
+        for encoder in block.encoders:
+            for layer in encoder.in_proj, encoder.out_proj:
+                flops += _count_layers(layer, T * H * W, 1, 1)[0]
+            counts = _count_stss(encoder, encoder.window,
+                                 encoder.in_proj.out_features, T, H, W)
+            flops, stss_flops = flops + counts[0], stss_flops + counts[1]
+        return flops, stss_flops
     downsample = block.transformation.downsample
     flops, h, w = _count_layers(downsample, T, H, W)
-    flops += _count_layers(block.extraction, T * h * w * L, U, V)[0]
-    flops += _count_layers(block.integration.convs, T * L, h, w)[0]
-    flops += _count_layers(block.integration.fuse, T, h, w)[0]
     flops += _count_layers(block.residual_add, T, h, w)[0]
-    channels = downsample.conv.out_channels
+    counts = _count_stss(block, block.transformation.window,
+                         downsample.conv.out_channels, T, h, w)
+    return flops + counts[0], counts[1]
+
+
+def _count_stss(module: nn.Module, window: tuple[int, int, int],
+                channels: int, T: int, h: int, w: int) -> tuple[int, int]:
+    """Multiply-adds of extraction and integration, and those of STSS."""
+    L, U, V = window
+    flops = _count_layers(module.extraction, T * h * w * L, U, V)[0]
+    flops += _count_layers(module.integration.convs, T * L, h, w)[0]
+    flops += _count_layers(module.integration.fuse, T, h, w)[0]
     return flops, T * h * w * prod(window) * channels
 
 

@@ -10,10 +10,11 @@ from .extraction import (
     STSSSoftArgmaxExtraction,
 )
 from .integration import STSSConvIntegration
+from .moss import MOSSBlock
 from .selfy_block import SELFYBlock, STSSTransformation
 
 __all__ = [
-    'SELFYBlock', 'STSSConvExtraction', 'STSSConvIntegration',
+    'MOSSBlock', 'SELFYBlock', 'STSSConvExtraction', 'STSSConvIntegration',
     'STSSMLPExtraction', 'STSSSoftArgmaxExtraction', 'STSSTransformation'
 ]
 

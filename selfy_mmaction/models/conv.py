@@ -1,5 +1,6 @@
 """What the convolutions of the block are made of."""
 from collections import OrderedDict
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,12 +12,22 @@ from ..ops.batch_norm import (
     uses_cpu_kernels,
 )
 
+_ACTIVATIONS = dict(ReLU=partial(nn.ReLU, inplace=True), GELU=nn.GELU)
 
-class ConvNormReLU(nn.Sequential):
-    """Conv2d without bias, batch norm and ReLU.
+
+class ConvNormAct(nn.Sequential):
+    """Conv2d without bias, batch norm and an activation.
 
     By the kernels of a CPU, a norm with fixed statistics is part of the
     convolution's weight and bias.
+
+    Args:
+        in_channels (int): Channels that it reads.
+        out_channels (int): Channels that it writes.
+        kernel_size (int | tuple[int, int]): Of the convolution.
+        stride (int): Of the convolution. Defaults to 1.
+        padding (int): Of the convolution. Defaults to 0.
+        act (str): The activation, 'ReLU' or 'GELU'. Defaults to 'ReLU'.
     """
 
     def __init__(self,
@@ -24,12 +35,16 @@ class ConvNormReLU(nn.Sequential):
                  out_channels: int,
                  kernel_size: int | tuple[int, int],
                  stride: int = 1,
-                 padding: int = 0):
+                 padding: int = 0,
+                 act: str = 'ReLU'):
         if not isinstance(out_channels, int) or out_channels < 1:
             raise ValueError(
                 'mid_channels of SELFYBlock and the channels of extraction '
                 'and integration must be positive integers, but got '
                 f'{out_channels!r}.')
+        if act not in _ACTIVATIONS:
+            raise ValueError(f'act must be one of {[*_ACTIVATIONS]}, but got '
+                             f'{act!r}.')
         super().__init__(
             OrderedDict(
                 conv=nn.Conv2d(
@@ -40,7 +55,12 @@ class ConvNormReLU(nn.Sequential):
                     padding,
                     bias=False),
                 bn=nn.BatchNorm2d(out_channels),
-                act=nn.ReLU(inplace=True)))
+                act=_ACTIVATIONS[act]()))
+
+    @property
+    def has_relu(self) -> bool:
+        """Whether the activation is a ReLU."""
+        return isinstance(self.act, nn.ReLU)
 
     def weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
         """Those of the convolution, with a norm of fixed statistics in it."""
@@ -54,10 +74,10 @@ class ConvNormReLU(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, h, w] => [B, C', h', w']"""
-        if not uses_cpu_kernels(x, self.bn):
+        by_batch = uses_batch_statistics(self.bn)
+        # The kernels of a CPU join the norm with a ReLU alone.
+        if not uses_cpu_kernels(x, self.bn) or by_batch and not self.has_relu:
             return super().forward(x)
         weight, bias = self.weight_and_bias()
         x = F.conv2d(x, weight, bias, self.conv.stride, self.conv.padding)
-        if uses_batch_statistics(self.bn):
-            return batch_norm_relu(x, self.bn)
-        return self.act(x)
+        return batch_norm_relu(x, self.bn) if by_batch else self.act(x)

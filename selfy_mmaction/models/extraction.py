@@ -13,7 +13,7 @@ from ..ops.batch_norm import uses_batch_statistics, uses_cpu_kernels
 from ..ops.conv_chain import Link, conv_chain
 from ..ops.soft_argmax import check_temperature, soft_argmax
 from ..registry import MODELS
-from .conv import ConvNormReLU
+from .conv import ConvNormAct
 
 # With fixed statistics, so many similarity maps are extracted at a time on a
 # CPU: what one convolution leaves then still lies in the cache when the next
@@ -51,10 +51,10 @@ class _ConvsOverWindow(nn.Module):
     """Convolutions over (U, V) that leave one position of it.
 
     Args:
-        convs (Sequence[ConvNormReLU]): The first reads one channel.
+        convs (Sequence[ConvNormAct]): The first reads one channel.
     """
 
-    def __init__(self, convs: Sequence[ConvNormReLU]):
+    def __init__(self, convs: Sequence[ConvNormAct]):
         super().__init__()
         self.convs = nn.Sequential(*convs)
         self.out_channels = convs[-1].conv.out_channels
@@ -77,7 +77,7 @@ class _ConvsOverWindow(nn.Module):
             by_batch = [uses_batch_statistics(norm) for norm in norms]
             # [M, U, V] => [M, U * V]
             rows, links = maps.flatten(1), self._links(*maps.shape[1:])
-            if all(by_batch):
+            if all(by_batch) and all(conv.has_relu for conv in self.convs):
                 return conv_chain(rows, links)
             if not any(by_batch):
                 return self._convolve(rows, links)
@@ -146,37 +146,40 @@ class STSSConvExtraction(_ConvsOverWindow):
             raise ValueError('channels of STSSConvExtraction must name two '
                              f'convolutions at least, but got {channels}.')
         _, U, V = window
-        convs = [ConvNormReLU(1, channels[0], 3, 1, 1)]
+        convs = [ConvNormAct(1, channels[0], 3, 1, 1)]
         for inner, outer in zip(channels[:-2], channels[1:-1], strict=False):
-            convs.append(ConvNormReLU(inner, outer, 3, 2, 1))
+            convs.append(ConvNormAct(inner, outer, 3, 2, 1))
             U, V = (U + 1) // 2, (V + 1) // 2
-        convs.append(ConvNormReLU(channels[-2], channels[-1], (U, V)))
+        convs.append(ConvNormAct(channels[-2], channels[-1], (U, V)))
         super().__init__(convs)
 
 
 @MODELS.register_module()
 class STSSMLPExtraction(_ConvsOverWindow):
-    """Each similarity map to a motion feature, by perceptrons (Sec. 3.2).
+    """Each similarity map to a motion feature, by an MLP (Sec. 3.2).
 
-    The first reads the U * V similarities of a map at once: a convolution
-    that covers the window. Each ends in a batch norm and a ReLU, as the
-    convolutions of :class:`STSSConvExtraction` do.
+    The first layer reads the U * V similarities of a map at once: a
+    convolution that covers the window. Each layer ends in a batch norm and an
+    activation, as the convolutions of :class:`STSSConvExtraction` do.
 
     Args:
         window (Sequence[int]): (L, U, V) of the similarities.
-        channels (Sequence[int]): Outputs of each perceptron.
+        channels (Sequence[int]): Outputs of each layer.
             Defaults to (64, 64, 64, 64).
+        act (str): Activation of each layer, 'ReLU' or 'GELU'.
+            Defaults to 'ReLU'.
     """
 
     def __init__(self,
                  window: Sequence[int],
-                 channels: Sequence[int] = (64, 64, 64, 64)):
+                 channels: Sequence[int] = (64, 64, 64, 64),
+                 act: str = 'ReLU'):
         if len(channels) < 1:
             raise ValueError('channels of STSSMLPExtraction must name one '
-                             f'perceptron at least, but got {channels}.')
-        first = ConvNormReLU(1, channels[0], tuple(window[1:]))
+                             f'layer at least, but got {channels}.')
+        first = ConvNormAct(1, channels[0], tuple(window[1:]), act=act)
         super().__init__([
-            first, *(ConvNormReLU(inner, outer, 1)
+            first, *(ConvNormAct(inner, outer, 1, act=act)
                      for inner, outer in itertools.pairwise(channels))
         ])
 

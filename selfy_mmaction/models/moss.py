@@ -8,7 +8,6 @@ positions of a map, which the encoders keep.
 """
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -21,6 +20,22 @@ from ..ops.stss import (
 )
 from ..registry import MODELS
 from .selfy_block import ResidualBlock, init_convs
+
+
+class _LayerNorm(nn.GroupNorm):
+    """Layer norm over the last dimension.
+
+    By its type a group norm, which it is at a single position: MMAction2's
+    TSMOptimWrapperConstructor refuses layer norms.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__(1, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., C] => [..., C]"""
+        return F.layer_norm(x, (self.num_channels, ), self.weight, self.bias,
+                            self.eps)
 
 
 class STSSEncoder(nn.Module):
@@ -51,7 +66,7 @@ class STSSEncoder(nn.Module):
         self.similarity = similarity
         self.temporal_padding = temporal_padding
         self.scale = mid_channels**-0.5 if similarity == 'dot' else None
-        self.norm = nn.LayerNorm(channels)
+        self.norm = _LayerNorm(channels)
         self.in_proj = nn.Linear(channels, mid_channels)
         self.extraction = MODELS.build(dict(extraction, window=self.window))
         self.integration = MODELS.build(
@@ -144,7 +159,10 @@ class MOSSBlock(ResidualBlock):
                         offsets, similarity, temporal_padding, extraction,
                         integration) for _ in range(orders)
         ])
-        self.scale = nn.Parameter(torch.empty(in_channels))
+        # A scale for each channel, as a layer: the same constructor leaves out
+        # parameters that are none of a layer.
+        self.scale = nn.Conv2d(
+            in_channels, in_channels, 1, groups=in_channels, bias=False)
         self.relu = relu
         self.init_weights()
 
@@ -152,9 +170,9 @@ class MOSSBlock(ResidualBlock):
         """Convolutions as in :class:`SELFYBlock`, and a scale of zero."""
         init_convs(self)
         for module in self.modules():
-            if isinstance(module, (nn.Linear, nn.LayerNorm)):
+            if isinstance(module, (nn.Linear, _LayerNorm)):
                 module.reset_parameters()
-        nn.init.zeros_(self.scale)
+        nn.init.zeros_(self.scale.weight)
 
     def add_motion(self, x: Tensor) -> Tensor:
         """[N * T, C, H, W] => [N * T, C, H, W]"""
@@ -162,5 +180,5 @@ class MOSSBlock(ResidualBlock):
         for encoder in self.encoders:
             motion = encoder(motion)
             total = total + motion
-        out = x + total * self.scale[:, None, None]
+        out = x + self.scale(total)
         return F.relu(out) if self.relu else out

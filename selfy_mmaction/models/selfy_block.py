@@ -30,7 +30,7 @@ from ..ops.stss import (
     stss,
 )
 from ..registry import MODELS
-from .conv import ConvNormReLU
+from .conv import ConvNormAct
 
 
 class STSSTransformation(nn.Module):
@@ -64,7 +64,7 @@ class STSSTransformation(nn.Module):
         check_choice('temporal_padding', temporal_padding, TEMPORAL_PADDINGS)
         self.similarity = similarity
         self.temporal_padding = temporal_padding
-        self.downsample = ConvNormReLU(in_channels, mid_channels, 3, 2, 1)
+        self.downsample = ConvNormAct(in_channels, mid_channels, 3, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N * T, C, H, W] => [N, T, h, w, L, U, V]"""
@@ -186,8 +186,57 @@ def _keep_statistics(module: nn.Module):
             norm.num_batches_tracked -= 1
 
 
+class ResidualBlock(nn.Module):
+    """Adds motion to the feature map of each frame of a clip.
+
+    Args:
+        num_segments (int): Frames per clip, T.
+        with_cp (bool): Whether to recompute the block in backward instead
+            of keeping what it computed.
+    """
+
+    def __init__(self, num_segments: int, with_cp: bool):
+        super().__init__()
+        self.num_segments = num_segments
+        self.with_cp = with_cp
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N * T, C, H, W] => [N * T, C, H, W]
+
+        Raises:
+            ValueError: If the batch is not a multiple of num_segments.
+        """
+        if x.shape[0] % self.num_segments:
+            raise ValueError(
+                f'The batch of {type(self).__name__} should be a multiple of '
+                f'num_segments, but got a batch of {x.shape[0]} frames and '
+                f'num_segments={self.num_segments}.')
+        if self.with_cp and x.requires_grad:
+            return checkpoint(
+                self.add_motion,
+                x,
+                use_reentrant=False,
+                context_fn=lambda: (nullcontext(), _keep_statistics(self)))
+        return self.add_motion(x)
+
+    def add_motion(self, x: Tensor) -> Tensor:
+        """[N * T, C, H, W] => [N * T, C, H, W]"""
+        raise NotImplementedError
+
+
+def init_convs(module: nn.Module) -> None:
+    """The official initialisation of convolutions and their norms."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(
+                layer.weight, mode='fan_out', nonlinearity='relu')
+        elif isinstance(layer, _BatchNorm):
+            nn.init.ones_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+
 @MODELS.register_module()
-class SELFYBlock(nn.Module):
+class SELFYBlock(ResidualBlock):
     """Adds motion, learned from self-similarity, to a feature map.
 
     At initialisation it changes nothing, since the scale of its last norm is
@@ -231,9 +280,7 @@ class SELFYBlock(nn.Module):
                      type='STSSConvIntegration', channels=(64, 64, 64, 64)),
                  relu: bool = True,
                  with_cp: bool = False):
-        super().__init__()
-        self.num_segments = num_segments
-        self.with_cp = with_cp
+        super().__init__(num_segments, with_cp)
         self.transformation = STSSTransformation(in_channels, num_segments,
                                                  mid_channels, window,
                                                  similarity, temporal_padding,
@@ -251,38 +298,14 @@ class SELFYBlock(nn.Module):
 
     def init_weights(self) -> None:
         """The official initialisation, ending in a scale of zero."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(
-                    module.weight, mode='fan_out', nonlinearity='relu')
-            elif isinstance(module, _BatchNorm):
-                nn.init.ones_(module.weight)
-                nn.init.zeros_(module.bias)
+        init_convs(self)
         # A transposed convolution: its outputs are the inputs of ours.
         nn.init.kaiming_normal_(
             self.residual_add.conv.weight, mode='fan_in', nonlinearity='relu')
         nn.init.zeros_(self.residual_add.bn.weight)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[N * T, C, H, W] => [N * T, C, H, W]
-
-        Raises:
-            ValueError: If the batch is not a multiple of num_segments.
-        """
-        if x.shape[0] % self.num_segments:
-            raise ValueError(
-                'The batch of SELFYBlock should be a multiple of '
-                f'num_segments, but got a batch of {x.shape[0]} frames and '
-                f'num_segments={self.num_segments}.')
-        if self.with_cp and x.requires_grad:
-            return checkpoint(
-                self._forward,
-                x,
-                use_reentrant=False,
-                context_fn=lambda: (nullcontext(), _keep_statistics(self)))
-        return self._forward(x)
-
-    def _forward(self, x: Tensor) -> Tensor:
+    def add_motion(self, x: Tensor) -> Tensor:
+        """[N * T, C, H, W] => [N * T, C, H, W]"""
         # [N * T, C, H, W] => [N, T, h, w, L, U, V]
         motion = self.transformation(x)
         # => [N, T, h, w, L, C']

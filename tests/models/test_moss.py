@@ -1,13 +1,15 @@
-"""Higher orders against their authors' module, whose numbers are in tests/data.
-"""
+"""Higher orders against their authors' module, in numbers of tests/data."""
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mmaction.engine import TSMOptimWrapperConstructor
+from mmaction.registry import MODELS
 from torch import nn
 
+from selfy_mmaction.analysis.complexity import count_block
 from selfy_mmaction.convert import convert_moss_state_dict
 from selfy_mmaction.models import MOSSBlock
 from selfy_mmaction.ops import stss
@@ -84,9 +86,9 @@ def test_module_is_the_authors(case):
     # A gradient is a sum over positions: its scale is that of its tensor.
     theirs = convert_moss_state_dict(part(arrays, 'grad'))
     ours = dict(block.named_parameters())
-    assert theirs.keys() - {'scale'} == ours.keys() - {'scale'}
+    assert theirs.keys() == ours.keys()
     for name, grad in theirs.items():
-        if name != 'scale':
+        if name != 'scale.weight':
             torch.testing.assert_close(
                 ours[name].grad,
                 grad,
@@ -98,7 +100,7 @@ def test_module_is_the_authors(case):
 def test_an_order_sees_the_map_of_the_order_before():
     torch.manual_seed(0)
     block = MOSSBlock(6, 4, orders=3, mid_channels=5, relu=False).eval()
-    nn.init.ones_(block.scale)
+    nn.init.ones_(block.scale.weight)
     x = torch.randn(8, 6, 5, 7)
     first = block.encoders[0](x)
     second = block.encoders[1](first)
@@ -131,7 +133,7 @@ def test_starts_as_the_identity_and_every_parameter_learns(relu, size):
     x = torch.randn(8, 6, *size)
     x = x.relu() if relu else x
     assert torch.equal(block(x), x)
-    nn.init.ones_(block.scale)
+    nn.init.ones_(block.scale.weight)
     block(x).square().sum().backward()
     # What is added before a norm by the statistics of the batch is lost in
     # it, up to rounding; all else has a gradient.
@@ -143,7 +145,7 @@ def test_starts_as_the_identity_and_every_parameter_learns(relu, size):
 def test_with_cp_changes_nothing():
     torch.manual_seed(0)
     block = MOSSBlock(6, 4, mid_channels=5)
-    nn.init.ones_(block.scale)
+    nn.init.ones_(block.scale.weight)
     x = torch.randn(8, 6, 5, 5).relu().requires_grad_()
     results = []
     for with_cp in False, True:
@@ -169,3 +171,51 @@ def test_bad_arguments_are_named():
 def test_other_keys_are_named():
     with pytest.raises(ValueError, match="'head.weight'"):
         convert_moss_state_dict({'head.weight': torch.zeros(1)})
+
+
+@pytest.mark.parametrize('backbone', [
+    dict(type='ResNetSELFY', depth=18, num_segments=4),
+    dict(type='ResNetSELFY', depth=18, num_segments=4, is_shift=False,
+         selfy_indices=(0, 2)),
+    dict(type='MobileNetV2SELFY', num_segments=4),
+])
+def test_backbones_take_it_for_their_block(backbone):
+    torch.manual_seed(0)
+    moss = dict(type='MOSSBlock', orders=2, mid_channels=16)
+    network = MODELS.build(dict(backbone, selfy=moss)).eval()
+    plain = MODELS.build(dict(backbone, selfy_indices=())).eval()
+    assert all(isinstance(x, MOSSBlock) for x in network.selfy.values())
+    weights = {
+        key: value
+        for key, value in network.state_dict().items() if 'selfy' not in key
+    }
+    plain.load_state_dict(weights)
+    x = torch.randn(4, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(network(x), plain(x))
+
+
+def test_complexity_is_that_of_the_layers():
+    block = MOSSBlock(6, 4, orders=2, mid_channels=5, window=(3, 5, 7))
+    positions, (H, W) = 4 * 8 * 10, (8, 10)
+    order = (
+        # projections, the linear map of 5 x 7 similarities for 3 offsets
+        positions * (6 * 5 + 128 * 6 + 3 * 35 * 64) +
+        # two convolutions for each offset, and the fusion
+        positions * 9 * (3 * 2 * 64 * 64 + 3 * 64 * 128))
+    assert count_block(block, H, W) == (2 * order,
+                                        2 * positions * 3 * 35 * 5)
+
+
+def test_the_recipes_optimizer_has_every_parameter():
+    model = nn.ModuleDict(
+        dict(block=MOSSBlock(6, 4, mid_channels=5), fc=nn.Linear(2, 2)))
+    build = TSMOptimWrapperConstructor(
+        dict(optimizer=dict(type='SGD', lr=1.)), dict(fc_lr5=False))
+    wrapper = build(model)
+    learned = {
+        param
+        for group in wrapper.optimizer.param_groups
+        for param in group['params']
+    }
+    assert learned == {*model.parameters()}
