@@ -4,7 +4,10 @@ Each repair says what is broken and when it can go, and does nothing where
 nothing is broken. Without MMAction2 there is nothing to repair:
 ``selfy_mmaction.ops`` then needs PyTorch alone.
 """
+import functools
 import importlib.util
+import json
+import os.path as osp
 import pickle
 import sys
 import warnings
@@ -12,6 +15,8 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
+
+from . import pickles
 
 
 def has_mmaction() -> bool:
@@ -67,29 +72,42 @@ def quiet_mmcv_lite():
         'ignore', message='Fail to import ``MultiScaleDeformableAttention``')
 
 
-def find_torchvision_weights():
-    """Let ``torchvision://resnet50`` be found without torchvision.
+def load_safely():
+    """Let MMEngine load checkpoints as :mod:`selfy_mmaction.pickles` does.
 
-    MMEngine has the addresses of the weights in a table of its own, and asks
-    torchvision for its version before it reads that table. Called with the
-    backbones, since MMEngine's loaders take long to import.
+    MMEngine reads what it downloads with ``weights_only=False``, and its fork
+    onedl-mmengine whatever cannot be read otherwise: such a file can run
+    code. And MMEngine, which has the addresses of torchvision's weights in a
+    table of its own, asks torchvision for its version before it reads that.
+    Called with the backbones and with :mod:`selfy_mmaction.engine.checkpoint`,
+    since MMEngine's loaders take long to import.
 
-    Can go when MMEngine reads the table without torchvision.
+    Can go when MMEngine loads safely, in bounded time, and reads the table
+    without torchvision.
     """
-    if importlib.util.find_spec('torchvision') is not None:
-        return
-    import mmengine
-    from mmengine.runner.checkpoint import CheckpointLoader, load_from_http
+    from mmengine.runner import checkpoint as engine
+    register = engine.CheckpointLoader.register_scheme
 
-    @CheckpointLoader.register_scheme(prefixes='torchvision://', force=True)
+    def load_from_local(filename, map_location=None):
+        return pickles.load(osp.expanduser(filename), map_location)
+
     def load_from_torchvision(filename, map_location=None):
-        table = Path(mmengine.__file__).parent / 'hub/torchvision_0.12.json'
-        urls = mmengine.load(str(table))
+        table = Path(engine.__file__).parents[1] / 'hub/torchvision_0.12.json'
+        urls = json.loads(table.read_text())
         name = filename.removeprefix('torchvision://')
         if name not in urls:
             raise ValueError(
                 f'{filename} is not in {table}; names are {", ".join(urls)}.')
-        return load_from_http(urls[name], map_location=map_location)
+        return engine.load_from_http(urls[name], map_location=map_location)
+
+    register(prefixes='', loader=load_from_local, force=True)
+    if importlib.util.find_spec('torchvision') is None:
+        register(prefixes='torchvision://', loader=load_from_torchvision,
+                 force=True)
+    # what all that download call
+    engine.load_url = pickles.load_url
+    # what onedl-mmengine calls instead of torch.load
+    engine._safe_torch_load = functools.partial(torch.load, weights_only=True)
 
 
 def quiet_file_client():

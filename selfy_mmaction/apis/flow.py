@@ -50,7 +50,7 @@ class FlowEstimator:
                 18, weights, num_stages=1, strides=(1, ), dilations=(1, ),
                 out_indices=(0, ))
             if weights:
-                compat.find_torchvision_weights()
+                compat.load_safely()
                 self.network.init_weights()
         self.network.train(False)
 

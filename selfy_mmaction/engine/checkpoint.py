@@ -1,39 +1,18 @@
 """Checkpoints: written whole, found again, and those of others refused."""
 import os
-import os.path as osp
 import re
 import zipfile
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
+from .. import compat
 from ..files import replaced_when_done
 
-
-def is_whole(path: os.PathLike) -> bool:
-    """Whether a file is a checkpoint that was written to its end."""
-    with open(path, 'rb') as file:
-        # PyTorch before 1.6 wrote pickles, later versions zip archives; the
-        # directory of an archive is its end.
-        try:
-            return file.read(1) == b'\x80' or zipfile.is_zipfile(file)
-        except zipfile.BadZipFile:
-            return False
-
-
-def check_checkpoint(path: str) -> None:
-    """Raise unless a checkpoint is there, and whole."""
-    if '://' in path:
-        return
-    if not osp.isfile(path):
-        raise FileNotFoundError(f'checkpoint {path} does not exist.')
-    if not is_whole(path):
-        raise ValueError(f'{path} is not a checkpoint, or was cut short when '
-                         'it was written: give another one.')
+compat.load_safely()
 
 
 def load_checkpoint(path: str, to_resume: bool = False) -> dict:
@@ -44,21 +23,10 @@ def load_checkpoint(path: str, to_resume: bool = False) -> dict:
         to_resume (bool): Whether a training shall continue from it.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        OSError: If there is no such file, or it cannot be downloaded.
         ValueError: If it holds something else.
     """
-    check_checkpoint(path)
-    try:
-        if zipfile.is_zipfile(path):
-            _check_size(path)
-        saved = CheckpointLoader.load_checkpoint(path, 'cpu', logger='silent')
-    except (URLError, ConnectionError):
-        raise
-    # What is raised depends on how a file is broken; PyTorch's own message
-    # advises to switch its check off.
-    except Exception as error:
-        raise ValueError(f'{path} is not a checkpoint, or has code in it: '
-                         'give another one.') from error
+    saved = CheckpointLoader.load_checkpoint(path, 'cpu', logger='silent')
     if not isinstance(saved, dict):
         raise ValueError(f'{path} holds a {type(saved).__name__}, not a '
                          'checkpoint: give another one.')
@@ -73,15 +41,6 @@ def load_checkpoint(path: str, to_resume: bool = False) -> dict:
             'continue from it: to begin with its weights, give it as '
             'load_from.')
     return saved
-
-
-def _check_size(path: str) -> None:
-    """Raise if an archive holds more than its size, which is that of the
-    weights: PyTorch does not compress."""
-    with zipfile.ZipFile(path) as file:
-        size = sum(entry.file_size for entry in file.infolist())
-    if size > osp.getsize(path):
-        raise ValueError(f'{path} is compressed.')
 
 
 def _find_fault(saved: dict) -> str | None:

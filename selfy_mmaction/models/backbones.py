@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from .. import compat
 from ..registry import MODELS
 
-compat.find_torchvision_weights()
+compat.load_safely()
 
 
 class _SELFYBackbone:

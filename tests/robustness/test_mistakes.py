@@ -192,7 +192,8 @@ MISTAKES = [
      'change .* train_dataloader.dataset.data_root.'),
     (train('seed'), r'--cfg-options: seed is not KEY=VALUE. \(--help .*'),
     (train('load_from=https://localhost:9/x.pth'),
-     'a download failed .*: check the network, or give a file as .*'),
+     r'the download of https://localhost:9/x.pth failed \(.*refused\): check '
+     'the network, or give a file as load_from .*'),
     (train('load_from=a.pkl'), 'a.pkl is not a checkpoint, .*'),
     (('train', 'config.py', '--resume', 'no.pth'),
      'checkpoint no.pth does not exist.'),
