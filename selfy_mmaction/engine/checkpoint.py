@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .. import compat
 from ..files import replaced_when_done
+from ..models.backbones import find_shift_fault
 
 compat.load_safely()
 
@@ -116,32 +117,90 @@ def check_state_dict(model: nn.Module, state_dict: dict[str, Tensor],
         state_dict (dict[str, Tensor]): Its weights.
         source (str): Where they come from, for the message.
     """
-    expected, given = ({
+    faults = _compare(model.state_dict(), state_dict)
+    faults |= {
+        key: f'{key} is unknown'
+        for key in _shapes(state_dict) if key not in model.state_dict()
+    }
+    _check(faults, model, state_dict, source)
+
+
+def check_start(model: nn.Module, checkpoint: dict, source: str) -> list[str]:
+    """Raise unless a training can start from the weights of a checkpoint.
+
+    All must come from it but SELFY blocks, of which it may have none, and the
+    classifier, which may be of other classes. They keep their
+    initialisation, with which the checkpoint is filled up here: MMEngine
+    would warn of them by all their names.
+
+    Args:
+        model (nn.Module): The model to be filled, initialised.
+        checkpoint (dict): The checkpoint.
+        source (str): Where it comes from, for the message.
+
+    Returns:
+        list[str]: What is new, in words.
+    """
+    own, given = model.state_dict(), get_state_dict(checkpoint)
+    faults = _compare(own, given)
+    classifier = [key for key in faults if key.startswith('cls_head.')]
+    blocks = {key: ''.join(re.findall(r'^backbone\.selfy\.\w+\.', key))
+              for key in faults}
+    absent = {name for name in blocks.values()
+              if name and not any(key.startswith(name) for key in given)}
+    new = [key for key in faults if key in classifier or blocks[key] in absent]
+    _check({key: faults[key] for key in faults if key not in new}, model,
+           given, source)
+    checkpoint.get('state_dict', checkpoint).update(
+        {key: own[key] for key in new})
+    messages = [f'{source} has no SELFY block {name[:-1]}: it keeps its '
+                'initialisation.' for name in sorted(absent)]
+    if classifier:
+        key = classifier[0]
+        number = len(given[key]) if key in given else 'no'
+        messages.append(f'The classifier is new: {number} classes in '
+                        f'{source}, {len(own[key])} in the config.')
+    return messages
+
+
+def _shapes(state_dict: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {
         key: tuple(value.shape)
-        for key, value in weights.items()
+        for key, value in state_dict.items()
         # MMEngine minds these neither: old checkpoints lack them.
         if not key.endswith('num_batches_tracked')
-    } for weights in (model.state_dict(), state_dict))
-    faults = [f'{key} is missing' for key in expected if key not in given]
-    faults += [f'{key} is unknown' for key in given if key not in expected]
-    faults += [
-        f'{key} has shape {given[key]} instead of {shape}'
-        for key, shape in expected.items()
-        if key in given and given[key] != shape
-    ]
-    if not faults:
-        for key, value in state_dict.items():
-            if not value.isfinite().all():
-                raise ValueError(
-                    f'{source} has values in {key} that are not finite: the '
-                    'training has diverged; give an earlier checkpoint.')
-        return
-    remedy = 'use the config it was trained with.'
-    if any('base_model.' in key for key in given):
-        remedy = 'convert official weights with tools/convert_checkpoint.py.'
-    more = f' (and {len(faults) - 1} more)' if len(faults) > 1 else ''
-    raise ValueError(f'{source} does not fit the model of the config: '
-                     f'{faults[0]}{more}; {remedy}')
+    }
+
+
+def _compare(expected: dict[str, Tensor],
+             given: dict[str, Tensor]) -> dict[str, str]:
+    """What is missing or of another shape, by its key."""
+    expected, given = _shapes(expected), _shapes(given)
+    return {
+        key: f'{key} has shape {given[key]} instead of {shape}'
+        if key in given else f'{key} is missing'
+        for key, shape in expected.items() if given.get(key) != shape
+    }
+
+
+def _check(faults: dict[str, str], model: nn.Module,
+           weights: dict[str, Tensor], source: str) -> None:
+    """Raise if there are faults, or weights that are no numbers."""
+    if faults:
+        fault, *others = faults.values()
+        more = f' (and {len(others)} more)' if others else ''
+        remedy = f'{fault}{more}; use the config it was trained with.'
+        if any('base_model.' in key for key in weights):
+            remedy = (f'{fault}{more}; convert official weights with '
+                      'tools/convert_checkpoint.py.')
+        raise ValueError(
+            f'{source} does not fit the model of the config: '
+            f'{find_shift_fault(model.state_dict(), weights) or remedy}')
+    for key, value in weights.items():
+        if not value.isfinite().all():
+            raise ValueError(
+                f'{source} has values in {key} that are not finite: the '
+                'training has diverged; give an earlier checkpoint.')
 
 
 @register_backend('atomic')
