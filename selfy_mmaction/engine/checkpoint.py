@@ -76,18 +76,20 @@ def is_stored(tensor: Tensor) -> bool:
 
 
 def find_last_checkpoint(work_dir: str) -> str | None:
-    """Return the newest sound checkpoint that training can resume from.
+    """Return the last sound checkpoint that training can resume from.
 
     MMEngine's own search takes the name in ``last_checkpoint``. Half a
     checkpoint may be there under that name, and a folder that was moved
-    leaves the old path there.
+    leaves the old path there. The number says which is the last one: a copy
+    may have any time of modification.
     """
-    saved = [
-        path for path in Path(work_dir).glob('*.pth')
-        if re.fullmatch(r'(epoch|iter)_\d+\.pth', path.name)
-    ]
-    saved.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    return next((str(path) for path in saved if _is_sound(path)), None)
+    found = [(re.fullmatch(r'(epoch|iter)_(\d+)\.pth', path.name), path)
+             for path in Path(work_dir).glob('*.pth')]
+    # A training by epochs cannot resume from an iteration.
+    saved = sorted(
+        ((name[1] == 'epoch', int(name[2]), path) for name, path in found
+         if name), reverse=True)
+    return next((str(path) for *_, path in saved if _is_sound(path)), None)
 
 
 def _is_sound(path: os.PathLike) -> bool:

@@ -237,10 +237,27 @@ class CheckWeightsHook(Hook):
         """Check the weights before they are loaded."""
         model, source = _get_model(runner), runner.cfg.load_from
         if runner.cfg.get('resume'):
+            self._check_epoch(runner, checkpoint)
             check_state_dict(model, get_state_dict(checkpoint), source)
         else:
             for message in check_start(model, checkpoint, source):
                 runner.logger.info(message)
+
+
+    def _check_epoch(self, runner: Runner, checkpoint: dict) -> None:
+        """Raise unless an epoch ends at a checkpoint.
+
+        MMEngine would begin the epoch again, and count its iterations twice.
+        """
+        state = checkpoint['message_hub'].get('runtime_info', {})
+        # At the end of an epoch, the number of those before has grown.
+        if (isinstance(runner.train_loop, EpochBasedTrainLoop)
+                and state.get('epoch') == checkpoint['meta'].get('epoch')):
+            raise ValueError(
+                f'{runner.cfg.load_from} was saved in the middle of an epoch '
+                '(checkpoint.by_epoch=False), from where no training can '
+                'continue exactly: resume from the end of an epoch, or begin '
+                'with its weights by load_from.')
 
 
 class StrictLoadHook(Hook):
