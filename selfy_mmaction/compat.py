@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os.path as osp
 import pickle
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -31,10 +32,32 @@ def apply():
     """Apply every repair; called when ``selfy_mmaction`` is imported."""
     if not has_mmaction():
         return
+    check_mmaction()
     check_mmcv()
     quiet_mmcv_lite()
     stub_missing_drn()
     allow_runner_checkpoints()
+
+
+def check_mmaction():
+    """Say in one line that MMAction2 is too old.
+
+    Before 1.2.0 it has other data structures, and refuses mmcv 2.1. Read
+    without importing it, since it may refuse the mmcv that is there first.
+
+    Can go when nobody has a MMAction2 before 1.2.0.
+
+    Raises:
+        ImportError: If MMAction2 is older.
+    """
+    path = Path(importlib.util.find_spec('mmaction').origin)
+    text = path.with_name('version.py').read_text()
+    version = re.search(r"__version__ = '((\d+)\.(\d+).*)'", text)
+    if version and (int(version[2]), int(version[3])) < (1, 2):
+        raise ImportError(
+            f'MMAction2 {version[1]} is installed, but selfy_mmaction needs '
+            "1.2.0: pip install 'mmaction2>=1.2.0' 'mmcv-lite==2.1.0'; "
+            'uninstall the mmcv that is there first.')
 
 
 def check_mmcv():
@@ -143,8 +166,8 @@ def stub_missing_drn():
     """Let ``import mmaction.models`` pass without the folder of DRN.
 
     The wheel of mmaction2 1.2.0 imports ``mmaction.models.localizers.drn``
-    and does not contain it (the folder has no ``__init__.py``). Version 1.1.0
-    has no DRN, a source tree has the folder.
+    and does not contain it (the folder has no ``__init__.py``). A source tree
+    has the folder.
 
     Can go with the first wheel after 1.2.0 that contains the folder.
     """
@@ -177,8 +200,6 @@ def allow_runner_checkpoints():
 
     Can go with the first MMEngine after 0.10.7 that does this itself.
     """
-    if torch.__version__ < (2, 6):
-        return
     import numpy as np
     from mmengine.logging import HistoryBuffer
 

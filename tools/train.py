@@ -15,7 +15,7 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='continue from this checkpoint; without a value, from the newest '
+        help='continue from this checkpoint; without a value, from the last '
         'one in the work directory, or from the start if there is none')
     parser.add_argument(
         '--amp', action='store_true', help='train in mixed precision')
