@@ -3,6 +3,7 @@ import argparse
 
 from selfy_mmaction.analysis.complexity import get_complexity
 from selfy_mmaction.engine import launch
+from selfy_mmaction.engine.checks import get_num_segments
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,7 +27,9 @@ def main() -> None:
         raise ValueError(f'--shape {args.shape}: give positive numbers.')
     cfg = launch.load_config(args.config, args.cfg_options)
     complexity = get_complexity(cfg, tuple(args.shape))
-    print(f'multiply-adds: {complexity["flops"] / 1e9:.1f} G')
+    # A 2D backbone of MMAction2 takes any number of frames.
+    unit = '' if get_num_segments(cfg) else ' per frame'
+    print(f'multiply-adds{unit}: {complexity["flops"] / 1e9:.1f} G')
     if complexity['stss_flops']:
         print('products of STSS, not among them: '
               f'{complexity["stss_flops"] / 1e9:.2f} G')

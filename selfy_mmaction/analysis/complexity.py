@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from ..engine.checks import get_num_segments
 from ..models import SELFYBlock
 
 
@@ -50,7 +51,8 @@ def get_complexity(cfg: Config,
                 lambda block, args, _: sizes.update(
                     {block: tuple(map(int, args[0].shape[-2:]))}))
 
-    clip = torch.zeros(1, model_cfg.backbone.num_segments, 3, *size)
+    # A network without num_segments is counted on one frame.
+    clip = torch.zeros(1, get_num_segments(cfg) or 1, 3, *size)
     analyzer = FlopAnalyzer(model, (clip, ))
     analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     with torch.no_grad(), _quiet_tracer():

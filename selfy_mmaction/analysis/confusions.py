@@ -6,6 +6,7 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from torch import Tensor
 
+from ..engine.checks import get_num_segments
 from . import ensemble
 
 
@@ -66,5 +67,5 @@ def first_view(frames: Tensor, cfg: Config) -> np.ndarray:
     """
     # [V, 3, T, H, W] => [V * T, 3, H, W]
     frames = frames.movedim(1, -3).flatten(0, -4)
-    frames = frames[:cfg.model.backbone.get('num_segments')]
+    frames = frames[:get_num_segments(cfg)]
     return frames.permute(0, 2, 3, 1).byte().numpy()

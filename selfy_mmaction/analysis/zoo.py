@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 from mmengine.config import Config
 
+from ..engine.checks import get_num_segments
 from ..files import write_text
 from .complexity import get_complexity
 
@@ -240,7 +241,7 @@ def describe(name: str, cfg: Config, complexity: dict) -> dict:
             'Epochs': cfg.train_cfg.max_epochs,
             'FLOPs': complexity['flops'],
             'Parameters': complexity['params'],
-            'Frames': cfg.model.backbone.num_segments,
+            'Frames': get_num_segments(cfg),
             'Resolution': '{}x{}'.format(*_frame_size(cfg)),
             'Training Data': DATASETS[parts['dataset']],
         },

@@ -16,6 +16,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from ..engine.checks import get_num_segments
 from ..files import replaced_when_done
 from .inference import Predictor, VideoPredictor
 
@@ -37,10 +38,12 @@ def _require(package: str) -> ModuleType:
 
 def clip_shape(cfg: Config) -> tuple[int, int, int, int]:
     """Shape of a clip that the test pipeline makes: (frames, 3, H, W)."""
-    frames = cfg.model.backbone.get('num_segments')
+    frames = get_num_segments(cfg)
     if frames is None:
-        raise ValueError('the config has no model.backbone.num_segments, so '
-                         'the frames of a clip are unknown: set it.')
+        raise ValueError(
+            f'the backbone {cfg.model.backbone.type} of the config takes any '
+            'number of frames, which an ONNX model does not: take one with '
+            'num_segments, such as ResNetTSM with is_shift=False.')
     sizes = [
         step.get('crop_size', step.get('scale'))
         for step in cfg.test_dataloader.dataset.pipeline

@@ -8,7 +8,7 @@ import inspect
 import os.path as osp
 from collections.abc import Iterator
 
-from mmaction.registry import OPTIMIZERS
+from mmaction.registry import MODELS, OPTIMIZERS
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -46,14 +46,32 @@ def check_options(options: dict, cfg: Config) -> None:
             'as train_dataloader.dataset.data_root.')
 
 
+def get_num_segments(cfg: Config, part: str = 'backbone') -> int | None:
+    """Frames of a clip, as a part of the model takes them.
+
+    Args:
+        cfg (Config): The config, which may leave it to the default.
+        part (str): 'backbone' or 'cls_head'. Defaults to 'backbone'.
+
+    Returns:
+        int | None: The number, None if the part takes any.
+    """
+    part = _get(cfg, f'model.{part}') or {}
+    kind = part.get('type')
+    cls = MODELS.get(kind) if isinstance(kind, str) else kind
+    parameters = inspect.signature(cls).parameters if cls else {}
+    if 'num_segments' not in parameters:
+        return part.get('num_segments')
+    return part.get('num_segments', parameters['num_segments'].default)
+
+
 def check_model(cfg: Config) -> None:
     """Raise where the parts of the model do not fit each other."""
     for key in ('model.backbone.num_segments', 'model.cls_head.num_segments',
                 'model.cls_head.num_classes'):
         _check_positive(cfg, key)
     segments, head_segments = (
-        _get(cfg, f'model.{part}.num_segments')
-        for part in ('backbone', 'cls_head'))
+        get_num_segments(cfg, part) for part in ('backbone', 'cls_head'))
     if segments and head_segments and segments != head_segments:
         raise ValueError(
             f'model.backbone.num_segments={segments}, but '
@@ -76,30 +94,40 @@ def check_schedule(cfg: Config) -> None:
 
 
 def check_dataloader(cfg: Config, stage: str) -> None:
-    """Raise where a data loader cannot serve the model.
-
-    A clip is reshaped by the number of segments deep in the model: with
-    another number of frames, a batch may pass with its videos mixed up.
-    """
-    check_model(cfg)
+    """Raise where a data loader cannot serve the model."""
+    check_frames(cfg, stage)
     name = f'{stage}_dataloader'
     _check_positive(cfg, f'{name}.batch_size')
-    segments = _get(cfg, 'model.backbone.num_segments')
     for node in _dicts(cfg.get(name) or {}):
         if 'ann_file' in node:
             path = osp.join(node.get('data_root') or '', node['ann_file'])
             if '://' not in path and not osp.isfile(path):
                 raise FileNotFoundError(
                     f'annotation file {path} of {name} does not exist.')
-        if segments and 'clip_len' in node:
-            frames = node['clip_len'] * node.get('num_clips', 1)
-            fits = frames == segments if stage == 'train' else (
-                frames % segments == 0)
-            if not fits:
-                raise ValueError(
-                    f'{name} samples {frames} frames (clip_len x num_clips), '
-                    f'but model.backbone.num_segments={segments}: make them '
-                    'equal.')
+
+
+def check_frames(cfg: Config, stage: str) -> None:
+    """Raise where a pipeline samples other clips than the model takes.
+
+    A clip is reshaped by the number of segments deep in the model: with
+    another number of frames, a batch may pass with its videos mixed up.
+    """
+    check_model(cfg)
+    segments = get_num_segments(cfg)
+    for node in _dicts(cfg.get(f'{stage}_dataloader') or {}):
+        if not segments or 'clip_len' not in node:
+            continue
+        frames = node['clip_len'] * node.get('num_clips', 1)
+        remedy = None
+        if stage == 'train' and frames != segments:
+            remedy = 'make them equal.'
+        elif frames % segments:
+            remedy = f'sample {segments}, or a multiple for several views.'
+        if remedy:
+            raise ValueError(
+                f'{stage}_dataloader samples {frames} frames (clip_len x '
+                f'num_clips), but model.backbone.num_segments={segments}: '
+                f'{remedy}')
 
 
 def check_lists(cfg: Config, stage: str) -> None:

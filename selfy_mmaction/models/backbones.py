@@ -89,7 +89,16 @@ class _SELFYBackbone:
         self.pretrained2d = self.pretrained2d and self.pretrained is not None
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """[N * T, 3, H, W] => the maps of the stages in out_indices."""
+        """[N * T, 3, H, W] => the maps of the stages in out_indices.
+
+        Raises:
+            ValueError: If the batch is not a multiple of num_segments.
+        """
+        if x.shape[0] % self.num_segments:
+            raise ValueError(
+                f'{x.shape[0]} frames should be a multiple of '
+                f'model.backbone.num_segments={self.num_segments}: set it to '
+                'what the pipeline samples (clip_len x num_clips).')
         x = self._stem(x)
         outs = []
         for i, name in enumerate(self._stages):

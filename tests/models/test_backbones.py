@@ -283,6 +283,15 @@ def test_weights_shifted_elsewhere_are_refused():
             tsm(shift_place='block').state_dict(), strict=False)
 
 
+@pytest.mark.parametrize('build', [
+    selfynet, lambda: MODELS.build(
+        dict(type='MobileNetV2SELFY', num_segments=4, selfy=SMALL))
+])
+def test_frames_of_no_clip_are_named(build):
+    with pytest.raises(ValueError, match='6 frames .* model.backbone.num_seg'):
+        build()(torch.randn(6, 3, 32, 32))
+
+
 def test_frozen_stages_leave_the_block():
     backbone = selfynet(frozen_stages=2).train()
     assert not any(p.requires_grad for p in backbone.layer2.parameters())
