@@ -6,6 +6,7 @@ import os
 import os.path as osp
 import secrets
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,3 +81,14 @@ def is_inside(name: str, folder: str | os.PathLike) -> bool:
         osp.abspath(x)
         for x in (osp.join(folder, name.replace('\\', '/')), folder))
     return osp.commonpath([path, folder]) == folder
+
+
+def check_archive_size(path: str | os.PathLike) -> None:
+    """Raise a ValueError if a zip archive holds more than its own size.
+
+    Neither PyTorch nor NumPy compresses what it saves.
+    """
+    with zipfile.ZipFile(path) as file:
+        size = sum(entry.file_size for entry in file.infolist())
+    if size > osp.getsize(path):
+        raise ValueError('it is compressed')

@@ -9,9 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from selfy_mmaction import pickles
 from selfy_mmaction.analysis import ensemble, zoo
 from selfy_mmaction.analysis.dumps import Dump, load_dump
-from selfy_mmaction.engine import checkpoint, launch
+from selfy_mmaction.engine import launch
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -76,7 +77,8 @@ def main() -> None:
     if args.gpus < 1:
         raise ValueError(f'--gpus {args.gpus}: give 1 or more.')
     for path in args.checkpoints:
-        checkpoint.check_checkpoint(path)
+        if '://' not in path:
+            pickles.check_file(path)
 
     folder = Path(args.work_dir or f'work_dirs/{args.row}')
     dumps = [

@@ -2,7 +2,7 @@
 import argparse
 
 from selfy_mmaction.analysis.complexity import get_complexity
-from selfy_mmaction.datasets.pipelines import frame_size
+from selfy_mmaction.datasets.pipelines import clip_frames, frame_size
 from selfy_mmaction.engine import launch
 
 
@@ -31,7 +31,9 @@ def main() -> None:
     complexity = get_complexity(
         cfg,
         args.shape or frame_size(cfg.train_dataloader.dataset.pipeline))
-    print(f'multiply-adds: {complexity["flops"] / 1e9:.1f} G')
+    # A 2D backbone of MMAction2 takes any number of frames.
+    unit = '' if clip_frames(cfg) else ' per frame'
+    print(f'multiply-adds{unit}: {complexity["flops"] / 1e9:.1f} G')
     if complexity['stss_flops']:
         print('products of STSS, not among them: '
               f'{complexity["stss_flops"] / 1e9:.2f} G')

@@ -52,7 +52,8 @@ def get_complexity(cfg: Config,
                 lambda block, args, _: sizes.update(
                     {block: tuple(map(int, args[0].shape[-2:]))}))
 
-    clip = torch.zeros(1, clip_frames(cfg), 3, *size)
+    # A network that takes any number of frames is counted on one.
+    clip = torch.zeros(1, clip_frames(cfg) or 1, 3, *size)
     if isinstance(model, Recognizer3D):
         # [1, T, 3, H, W] => [1, 1, 3, T, H, W], one view
         clip = clip.transpose(1, 2)[:, None]

@@ -16,8 +16,7 @@ from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from ..engine.checkpoint import check_archive_size
-from ..files import replaced_when_done
+from ..files import check_archive_size, replaced_when_done
 
 # What a sample tells of itself, if told to; LeaveOutHook adds left_out.
 _META_KEYS = ('filename', 'frame_dir', 'left_out')

@@ -19,6 +19,7 @@ from ..engine.checkpoint import (
     get_state_dict,
     load_checkpoint,
 )
+from ..engine.checks import check_frames
 
 
 class Predictor(ABC):
@@ -160,6 +161,7 @@ class VideoPredictor(Predictor):
                  checkpoint: str,
                  device: str,
                  labels: str | None = None) -> None:
+        check_frames(cfg, 'test')
         saved = load_checkpoint(checkpoint)
         cfg = copy.deepcopy(cfg)
         cfg.model.cls_head.average_clips = 'prob'

@@ -43,8 +43,10 @@ def clip_shape(cfg: Config) -> tuple[int, int, int, int]:
     """Shape of a clip that the test pipeline makes: (frames, 3, H, W)."""
     frames = clip_frames(cfg)
     if frames is None:
-        raise ValueError('the config has no model.backbone.num_segments, so '
-                         'the frames of a clip are unknown: set it.')
+        raise ValueError(
+            f'the backbone {cfg.model.backbone.type} of the config takes any '
+            'number of frames, which an ONNX model does not: take one with '
+            'num_segments, such as ResNetTSM with is_shift=False.')
     return frames, 3, *frame_size(cfg.test_dataloader.dataset.pipeline)
 
 

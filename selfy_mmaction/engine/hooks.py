@@ -16,13 +16,13 @@ from mmaction.structures import ActionDataSample
 from mmengine.dataset import BaseDataset
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseModel, is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner, set_random_seed
 
 from ..datasets.loading import BadClips, SeededPipeline, clip_name, guard
 from ..datasets.scan import read_sample, scan
 from ..files import replaced_when_done
-from .checkpoint import check_state_dict, get_state_dict
+from .checkpoint import check_start, check_state_dict, get_state_dict
 
 
 @HOOKS.register_module()
@@ -224,23 +224,59 @@ class CheckNumbersHook(Hook):
     after_val_iter = after_test_iter
 
 
-class StrictLoadHook(Hook):
-    """Refuses a checkpoint that does not fill the model exactly.
+class CheckWeightsHook(Hook):
+    """Refuses checkpoints that a training cannot start or go on from.
 
-    MMEngine's runner loads what fits and logs a warning about the rest, which
-    is right for initialising a training, and wrong for a test.
+    MMEngine's runner loads what fits and logs a warning about the rest.
     """
+
+    # before the EMA hook, which takes its weights from the checkpoint
+    priority = 'VERY_HIGH'
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Check the weights before they are loaded."""
+        model, source = _get_model(runner), runner.cfg.load_from
+        if runner.cfg.get('resume'):
+            self._check_epoch(runner, checkpoint)
+            check_state_dict(model, get_state_dict(checkpoint), source)
+        else:
+            for message in check_start(model, checkpoint, source):
+                runner.logger.info(message)
+
+
+    def _check_epoch(self, runner: Runner, checkpoint: dict) -> None:
+        """Raise unless an epoch ends at a checkpoint.
+
+        MMEngine would begin the epoch again, and count its iterations twice.
+        """
+        state = checkpoint['message_hub'].get('runtime_info', {})
+        # At the end of an epoch, the number of those before has grown.
+        if (isinstance(runner.train_loop, EpochBasedTrainLoop)
+                and state.get('epoch') == checkpoint['meta'].get('epoch')):
+            raise ValueError(
+                f'{runner.cfg.load_from} was saved in the middle of an epoch '
+                '(checkpoint.by_epoch=False), from where no training can '
+                'continue exactly: resume from the end of an epoch, or begin '
+                'with its weights by load_from.')
+
+
+class StrictLoadHook(Hook):
+    """Refuses a checkpoint to test that does not fill the model exactly."""
 
     # after the EMA hook, which chooses the weights that are tested
     priority = 'LOWEST'
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check the weights before they are loaded."""
-        model = runner.model
-        if is_model_wrapper(model):
-            model = model.module
-        check_state_dict(model, get_state_dict(checkpoint),
-                         runner.cfg.load_from)
+        check_state_dict(
+            _get_model(runner), get_state_dict(checkpoint),
+            runner.cfg.load_from)
+
+
+def _get_model(runner: Runner) -> BaseModel:
+    """The model of a runner, without a wrapper."""
+    wrapped = is_model_wrapper(runner.model)
+    return runner.model.module if wrapped else runner.model
 
 
 class DrawPredictionsHook(Hook):

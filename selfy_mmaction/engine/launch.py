@@ -59,9 +59,6 @@ _TRANSLATIONS = {
     '`epoch_length` must be a positive integer, but got 0':
     'train_dataloader has no batch, since its clips are less than one: lower '
     'train_dataloader.batch_size.',
-    r'^<urlopen error (.+)>$|^(\[Errno \d+\] Connection .+)$':
-    r'a download failed (\1\2): check the network, or give a file as '
-    'load_from and model.backbone.pretrained.',
 }
 # Where launchers other than torchrun leave the rank, the number of processes
 # and the rank on this machine.

@@ -70,6 +70,9 @@ def project(repo, video_dir, tmp_path_factory):
     meta = dict(epoch=1, iter=3)
     weights = model.state_dict()
     torch.save(dict(state_dict=weights, meta=meta), root / 'weights.pth')
+    torch.save(
+        dict(state_dict=weights, meta=meta, optimizer={}, message_hub={}),
+        root / 'epoch_1.pth')
     (root / 'torn.pth').write_bytes((root / 'weights.pth').read_bytes()[:9999])
     weights['cls_head.fc_cls.bias'] = torch.full((8, ), torch.nan)
     torch.save(dict(state_dict=weights, meta=meta), root / 'diverged.pth')
@@ -100,6 +103,11 @@ def make_mistake(project, load_tool, monkeypatch, capsys):
 
 def train(*options):
     return 'train', 'config.py', '--cfg-options', *options
+
+
+def resume(*options):
+    return ('train', 'config.py', '--resume', 'epoch_1.pth', '--cfg-options',
+            *options)
 
 
 def test(*options):
@@ -191,7 +199,8 @@ MISTAKES = [
      'change .* train_dataloader.dataset.data_root.'),
     (train('seed'), r'--cfg-options: seed is not KEY=VALUE. \(--help .*'),
     (train('load_from=https://localhost:9/x.pth'),
-     'a download failed .*: check the network, or give a file as .*'),
+     r'the download of https://localhost:9/x.pth failed \(.*refused\): check '
+     'the network, or give a file as load_from .*'),
     (train('load_from=a.npz'), 'a.npz is not a checkpoint, .*'),
     (('train', 'config.py', '--resume', 'no.pth'),
      'checkpoint no.pth does not exist.'),
@@ -199,6 +208,23 @@ MISTAKES = [
      'torn.pth is not a checkpoint, or was cut short .*: give another one.'),
     (('train', 'config.py', '--resume', 'weights.pth'),
      'weights.pth has no message_hub, .* give it as load_from.'),
+    (resume(f'{BACKBONE}is_shift=False'),
+     'epoch_1.pth does not fit .*: it is of a network with temporal shift: '
+     'set model.backbone.is_shift=True.'),
+    (resume('model.cls_head.num_classes=4', NO_CLASS_LIST,
+            NO_CLASS_LIST.replace('test', 'val'),
+            NO_CLASS_LIST.replace('test', 'train')),
+     r'epoch_1.pth does not fit .*: cls_head.fc_cls.weight has shape \(8, 64\)'
+     r' instead of \(4, 64\) \(and 1 more\); use the config it was trained '
+     'with.'),
+    (resume(f'{BLOCK}window=(3,9,9)'),
+     r'epoch_1.pth does not fit .*: backbone.selfy.layer1.\S+ has shape .* '
+     'instead of .*; use the config it was trained with.'),
+    (train(f'{BACKBONE}is_shift=False', 'load_from=weights.pth'),
+     'weights.pth does not fit .*: it is of a network with temporal shift: '
+     'set model.backbone.is_shift=True.'),
+    (train(f'{BACKBONE}depth=34', 'load_from=weights.pth'),
+     r'weights.pth does not fit .*: \S+ is missing .*; use the config .*'),
     (('train', 'config.py', '--work-dir', 'config.py/run'),
      r'work_dir config.py/run cannot be made \(Not a directory\): give .*'),
     (('train', 'config.py', '--launcher', 'mip'),
@@ -243,6 +269,9 @@ MISTAKES = [
      r'.*; use the config it was trained with.'),
     (test(f'{BACKBONE}depth=34'),
      r'weights.pth does not fit .*\S+ is missing .*; use the config .*'),
+    (test(f'{BACKBONE}is_shift=False'),
+     'weights.pth does not fit .*: it is of a network with temporal shift: '
+     'set model.backbone.is_shift=True.'),
     (('test', 'config.py', 'diverged.pth'),
      'diverged.pth has values in cls_head.fc_cls.bias that are not finite: .*'
      'give an earlier checkpoint.'),
