@@ -142,7 +142,7 @@ MISTAKES = [
     (train(f'{BACKBONE}selfy_indices=1'),
      r'selfy_indices must be a list of stages, such as \(1, \), but got 1.'),
     (train(f'{BLOCK}similarity=euclid'),
-     r"similarity must be one of \('cosine', 'dot'\), but got 'euclid'."),
+     r"similarity must be one of \('cosine', 'dot', 'softmax'\), but got 'euclid'."),
     (train(f'{BLOCK}temporal_padding=zero'),
      "temporal_padding must be one of .*'zeros', .*, but got 'zero'."),
     (train(f'{BLOCK}extraction.type=STSSConvolution'),

@@ -114,10 +114,10 @@ def test_every_tool_takes_them(kind, project, run, motion_root, capsys):
     assert not re.search('size mismatch|missing keys|unexpected key', log)
     checkpoint = 'run/epoch_1.pth'
     run('train', config, '--work-dir', 'run', '--resume')
-    run('test', config, checkpoint, '--work-dir', 'run', '--dump', 'dump.pkl')
+    run('test', config, checkpoint, '--work-dir', 'run', '--dump', 'dump.npz')
     assert 'acc/top1' in capsys.readouterr().out
-    run('ensemble', 'dump.pkl')
-    run('analyze_results', config, 'dump.pkl', 'pictures')
+    run('ensemble', 'dump.npz')
+    run('analyze_results', config, 'dump.npz', 'pictures')
     video = motion_root / 'videos/left0.mp4'
     run('predict', video, config, checkpoint, '--device', 'cpu', '--json')
     run('visualize_stss', video, config, checkpoint, '--device', 'cpu',
