@@ -17,8 +17,8 @@ from mmengine.registry import init_default_scope
 
 from selfy_mmaction.analysis import confusions, ensemble
 from selfy_mmaction.datasets.lists import read_classes
-from selfy_mmaction.datasets.loading import clip_name
-from selfy_mmaction.engine import launch
+from selfy_mmaction.datasets.loading import clip_name, guard
+from selfy_mmaction.engine import hooks, launch
 from selfy_mmaction.files import write_text
 from selfy_mmaction.visualization import charts
 
@@ -51,6 +51,7 @@ def main() -> None:
     dump = ensemble.load_dump(args.dump)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    guard(dataset, hooks.refuse_clip)
     confusions.check_dataset(dump, dataset)
     num_classes = dump.scores.shape[1]
     classes = dataset.metainfo.get('classes', [])

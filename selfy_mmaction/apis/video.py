@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ..containers import find_fault, open_video
 from ..files import replaced_when_done
 
 SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
@@ -43,12 +44,10 @@ class Video:
         self.is_camera = is_camera(source)
         if not self.is_camera and not os.path.isfile(source):
             raise FileNotFoundError(f'video {source} does not exist.')
-        # OpenCV and FFmpeg would say in many lines what we say in one.
-        os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
-        level = cv2.utils.logging.setLogLevel(0)
-        self._capture = cv2.VideoCapture(
-            int(source) if self.is_camera else source)
-        cv2.utils.logging.setLogLevel(level)
+        fault = None if self.is_camera else find_fault(source)
+        if fault:
+            raise ValueError(f'{source} {fault}.')
+        self._capture = open_video(int(source) if self.is_camera else source)
         if not self._capture.isOpened():
             if self.is_camera:
                 raise FileNotFoundError(

@@ -14,6 +14,8 @@ import torch
 from decord import DECORDError
 from mmengine.dataset import BaseDataset, Compose
 
+from ..containers import find_fault
+
 # What decoders raise for a broken file. Mistakes in a pipeline raise others.
 _READ_ERRORS = (OSError, RuntimeError, DECORDError, cv2.error)
 # The machine's fault, not the file's.
@@ -49,15 +51,18 @@ class GuardedLoader:
 
     def __call__(self, results: dict) -> dict | None:
         """Read the clip."""
+        name = clip_name(results)
         try:
-            read = self.loader(results)
+            # A video is known to have frames once it was opened.
+            fault = None if 'total_frames' in results else find_fault(name)
+            read = None if fault else self.loader(results)
         except _READ_ERRORS as error:
             if getattr(error, 'errno', None) in _MACHINE_ERRORS:
                 raise
-            return self.on_bad(clip_name(results), _explain(error, results))
-        if read.get('total_frames') == 0:
-            return self.on_bad(clip_name(results), 'has no frames')
-        return read
+            return self.on_bad(name, _explain(error, results))
+        if read and read.get('total_frames') == 0:
+            fault = 'has no frames'
+        return self.on_bad(name, fault) if fault else read
 
     def __repr__(self) -> str:
         return repr(self.loader)
@@ -72,8 +77,6 @@ def _explain(error: Exception, results: dict) -> str:
         return f'has no {osp.basename(error.filename)}'
     if isinstance(error, OSError) and error.strerror:
         return f'cannot be opened ({error.strerror})'
-    if osp.isfile(name) and not osp.getsize(name):
-        return 'is an empty file'
     frames = np.ravel(results.get('frame_inds', ()))
     return 'cannot be decoded' + (
         f' at frame {frames[0]}' if len(frames) == 1 else '')

@@ -70,14 +70,15 @@ class BadClipsHook(Hook):
 
     def before_val(self, runner: Runner) -> None:
         """Let a validation end at a bad clip."""
-        guard(runner.val_dataloader.dataset, _refuse)
+        guard(runner.val_dataloader.dataset, refuse_clip)
 
     def before_test(self, runner: Runner) -> None:
         """Let a test end at a bad clip."""
-        guard(runner.test_dataloader.dataset, _refuse)
+        guard(runner.test_dataloader.dataset, refuse_clip)
 
 
-def _refuse(name: str, reason: str) -> NoReturn:
+def refuse_clip(name: str, reason: str) -> NoReturn:
+    """Raise a ValueError that names a bad clip."""
     raise ValueError(f'{name} {reason}. tools/check_data.py finds all such '
                      'clips, tools/test.py --skip-bad leaves them out.')
 

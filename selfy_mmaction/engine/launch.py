@@ -237,6 +237,9 @@ def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
             check_num_processes(
                 int(os.environ.get('LOCAL_WORLD_SIZE', 1)),
                 torch.cuda.device_count())
+    # Configs of others come without it.
+    cfg.setdefault('default_hooks', {}).setdefault(
+        'bad_clips', dict(type='BadClipsHook'))
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
     return Runner.from_cfg(cfg)

@@ -256,7 +256,7 @@ MISTAKES = [
     (('test', 'config.py'), '.* required: checkpoint .*'),
     # predicting and exporting
     (predict(video='data/videos/notes.txt'),
-     'data/videos/notes.txt cannot be decoded as a video.*'),
+     'data/videos/notes.txt is not a video: it begins with .*'),
     (predict(video='no.mp4'), 'video no.mp4 does not exist.'),
     (predict(video='data'), 'folder data holds no video .*'),
     (predict('--labels', 'data/train.txt'),

@@ -60,7 +60,7 @@ def test_answers_and_refuses(address, repo, notes):
     assert len(label['confidences']) == 5
     with Image.open(picture) as sheet:
         assert min(sheet.size) > 500
-    with pytest.raises(AppError, match='notes.mp4 cannot be decoded'):
+    with pytest.raises(AppError, match='notes.mp4 is not a video: it begins'):
         client.predict(handle_file(notes), api_name='/look')
 
 
@@ -92,7 +92,7 @@ def test_page_in_a_browser(address, notes):
         page.reload()
         page.locator('input[type=file]').first.set_input_files(notes)
         expect(page.get_by_text(
-            'notes.mp4 cannot be decoded as a video')).to_be_visible(**wait)
+            'notes.mp4 is not a video: it begins')).to_be_visible(**wait)
         browser.close()
     # Nobody else is told.
     assert hosts - {None} == {'127.0.0.1'}
