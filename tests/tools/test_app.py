@@ -1,4 +1,5 @@
 """The web page of tools/app.py, with the published network."""
+import http.client
 import os
 import re
 import shutil
@@ -62,6 +63,35 @@ def test_answers_and_refuses(address, repo, notes):
         assert min(sheet.size) > 500
     with pytest.raises(AppError, match='notes.mp4 is not a video: it begins'):
         client.predict(handle_file(notes), api_name='/look')
+
+
+@pytest.mark.parametrize('headers, status', [
+    ({}, 200),
+    ({'Host': 'localhost:{port}', 'Origin': 'http://localhost:{port}'}, 200),
+    ({'Host': 'elsewhere.example:{port}'}, 403),
+    ({'Host': '127.0.0.1:1'}, 403),
+    ({'Origin': 'http://elsewhere.example'}, 403),
+    ({'Origin': 'null'}, 403),
+])
+def test_serves_no_other_site(address, headers, status):
+    port = urlsplit(address).port
+    page = http.client.HTTPConnection('127.0.0.1', port)
+    headers = {key: text.format(port=port) for key, text in headers.items()}
+    for path in '/', '/config', '/gradio_api/info':
+        page.request('GET', path, headers=headers)
+        answer = page.getresponse()
+        answer.read()
+        assert answer.status == status
+    page.close()
+
+
+def test_uploads_are_bounded(address, tmp_path):
+    path = tmp_path / 'large.mp4'
+    with open(path, 'wb') as file:
+        file.truncate(105_000_000)
+    client = Client(address, verbose=False, analytics_enabled=False)
+    with pytest.raises(Exception, match='size'):
+        client.predict(handle_file(path), api_name='/look')
 
 
 @pytest.mark.skipif(
