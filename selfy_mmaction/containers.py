@@ -9,8 +9,8 @@ import re
 
 import cv2
 
-# A NUL byte comes early in all of these but Matroska and RIFF, which are told
-# by more than their first word: FFmpeg searches a text up to the first one.
+# FFmpeg gives these beginnings to no reader of texts. A NUL byte is near most
+# of them, since it searches files for words up to the first one.
 _CONTAINERS = re.compile(
     # MP4, MOV, M4V, 3GP: a box of less than 16 MB
     rb'\0...(ftyp|moov|mdat|wide|free|skip)'
@@ -23,6 +23,7 @@ _CONTAINERS = re.compile(
     rb'|G(?=.{0,3}\0).{187}G.{187}G'
     # WMV
     rb'|\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c'
+    rb'|GIF8[79]a'
     rb'|FLV\x01.\0'
     rb'|OggS\0',
     re.DOTALL)

@@ -4,6 +4,7 @@ import struct
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from selfy_mmaction.containers import find_fault
 
@@ -20,6 +21,9 @@ PLAYLISTS = {
 
 def write(path, codec, size=(64, 48), frames=3):
     """Write a black video."""
+    if not codec:
+        Image.new('L', size).save(path)
+        return path
     writer = cv2.VideoWriter(
         str(path), cv2.VideoWriter_fourcc(*codec), 12, size)
     for _ in range(frames):
@@ -32,7 +36,7 @@ def write(path, codec, size=(64, 48), frames=3):
 VIDEOS = {
     'x.mp4': 'mp4v', 'x.m4v': 'mp4v', 'x.mov': 'mp4v', 'x.3gp': 'mp4v',
     'x.mkv': 'mp4v', 'x.webm': 'VP80', 'x.avi': 'MJPG', 'x.mpg': 'mpg2',
-    'x.ts': 'mp4v', 'x.flv': 'FLV1', 'x.wmv': 'WMV2'
+    'x.ts': 'mp4v', 'x.flv': 'FLV1', 'x.wmv': 'WMV2', 'x.gif': None
 }
 
 

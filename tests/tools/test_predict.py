@@ -286,7 +286,7 @@ def test_folder_has_a_line_per_video(see, video_dir, tmp_path):
     (folder / 'b.webm').write_text('Not a video.')
     code, out, err = see(folder, '--out', tmp_path / 'drawn')
     assert code == 1 and 'WARNING' not in err
-    assert err.count(f'predict.py: error: {folder / "b.webm"} cannot') == 1
+    assert err.count(f'error: {folder / "b.webm"} is not a video') == 1
     lines = [line.split('%  ') for line in out.splitlines()]
     assert len(lines[0][0]) == len(lines[1][0])
     assert [name for _, name in lines] == [
