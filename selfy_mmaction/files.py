@@ -74,6 +74,16 @@ def write_text(path: str | os.PathLike, text: str) -> None:
         unfinished.write_text(text, encoding='utf-8', newline='')
 
 
+def printable(name: str) -> str:
+    """A name as a terminal can show it.
+
+    Control characters in names of files and classes could move its cursor or
+    forge lines: they come as in a Python string, and so do bytes that are not
+    UTF-8.
+    """
+    return ''.join(x if x.isprintable() else repr(x)[1:-1] for x in name)
+
+
 def is_inside(name: str, folder: str | os.PathLike) -> bool:
     """Whether a path that is relative to a folder stays in it, links aside."""
     path, folder = (

@@ -3,6 +3,7 @@ import argparse
 import contextlib
 import ctypes
 import functools
+import logging
 import os
 import os.path as osp
 import re
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn, TextIO
 
@@ -17,8 +19,10 @@ import torch
 from mmaction.registry import RUNNERS
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
+from ..files import printable
 from .checks import (
     check_dataloader,
     check_lists,
@@ -120,7 +124,38 @@ def log_to_stderr() -> Iterator[TextIO]:
     """
     stdout = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):
+        calm(MMLogger.get_current_instance())
         yield stdout
+
+
+def calm(logger: logging.Logger) -> None:
+    """Show on the terminal what concerns a user; the log file has it all."""
+    for handler in logger.handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.addFilter(_concerns_user)
+
+
+def _concerns_user(record: logging.LogRecord) -> bool:
+    """Whether a message does, which is also made fit for a terminal."""
+    text = record.getMessage()
+    # names in it may be those of a file from elsewhere
+    record.msg = '\n'.join(map(printable, text.split('\n')))
+    record.args = ()
+    # MMAction2 reads files in a way that MMEngine wants to see changed.
+    if 'deprecated in future' in text:
+        return False
+    # The environment, the config and the hooks take hundreds of lines.
+    return record.levelno >= logging.WARNING or '\n' not in text.strip()
+
+
+class _CalmRunner(Runner):
+    """MMEngine's runner with less on the terminal."""
+
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        """Build the logger before it is first used."""
+        logger = super().build_logger(*args, **kwargs)
+        calm(logger)
+        return logger
 
 
 def describe_error(error: Exception) -> str:
@@ -230,6 +265,10 @@ def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
                       f'({error.strerror}): give another --work-dir.'
                       ) from error
     if cfg.launcher != 'none':
+        # of 1 x 1 convolutions, whose memory is the same either way
+        warnings.filterwarnings('ignore', 'Grad strides do not match')
+        # MMEngine sets it
+        warnings.filterwarnings('ignore', '`broadcast_buffers` is deprecated')
         end_with_launcher()
         if get_device() == 'cpu':
             init_cpu_processes(cfg)
@@ -242,7 +281,7 @@ def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
         'bad_clips', dict(type='BadClipsHook'))
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
-    return Runner.from_cfg(cfg)
+    return _CalmRunner.from_cfg(cfg)
 
 
 def check_num_processes(processes: int, gpus: int) -> None:

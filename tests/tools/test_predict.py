@@ -301,10 +301,11 @@ def test_folder_has_a_line_per_video(see, video_dir, tmp_path):
 
 
 @pytest.mark.parametrize('ending', ['.mp4', '.webm', '.gif'])
-def test_video_is_written_as_it_is(tmp_path, clips, ending):
+def test_video_is_written_as_it_is(tmp_path, clips, ending, capfd):
     path = tmp_path / f'new/video{ending}'
     frames = clips['left0'][..., ::-1]
     write_video(path, iter(frames), 12)
+    assert not any(capfd.readouterr())
     video = Video(str(path))
     written = list(video)
     assert video.fps == pytest.approx(12, abs=.6)
