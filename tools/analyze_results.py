@@ -19,7 +19,7 @@ from selfy_mmaction.analysis import confusions, ensemble
 from selfy_mmaction.datasets.lists import read_classes
 from selfy_mmaction.datasets.loading import clip_name, guard
 from selfy_mmaction.engine import hooks, launch
-from selfy_mmaction.files import write_text
+from selfy_mmaction.files import printable, write_text
 from selfy_mmaction.visualization import charts
 
 
@@ -74,8 +74,8 @@ def main() -> None:
     worst = confusions.find_confusions(dump.scores, dump.labels, args.pairs)
     for confusion in worst:
         print(f'{len(confusion.clips):4} of {confusion.total}: '
-              f'{classes[confusion.truth]}, taken for: '
-              f'{classes[confusion.found]}')
+              f'{printable(classes[confusion.truth])}, taken for: '
+              f'{printable(classes[confusion.found])}')
 
     def show(i: int) -> tuple[np.ndarray, str]:
         frames = confusions.first_view(dataset[i]['inputs'], cfg)

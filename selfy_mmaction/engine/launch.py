@@ -164,6 +164,11 @@ def describe_error(error: Exception) -> str:
     What is not meant for users, since neither this package nor an operating
     system says it, comes with its type and with a hint at the traceback.
     """
+    # What it names may come from a file.
+    return printable(_describe(error))
+
+
+def _describe(error: Exception) -> str:
     # A KeyError as text has its message in quotes.
     text = str(error.args[0]) if len(error.args) == 1 else str(error)
     for pattern, translation in _TRANSLATIONS.items():

@@ -1,11 +1,13 @@
-"""Clips that are texts which name other files and addresses."""
+"""Files that lead elsewhere: playlists, and names that steer a terminal."""
 import contextlib
+import copy
 import http.server
 import shutil
 import threading
 from types import SimpleNamespace
 
 import pytest
+import torch
 from processes import ToolProcess
 
 from selfy_mmaction.apis.video import Video
@@ -107,3 +109,29 @@ def test_check_data_lists_playlists(motion, run_tool, server, tmp_path):
     assert [line.split('\t')[0] for line in lines] == motion.playlists
     assert all('\tis not a video: ' in line for line in lines)
     assert not server.asked
+
+
+ESCAPE = '\x1b[2J\x1b]0;title\x07\rforged\u2028\udcff'
+
+
+def test_names_do_not_steer_the_terminal(motion, run_tool, tmp_path, capfd):
+    saved = torch.load(motion.checkpoint)
+    forged = copy.deepcopy(saved)
+    forged['meta']['dataset_meta']['classes'] = [f'{ESCAPE}\n'] * 8
+    torch.save(forged, tmp_path / 'classes.pth')
+    saved['state_dict'][f'{ESCAPE}\n'] = torch.ones(1)
+    torch.save(saved, tmp_path / 'keys.pth')
+    video = motion.videos / 'left0.mp4'
+    named = shutil.copy(video, tmp_path / f'{ESCAPE[:-1]}.mp4')
+    lost = motion.videos / f'{ESCAPE[:-1]}.mp4'
+    for checkpoint, clip, code in (('classes.pth', named, 0),
+                                   ('keys.pth', video, 1),
+                                   ('classes.pth', lost, 1)):
+        ended = run_tool('predict', clip, motion.config,
+                         tmp_path / checkpoint, '--device', 'cpu')
+        out, err = capfd.readouterr()
+        said = f'{ended}\n{out}{err}'
+        assert bool(ended) == bool(code)
+        assert r'\x1b[2J\x1b]0;title\x07' in said
+        assert said.replace('\n', '').isprintable()
+        assert len(out.splitlines()) == (0 if code else 6)
