@@ -3,11 +3,15 @@
 FFmpeg, which every decoder of videos is made of, takes playlists for videos
 as well: texts that have it open other files and addresses.
 """
+import contextlib
 import os
 import os.path as osp
 import re
+from collections.abc import Iterator
 
 import cv2
+
+from .files import is_utf8
 
 # FFmpeg gives these beginnings to no reader of texts. A NUL byte is near most
 # of them, since it searches files for words up to the first one.
@@ -32,18 +36,25 @@ _CONTAINERS = re.compile(
 _SIDE = 4096
 
 
+@contextlib.contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """Drop the messages of OpenCV and FFmpeg: ours is one line."""
+    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
+    level = cv2.utils.logging.setLogLevel(0)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
 def open_video(source: str | int) -> cv2.VideoCapture:
-    """Open a file, or a camera by its index, without messages of FFmpeg.
+    """Open a file, or a camera by its index, without messages.
 
     Args:
         source (str | int): For a file, `find_fault` is to be asked first.
     """
-    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
-    level = cv2.utils.logging.setLogLevel(0)
-    try:
+    with quiet_opencv():
         return cv2.VideoCapture(source)
-    finally:
-        cv2.utils.logging.setLogLevel(level)
 
 
 def find_fault(path: str) -> str | None:
@@ -66,9 +77,7 @@ def find_fault(path: str) -> str | None:
 
 
 def _find_fault(path: str) -> str | None:
-    try:
-        path.encode()
-    except UnicodeEncodeError:  # OpenCV crashes
+    if not is_utf8(path):
         return 'has a name that is not UTF-8: rename it'
     size = osp.getsize(path)
     with open(path, 'rb') as file:

@@ -79,10 +79,10 @@ def main() -> None:
     if not bad:
         print(f'All {len(names)} clips can be read.')
         return
-    write_text(args.out, ''.join(f'{name}\t{bad[name]}\n'
-                                 for name in sorted(bad)))
-    for name in sorted(bad)[:SHOWN]:
-        print(printable(f'{name} {bad[name]}'))
+    bad = {printable(name): printable(bad[name]) for name in sorted(bad)}
+    write_text(args.out, ''.join(f'{name}\t{bad[name]}\n' for name in bad))
+    for name in list(bad)[:SHOWN]:
+        print(f'{name} {bad[name]}')
     if len(bad) > SHOWN:
         print(f'... and {len(bad) - SHOWN} more')
     print(f'{len(bad)} of {len(names)} clips are bad: see {args.out}.')

@@ -221,7 +221,7 @@ def predict(args: argparse.Namespace, stdout: TextIO) -> bool:
             print(f'predict.py: error: {launch.describe_error(error)}',
                   file=sys.stderr)
     if args.json:
-        print(json.dumps(answers, indent=2), file=stdout)
+        print(json.dumps(answers, indent=2), file=stdout, flush=True)
     return len(answers) < len(videos)
 
 

@@ -10,10 +10,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from mmaction.evaluation import AccMetric, ConfusionMatrix, get_weighted_score
+from mmaction.registry import METRICS
 from mmaction.utils import get_str_type
 from mmengine.config import Config
+from mmengine.evaluator import DumpResults
+from mmengine.logging import print_log
 
 from ..engine.checkpoint import is_stored
+from ..files import write_bytes
 
 
 class Dump(NamedTuple):
@@ -49,8 +53,19 @@ def dump_results(cfg: Config, path: str) -> None:
     cfg.test_evaluator = [
         *cfg.test_evaluator,
         # Gathered over the network: nodes need not share a folder.
-        dict(type='DumpResults', out_file_path=path, collect_device='gpu')
+        dict(type='WholeDump', out_file_path=path, collect_device='gpu')
     ]
+
+
+@METRICS.register_module()
+class WholeDump(DumpResults):
+    """MMEngine's dump of a test, written whole or not at all."""
+
+    def compute_metrics(self, results: list) -> dict:
+        """Write the predictions."""
+        write_bytes(self.out_file_path, pickle.dumps(results))
+        print_log(f'The predictions are in {self.out_file_path}.', 'current')
+        return {}
 
 
 class _DumpUnpickler(pickle._Unpickler):

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..containers import find_fault, open_video
+from ..containers import find_fault, open_video, quiet_opencv
 from ..files import replaced_when_done
 
 SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
@@ -125,7 +125,8 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
         if path.suffix.lower() == '.gif':
             _write_gif(unfinished, frames, fps)
         else:
-            interruption = _write_frames(unfinished, frames, fps)
+            with quiet_opencv():
+                interruption = _write_frames(unfinished, frames, fps)
     if interruption:
         raise interruption
 

@@ -15,6 +15,7 @@ from decord import DECORDError
 from mmengine.dataset import BaseDataset, Compose
 
 from ..containers import find_fault
+from ..files import printable
 
 # What decoders raise for a broken file. Mistakes in a pipeline raise others.
 _READ_ERRORS = (OSError, RuntimeError, DECORDError, cv2.error)
@@ -107,7 +108,8 @@ class BadClips:
     """The clips that the processes of a training found to be bad.
 
     They meet in a file, a line ``name<TAB>reason`` each: data loading
-    processes have no other way to tell each other.
+    processes have no other way to tell each other. Control characters in a
+    name are written as in a Python string.
 
     Args:
         path (str): The file. It appears with the first bad clip.
@@ -124,18 +126,24 @@ class BadClips:
         """The names and what is wrong with them."""
         if not osp.exists(self.path):
             return {}
-        with open(self.path) as file:
+        with open(self.path, encoding='utf-8') as file:
             return dict(line.rstrip('\n').split('\t', 1) for line in file)
 
     def add(self, name: str, reason: str) -> None:
         """Add a clip, if it is new.
 
         Raises:
+            OSError: If it cannot be written.
             ValueError: If these are too many.
         """
+        name, reason = printable(name), printable(reason)
         if name not in self.read():
-            with open(self.path, 'a') as file:
-                file.write(f'{name}\t{reason}\n')
+            try:
+                with open(self.path, 'a', encoding='utf-8') as file:
+                    file.write(f'{name}\t{reason}\n')
+            except OSError as error:
+                raise OSError(f'could not write {self.path}: '
+                              f'{error.strerror}.') from error
         bad = self.read()
         if len(bad) > self.max_share * self.total:
             shown = [f'{name} {bad[name]}' for name in list(bad)[:10]]

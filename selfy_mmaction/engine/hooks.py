@@ -21,7 +21,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner, set_random_seed
 
 from ..datasets.loading import BadClips, SeededPipeline, clip_name, guard
 from ..datasets.scan import read_sample, scan
-from ..files import replaced_when_done
+from ..files import write_bytes
 from .checkpoint import check_state_dict, get_state_dict
 
 
@@ -296,8 +296,7 @@ class DrawPredictionsHook(Hook):
             name = f'{index:06}_{source}'
             if self.show_dir:
                 path = osp.join(self.show_dir, f'{name}.png')
-                with replaced_when_done(path) as unfinished:
-                    cv2.imwrite(str(unfinished), picture)
+                write_bytes(path, cv2.imencode('.png', picture)[1])
             if self.show:
                 cv2.imshow('prediction', picture)
                 cv2.waitKey(int(1000 * self.wait_time))

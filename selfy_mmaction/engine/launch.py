@@ -59,6 +59,9 @@ _TRANSLATIONS = {
     '`epoch_length` must be a positive integer, but got 0':
     'train_dataloader has no batch, since its clips are less than one: lower '
     'train_dataloader.batch_size.',
+    r'^\[Errno \d+\] (No space left .*|File too large|Disk quota [^:]*)$':
+    r'a file cannot be written (\1): make room, or write elsewhere, such as '
+    'with --work-dir.',
     r'^<urlopen error (.+)>$|^(\[Errno \d+\] Connection .+)$':
     r'a download failed (\1\2): check the network, or give a file as '
     'load_from and model.backbone.pretrained.',
@@ -269,6 +272,9 @@ def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
         raise OSError(f'work_dir {cfg.work_dir} cannot be made '
                       f'({error.strerror}): give another --work-dir.'
                       ) from error
+    # On a full disk each message would come with a traceback; what ends a
+    # run are the files that matter.
+    logging.raiseExceptions = False
     if cfg.launcher != 'none':
         # of 1 x 1 convolutions, whose memory is the same either way
         warnings.filterwarnings('ignore', 'Grad strides do not match')
