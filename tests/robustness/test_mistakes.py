@@ -36,6 +36,7 @@ train_dataloader = dict(dataset=dict(
 """
 LISTS = dict(
     empty='',
+    mark='\ufeffleft0.mp4 0\n',
     bad_label='left0.mp4 0\nleft1.mp4 left\n',
     negative='left0.mp4 -1\n',
     high='left0.mp4 8\n',
@@ -218,6 +219,9 @@ MISTAKES = [
      'annotation file data/no.txt of train_dataloader does not exist.'),
     (train(f'{DATASET}ann_file=empty.txt'),
      'data/empty.txt is empty: give a list of lines `FILE LABEL`.'),
+    (train(f'{DATASET}ann_file=mark.txt'),
+     'data/mark.txt begins with a byte-order mark: save it as UTF-8 without '
+     'one.'),
     (train(f'{DATASET}ann_file=bad_label.txt'),
      "data/bad_label.txt: line 2 is 'left1.mp4 left', where .* expected."),
     (train(f'{DATASET}ann_file=negative.txt'),

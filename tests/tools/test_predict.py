@@ -12,9 +12,10 @@ from mmengine.registry import init_default_scope
 
 from selfy_mmaction import apis
 from selfy_mmaction.apis.inference import VideoPredictor
-from selfy_mmaction.apis.sliding import SlidingWindow, follow
+from selfy_mmaction.apis.sliding import Segment, SlidingWindow, follow
 from selfy_mmaction.apis.video import Video, write_video
 from selfy_mmaction.engine import launch
+from selfy_mmaction.visualization.charts import draw_timeline
 from selfy_mmaction.visualization.frames import draw_label
 
 
@@ -313,6 +314,14 @@ def test_video_is_written_as_it_is(tmp_path, clips, ending, capfd):
     # One frame earlier or later, the difference would be 30 or more.
     for a, b in zip(written, frames, strict=True):
         assert np.abs(a - b.astype(float)).mean() < 12
+
+
+def test_timeline_names_any_class(tmp_path):
+    names = 'costs $5', r'$\frac$', '$^$'
+    best = [dict(label=0, name=name, score=.3) for name in names]
+    path = tmp_path / 'line.png'
+    draw_timeline([Segment(0, 1, best), Segment(1, 2, best)], '$_$', path)
+    assert path.stat().st_size > 1000
 
 
 def test_label_is_legible_on_any_frame():
