@@ -133,26 +133,6 @@ def load_safely():
     engine._safe_torch_load = functools.partial(torch.load, weights_only=True)
 
 
-def quiet_file_client():
-    """Keep MMEngine from warning of ``FileClient`` where a file is read.
-
-    MMAction2's loaders read videos and frames through it, and every process
-    that does logs two lines. On a disk it is a ``LocalBackend``. Called with
-    the transforms, since MMAction2's take long to import.
-
-    Can go when MMAction2 reads with the functions of ``mmengine.fileio``.
-    """
-    from mmaction.datasets.transforms import loading
-    from mmengine.fileio import FileClient, LocalBackend
-
-    def open_client(backend=None, **kwargs):
-        if backend == 'disk' and not kwargs:
-            return LocalBackend()
-        return FileClient(backend, **kwargs)
-
-    loading.FileClient = open_client
-
-
 class _MissingDRN:
     """What stands for DRN where MMAction2 came without it."""
 

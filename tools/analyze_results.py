@@ -18,9 +18,9 @@ from mmengine.registry import init_default_scope
 from selfy_mmaction.analysis import confusions, ensemble
 from selfy_mmaction.analysis.dumps import load_dump
 from selfy_mmaction.datasets.lists import numbered_classes, read_classes
-from selfy_mmaction.datasets.loading import clip_name
-from selfy_mmaction.engine import launch
-from selfy_mmaction.files import write_text
+from selfy_mmaction.datasets.loading import clip_name, guard
+from selfy_mmaction.engine import hooks, launch
+from selfy_mmaction.files import printable, write_text
 from selfy_mmaction.visualization import charts
 
 
@@ -52,6 +52,7 @@ def main() -> None:
     dump = load_dump(args.dump)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    guard(dataset, hooks.refuse_clip)
     confusions.check_dataset(dump, dataset)
     num_classes = dump.scores.shape[1]
     classes = dump.classes or numbered_classes(num_classes)
@@ -72,8 +73,8 @@ def main() -> None:
     worst = confusions.find_confusions(dump.scores, dump.labels, args.pairs)
     for confusion in worst:
         print(f'{len(confusion.clips):4} of {confusion.total}: '
-              f'{classes[confusion.truth]}, taken for: '
-              f'{classes[confusion.found]}')
+              f'{printable(classes[confusion.truth])}, taken for: '
+              f'{printable(classes[confusion.found])}')
 
     def show(i: int) -> tuple[np.ndarray, str]:
         frames = confusions.first_view(dataset[i]['inputs'], cfg)

@@ -4,6 +4,7 @@ The official code numbers the classes alphabetically. So does the result, and
 it carries their names; with --renumber they are numbered as in the config.
 """
 import argparse
+import io
 import os.path as osp
 
 import torch
@@ -14,7 +15,7 @@ from mmengine.registry import init_default_scope
 
 from selfy_mmaction.convert import convert_official_state_dict
 from selfy_mmaction.engine import checkpoint, launch
-from selfy_mmaction.files import replaced_when_done
+from selfy_mmaction.files import write_bytes
 
 CONFIGS = osp.join(osp.dirname(osp.dirname(osp.abspath(__file__))), 'configs')
 
@@ -75,8 +76,9 @@ def main() -> None:
     if names:
         meta['dataset_meta'] = dict(
             classes=list(names if args.renumber else sorted(names)))
-    with replaced_when_done(args.dst) as unfinished:
-        torch.save(dict(meta=meta, state_dict=state_dict), unfinished)
+    file = io.BytesIO()
+    torch.save(dict(meta=meta, state_dict=state_dict), file)
+    write_bytes(args.dst, file.getvalue())
     print(f'{args.dst}: {len(state_dict)} tensors, which fit {args.config}.')
     if names and not args.renumber and names != sorted(names):
         print('Its classes are numbered alphabetically, those of the config '

@@ -10,7 +10,7 @@ from selfy_mmaction.analysis import ensemble
 from selfy_mmaction.analysis.dumps import load_dump
 from selfy_mmaction.datasets.lists import numbered_classes, read_classes
 from selfy_mmaction.engine import launch
-from selfy_mmaction.files import write_text
+from selfy_mmaction.files import printable, write_text
 from selfy_mmaction.visualization import charts
 
 
@@ -63,7 +63,7 @@ def main() -> None:
     matrix = ensemble.get_confusion_matrix(scores, labels)
     table = ensemble.format_class_table(matrix, classes)
     if args.per_class == '-':
-        print(table, end='')
+        print('\n'.join(map(printable, table.splitlines())))
     elif args.per_class:
         write_text(args.per_class, table)
     if args.confusion:

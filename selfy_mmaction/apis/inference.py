@@ -13,6 +13,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
+from ..containers import find_fault
 from ..datasets.lists import numbered_classes, read_classes
 from ..engine.checkpoint import (
     check_state_dict,
@@ -133,6 +134,9 @@ class Predictor(ABC):
         """
         if not osp.isfile(video):
             raise FileNotFoundError(f'video {video} does not exist.')
+        fault = find_fault(video)
+        if fault:
+            raise ValueError(f'{video} {fault}.')
         try:
             return self.pipeline(dict(self._INPUT, filename=video))
         # What is raised depends on the decoder, and on how a file is broken.

@@ -298,6 +298,9 @@ def write_model(recognizer: BaseModel,
     clips = torch.zeros(2, *shape, dtype=torch.uint8 if raw else torch.float)
     # A dimension of size 1 would be taken for a constant.
     number = torch.export.Dim('clips', min=2)
+    # It would warn that torchvision, which no recognizer needs, is missing.
+    logging.getLogger('torch.onnx._internal.exporter._registration').setLevel(
+        logging.ERROR)
     try:
         with torch.no_grad(), _quiet_exporter():
             program = torch.onnx.export(

@@ -1,7 +1,4 @@
 """What a pipeline uses: transforms, lists, loading. releases/ makes lists."""
-from .. import compat
 from .transforms import SelectiveFlip
-
-compat.quiet_file_client()
 
 __all__ = ['SelectiveFlip']

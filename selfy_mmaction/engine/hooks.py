@@ -21,7 +21,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner, set_random_seed
 
 from ..datasets.loading import BadClips, SeededPipeline, clip_name, guard
 from ..datasets.scan import read_sample, scan
-from ..files import replaced_when_done
+from ..files import write_bytes
 from .checkpoint import check_start, check_state_dict, get_state_dict
 
 
@@ -70,14 +70,15 @@ class BadClipsHook(Hook):
 
     def before_val(self, runner: Runner) -> None:
         """Let a validation end at a bad clip."""
-        guard(runner.val_dataloader.dataset, _refuse)
+        guard(runner.val_dataloader.dataset, refuse_clip)
 
     def before_test(self, runner: Runner) -> None:
         """Let a test end at a bad clip."""
-        guard(runner.test_dataloader.dataset, _refuse)
+        guard(runner.test_dataloader.dataset, refuse_clip)
 
 
-def _refuse(name: str, reason: str) -> NoReturn:
+def refuse_clip(name: str, reason: str) -> NoReturn:
+    """Raise a ValueError that names a bad clip."""
     raise ValueError(f'{name} {reason}. tools/check_data.py finds all such '
                      'clips, tools/test.py --skip-bad leaves them out.')
 
@@ -331,8 +332,7 @@ class DrawPredictionsHook(Hook):
             name = f'{index:06}_{source}'
             if self.show_dir:
                 path = osp.join(self.show_dir, f'{name}.png')
-                with replaced_when_done(path) as unfinished:
-                    cv2.imwrite(str(unfinished), picture)
+                write_bytes(path, cv2.imencode('.png', picture)[1])
             if self.show:
                 cv2.imshow('prediction', picture)
                 cv2.waitKey(int(1000 * self.wait_time))

@@ -3,6 +3,7 @@ import argparse
 import contextlib
 import ctypes
 import functools
+import logging
 import os
 import os.path as osp
 import re
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn, TextIO
 
@@ -18,9 +20,11 @@ import torch
 from mmaction.registry import RUNNERS
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from torch import nn
 
+from ..files import printable
 from .checks import (
     check_dataloader,
     check_lists,
@@ -59,6 +63,9 @@ _TRANSLATIONS = {
     '`epoch_length` must be a positive integer, but got 0':
     'train_dataloader has no batch, since its clips are less than one: lower '
     'train_dataloader.batch_size.',
+    r'^\[Errno \d+\] (No space left .*|File too large|Disk quota [^:]*)$':
+    r'a file cannot be written (\1): make room, or write elsewhere, such as '
+    'with --work-dir.',
 }
 # Where launchers other than torchrun leave the rank, the number of processes
 # and the rank on this machine.
@@ -121,7 +128,38 @@ def log_to_stderr() -> Iterator[TextIO]:
     """
     stdout = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):
+        calm(MMLogger.get_current_instance())
         yield stdout
+
+
+def calm(logger: logging.Logger) -> None:
+    """Show on the terminal what concerns a user; the log file has it all."""
+    for handler in logger.handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.addFilter(_concerns_user)
+
+
+def _concerns_user(record: logging.LogRecord) -> bool:
+    """Whether a message does, which is also made fit for a terminal."""
+    text = record.getMessage()
+    # names in it may be those of a file from elsewhere
+    record.msg = '\n'.join(map(printable, text.split('\n')))
+    record.args = ()
+    # MMAction2 reads files in a way that MMEngine wants to see changed.
+    if 'deprecated in future' in text:
+        return False
+    # The environment, the config and the hooks take hundreds of lines.
+    return record.levelno >= logging.WARNING or '\n' not in text.strip()
+
+
+class _CalmRunner(Runner):
+    """MMEngine's runner with less on the terminal."""
+
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        """Build the logger before it is first used."""
+        logger = super().build_logger(*args, **kwargs)
+        calm(logger)
+        return logger
 
 
 def describe_error(error: Exception) -> str:
@@ -130,6 +168,11 @@ def describe_error(error: Exception) -> str:
     What is not meant for users, since neither this package nor an operating
     system says it, comes with its type and with a hint at the traceback.
     """
+    # What it names may come from a file.
+    return printable(_describe(error))
+
+
+def _describe(error: Exception) -> str:
     # A KeyError as text has its message in quotes.
     text = str(error.args[0]) if len(error.args) == 1 else str(error)
     for pattern, translation in _TRANSLATIONS.items():
@@ -240,7 +283,14 @@ def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
         raise OSError(f'work_dir {cfg.work_dir} cannot be made '
                       f'({error.strerror}): give another --work-dir.'
                       ) from error
+    # On a full disk each message would come with a traceback; what ends a
+    # run are the files that matter.
+    logging.raiseExceptions = False
     if cfg.launcher != 'none':
+        # of 1 x 1 convolutions, whose memory is the same either way
+        warnings.filterwarnings('ignore', 'Grad strides do not match')
+        # MMEngine sets it
+        warnings.filterwarnings('ignore', '`broadcast_buffers` is deprecated')
         end_with_launcher()
         if get_device() == 'cpu':
             init_cpu_processes(cfg)
@@ -248,9 +298,12 @@ def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
             check_num_processes(
                 int(os.environ.get('LOCAL_WORLD_SIZE', 1)),
                 torch.cuda.device_count())
+    # Configs of others come without it.
+    cfg.setdefault('default_hooks', {}).setdefault(
+        'bad_clips', dict(type='BadClipsHook'))
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
-    return Runner.from_cfg(cfg)
+    return _CalmRunner.from_cfg(cfg)
 
 
 def check_num_processes(processes: int, gpus: int) -> None:

@@ -1,4 +1,5 @@
 """Pictures of frames: of a clip, under a label, side by side."""
+import io
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..datasets.lists import numbered_classes
-from ..files import replaced_when_done
+from ..files import write_bytes
 
 PICTURES = ('.png', '.jpg', '.jpeg')
 # Of a picture of a video: frames in a column, and in a row.
@@ -95,5 +96,7 @@ def write_picture(path: Path, views: Sequence[np.ndarray]) -> None:
         np.concatenate(chosen[i:i + columns], 1)
         for i in range(0, len(chosen), columns)
     ]
-    with replaced_when_done(path) as unfinished:
-        Image.fromarray(np.concatenate(rows)).save(unfinished)
+    file = io.BytesIO()
+    Image.fromarray(np.concatenate(rows)).save(
+        file, Image.registered_extensions()[path.suffix.lower()])
+    write_bytes(path, file.getvalue())

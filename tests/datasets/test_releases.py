@@ -188,6 +188,14 @@ def test_frames_that_are_missing(release, tmp_path):
     assert numbers['val']['missing'] == 1
 
 
+def test_byte_order_marks_are_passed_over(release, tmp_path):
+    release('sthv2')
+    files = [*tmp_path.rglob('*.json')]
+    for file in files:
+        file.write_bytes(b'\xef\xbb\xbf' + file.read_bytes())
+    assert files and Preparation('sthv2', tmp_path, partial_copy=True).run()
+
+
 def test_videos_that_are_broken(release, tmp_path, videos):
     release('sthv2')
     folder = tmp_path / 'videos'

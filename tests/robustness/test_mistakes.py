@@ -38,6 +38,7 @@ train_dataloader = dict(dataset=dict(
 """
 LISTS = dict(
     empty='',
+    mark='\ufeffleft0.mp4 0\n',
     bad_label='left0.mp4 0\nleft1.mp4 left\n',
     negative='left0.mp4 -1\n',
     high='left0.mp4 8\n',
@@ -142,7 +143,8 @@ MISTAKES = [
     (train(f'{BACKBONE}selfy_indices=1'),
      r'selfy_indices must be a list of stages, such as \(1, \), but got 1.'),
     (train(f'{BLOCK}similarity=euclid'),
-     r"similarity must be one of \('cosine', 'dot', 'softmax'\), but got 'euclid'."),
+     r"similarity must be one of \('cosine', 'dot', 'softmax'\), but got "
+     "'euclid'."),
     (train(f'{BLOCK}temporal_padding=zero'),
      "temporal_padding must be one of .*'zeros', .*, but got 'zero'."),
     (train(f'{BLOCK}extraction.type=STSSConvolution'),
@@ -243,6 +245,9 @@ MISTAKES = [
      'annotation file data/no.txt of train_dataloader does not exist.'),
     (train(f'{DATASET}ann_file=empty.txt'),
      'data/empty.txt is empty: give a list of lines `FILE LABEL`.'),
+    (train(f'{DATASET}ann_file=mark.txt'),
+     'data/mark.txt begins with a byte-order mark: save it as UTF-8 without '
+     'one.'),
     (train(f'{DATASET}ann_file=bad_label.txt'),
      "data/bad_label.txt: line 2 is 'left1.mp4 left', where .* expected."),
     (train(f'{DATASET}ann_file=negative.txt'),
@@ -284,7 +289,7 @@ MISTAKES = [
     (('test', 'config.py'), '.* required: checkpoint .*'),
     # predicting and exporting
     (predict(video='data/videos/notes.txt'),
-     'data/videos/notes.txt cannot be decoded as a video.*'),
+     'data/videos/notes.txt is not a video: it begins with .*'),
     (predict(video='no.mp4'), 'video no.mp4 does not exist.'),
     (predict(video='data'), 'folder data holds no video .*'),
     (predict('--labels', 'data/train.txt'),

@@ -53,6 +53,17 @@ def test_main_config_trains_with_two_processes(trained):
     assert len(saved['meta']['dataset_meta']['classes']) == 174
 
 
+def test_terminal_shows_what_concerns_the_user(trained):
+    file, = trained.work_dir.glob('*/*.log')
+    log = file.read_text()
+    for text in 'System environment', 'Config:', 'Hooks will be executed':
+        assert text in log and text not in trained.log
+    for notice in ('FileClient', 'HardDiskBackend', 'Grad strides',
+                   'broadcast_buffers'):
+        assert notice not in trained.log
+    assert 'Checkpoints will be saved to' in trained.log
+
+
 def test_two_nodes_train_together(train, repo, free_port):
     nodes = [
         train(

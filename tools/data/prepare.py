@@ -10,6 +10,7 @@ import sys
 
 from selfy_mmaction.datasets.releases import RELEASES, Preparation
 from selfy_mmaction.engine import launch
+from selfy_mmaction.files import printable
 
 SHOWN = 10  # findings on the screen; the file has them all
 
@@ -65,7 +66,7 @@ def main() -> None:
     print(preparation.table())
     lines = preparation.findings.lines()
     for line in lines[:SHOWN]:
-        print(line)
+        print(printable(line))
     if len(lines) > SHOWN:
         print(f'... and {len(lines) - SHOWN} more')
     if lines:
