@@ -304,19 +304,19 @@ FINEGYM = "use_rawframes(_base_, folders=('subactions', 'subaction_frames'))"
 
 @pytest.mark.parametrize(('name', 'call', 'folder', 'steps'), [
     ('selfy_tsm_r50_sthv1', 'use_videos(_base_)', 'videos',
-     ['DecordInit', 'SampleFrames', 'DecordDecode', 'Resize']),
+     ['DecordInit', 'SampleFrames', 'DecordDecode', 'PillowResize']),
     ('selfy_tsm_r50_sthv2', 'use_rawframes(_base_)', 'rawframes',
-     ['SampleFrames', 'RawFrameDecode', 'Resize']),
+     ['SampleFrames', 'RawFrameDecode', 'PillowResize']),
     ('selfy_tsm_r50_k400', 'use_rawframes(_base_)', 'rawframes_train',
-     ['DenseSampleFrames', 'RawFrameDecode', 'Resize']),
+     ['DenseSampleFrames', 'RawFrameDecode', 'PillowResize']),
     ('selfy_tsm_r50_1x1x16_diving48', 'use_rawframes(_base_)', 'rawframes',
-     ['SampleFrames', 'RawFrameDecode', 'Resize']),
+     ['SampleFrames', 'RawFrameDecode', 'PillowResize']),
     ('selfy_tsm_r50_1x1x16_diving48_v1', 'use_rawframes(_base_)', 'rawframes',
-     ['SampleFrames', 'RawFrameDecode', 'Resize']),
+     ['SampleFrames', 'RawFrameDecode', 'PillowResize']),
     ('selfy_tsm_r50_1x1x16_gym99', FINEGYM, 'subaction_frames',
-     ['SampleFrames', 'RawFrameDecode', 'Resize']),
+     ['SampleFrames', 'RawFrameDecode', 'PillowResize']),
     ('selfy_tsm_r50_1x1x16_gym288', FINEGYM, 'subaction_frames',
-     ['SampleFrames', 'RawFrameDecode', 'Resize']),
+     ['SampleFrames', 'RawFrameDecode', 'PillowResize']),
 ])
 def test_other_storage_is_the_documented_line(name, call, folder, steps,
                                               prepare, repo, tmp_path):

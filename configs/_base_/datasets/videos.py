@@ -1,11 +1,10 @@
 # The official recipe, that of Something-Something, for videos whose classes a
 # flip leaves what they are. A data set adds its place, lists and classes.
 #
-# It is written in MMAction2's transforms, which differ in two details.
+# It is written in MMAction2's transforms, which differ in a detail.
 # SampleFrames spreads the segments over a video of fewer frames (SSV1 has 15
-# at least), where the official code repeats the first one. Images are resized
-# by OpenCV instead of PIL. What is ours is to read videos: the official code
-# reads frames extracted from them.
+# at least), where the official code repeats the first one. What is ours is to
+# read videos: the official code reads frames extracted from them.
 test_pipeline = [
     dict(type='DecordInit'),
     # the middle frame of each of the 8 segments
@@ -17,7 +16,7 @@ test_pipeline = [
         test_mode=True),
     dict(type='DecordDecode'),
     # width x height
-    dict(type='Resize', scale=(320, 240), keep_ratio=False),
+    dict(type='PillowResize', scale=(320, 240), keep_ratio=False),
     dict(type='CenterCrop', crop_size=224),
     dict(type='FormatShape', input_format='NCHW'),
     dict(type='PackActionInputs')
@@ -41,14 +40,14 @@ train_dataloader = dict(
                 type='SampleFrames', clip_len=1, frame_interval=1,
                 num_clips=8),
             dict(type='DecordDecode'),
-            dict(type='Resize', scale=(320, 240), keep_ratio=False),
+            dict(type='PillowResize', scale=(320, 240), keep_ratio=False),
             dict(
                 type='MultiScaleCrop',
                 input_size=224,
                 scales=(1, 0.875, 0.75, 0.66),
                 max_wh_scale_gap=1,
                 num_fixed_crops=13),
-            dict(type='Resize', scale=(224, 224), keep_ratio=False),
+            dict(type='PillowResize', scale=(224, 224), keep_ratio=False),
             dict(type='Flip', flip_ratio=0.5),
             dict(type='FormatShape', input_format='NCHW'),
             dict(type='PackActionInputs')
