@@ -1,5 +1,6 @@
 """Every row of the paper: its config, its data set, its test protocol."""
 import os
+import random
 import re
 from functools import cache
 from pathlib import Path
@@ -30,18 +31,20 @@ LEFT_RIGHT = {
     'Turning the camera left while filming something',
     'Turning the camera right while filming something'
 }
-# What tells the data sets apart. `views` is how many clips x crops a video
-# has in testing, `best` what picks the best checkpoint.
+# What tells the data sets apart. `batch` is the batch on 8 GPUs, `views` is how
+# many clips x crops a video has in testing, `best` what picks the best
+# checkpoint.
 RECIPES = {
     name: SimpleNamespace(**{
         'storage': 'VideoDataset', 'sampler': 'SampleFrames',
-        'frozen': set(), 'views': 1, 'best': 'acc/top1', **recipe
+        'frozen': set(), 'batch': 64, 'views': 1, 'best': 'acc/top1', **recipe
     })
     for name, recipe in dict(
         sthv1=dict(
             classes=174, storage='RawframeDataset', frozen=LEFT_RIGHT),
         sthv2=dict(classes=174, frozen=LEFT_RIGHT),
-        k400=dict(classes=400, sampler='DenseSampleFrames', views=30),
+        k400=dict(
+            classes=400, sampler='DenseSampleFrames', batch=96, views=30),
         diving48=dict(classes=48),
         diving48_v1=dict(classes=48),
         gym99=dict(classes=99, best='acc/mean1'),
@@ -83,7 +86,10 @@ def prepare(tmp_path_factory, repo):
 def shrink(cfg, root):
     """Bring a config down to a miniature data set and to small frames."""
     cfg.model.backbone.pretrained = None
-    small = {(320, 240): (40, 32), (224, 224): (32, 32), 224: 32, 240: 32}
+    small = {
+        (320, 240): (40, 32), (-1, 256): (-1, 36), (224, 224): (32, 32),
+        224: 32, 256: 36
+    }
     for stage in 'train', 'val', 'test':
         loader = cfg[f'{stage}_dataloader']
         loader.update(num_workers=0, persistent_workers=False, batch_size=1)
@@ -113,7 +119,9 @@ def test_config_is_consistent(name, tmp_path):
         data.data_root = str(tmp_path)
         (tmp_path / data.ann_file).touch()
         check_dataloader(cfg, stage)
-    assert cfg.train_dataloader.batch_size * 8 == 64
+    batch = RECIPES[get_dataset(name)].batch
+    assert cfg.auto_scale_lr.base_batch_size == batch
+    assert cfg.train_dataloader.batch_size * 8 == batch
     cfg.model.backbone.pretrained = None
     model = MODELS.build(cfg.model)
     selfy = 'selfy' in name
@@ -240,6 +248,71 @@ def test_kinetics_takes_frames_from_windows_of_64(name, frames):
         possible = {tuple(window(s, total)) for s in range(max(last, 1))}
         drawn = {tuple(train(total)) for _ in range(300 if last < 9 else 5)}
         assert drawn == possible if last < 9 else drawn <= possible
+
+
+def read_frames(cfg, stage, height, width, start):
+    """Let a pipeline crop frames of a gradient; its rest is not run."""
+    frame = np.mgrid[:height, :width].sum(0).astype(np.uint8)
+    frame = np.repeat(frame[..., None], 3, axis=2)
+    results = dict(imgs=[frame], img_shape=(height, width), modality='RGB')
+    steps = cfg[f'{stage}_dataloader'].dataset.pipeline
+    for step in steps[start:]:
+        if step.type in ('Flip', 'FormatShape'):
+            break
+        results = TRANSFORMS.build(step)(results)
+    return results
+
+
+@pytest.mark.parametrize(('shape', 'corners'), [
+    ((360, 640), [(0, 0), (198, 0), (99, 0)]),  # 455 x 256
+    ((512, 256), [(0, 0), (0, 256), (0, 128)]),
+    ((256, 256), [(0, 0)] * 3),
+])
+def test_kinetics_sees_crops_of_frames_whose_short_side_is_256(shape, corners):
+    cfg = Config.fromfile(CONFIGS / 'selfy_tsm_r50_k400.py')
+    results = read_frames(cfg, 'test', *shape, start=3)
+    assert [img.shape for img in results['imgs']] == [(256, 256, 3)] * 3
+    assert results['crop_bbox'][:, :2].tolist() == [list(c) for c in corners]
+    results = read_frames(cfg, 'val', *shape, start=3)
+    assert [img.shape for img in results['imgs']] == [(224, 224, 3)]
+
+    height, width = (side * 256 // min(shape) for side in shape)
+    sizes = set()
+    random.seed(0)
+    for _ in range(60):
+        results = read_frames(cfg, 'train', *shape, start=3)
+        assert results['imgs'][0].shape == (224, 224, 3)
+        left, top, right, bottom = results['crop_bbox']
+        assert 0 <= left < right <= width and 0 <= top < bottom <= height
+        sizes |= {right - left, bottom - top}
+    assert sizes == {256, 224, 192, 168}
+
+
+@pytest.mark.parametrize('name', ['selfy_tsm_r50_1x1x16_k400', 'tsn_r50_k400'])
+def test_kinetics_trains_as_the_authors_other_network(name):
+    cfg = Config.fromfile(CONFIGS / f'{name}.py')
+    cfg.model.backbone.update(depth=18, pretrained=None)
+    cfg.model.cls_head.in_channels = 512
+    assert cfg.train_cfg.max_epochs == 75
+    schedule, = cfg.param_scheduler
+    assert (schedule.milestones, schedule.gamma) == ([30, 60], 0.1)
+    assert cfg.optim_wrapper.clip_grad.max_norm == 20
+    model = MODELS.build(cfg.model)
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    groups = {
+        id(param): group
+        for group in optimizer.param_groups for param in group['params']
+    }
+    for key, param in model.named_parameters():
+        group = groups.pop(id(param))
+        bias, norm = key.endswith('bias'), param.dim() == 1
+        if key == 'cls_head.fc_cls.bias':
+            assert group['lr'] == 0.04
+        elif not norm:
+            assert group['lr'] == 0.02
+        assert group['weight_decay'] == (0 if bias or norm else 1e-4)
+        assert group['momentum'] == 0.9 and not group['nesterov']
+    assert not groups
 
 
 @pytest.mark.parametrize('dataset', ['sthv1', 'sthv2'])
