@@ -31,8 +31,8 @@ LEFT_RIGHT = {
     'Turning the camera left while filming something',
     'Turning the camera right while filming something'
 }
-# What tells the data sets apart. `batch` is the batch on 8 GPUs, `views` is how
-# many clips x crops a video has in testing, `best` what picks the best
+# What tells the data sets apart. `batch` is that of 8 GPUs together, `views` is
+# how many clips x crops a video has in testing, `best` what picks the best
 # checkpoint.
 RECIPES = {
     name: SimpleNamespace(**{
@@ -163,7 +163,6 @@ def test_config_trains_and_tests(name, prepare):
     with torch.no_grad():
         sample, = model.test_step(batch)
     assert sample.pred_score.shape == (recipe.classes, )
-    torch.testing.assert_close(sample.pred_score.sum(), torch.tensor(1.))
     evaluator = Evaluator(METRICS.build(cfg.test_evaluator))
     evaluator.dataset_meta = loader.dataset.metainfo
     evaluator.process([sample], batch)
@@ -357,6 +356,11 @@ def test_bounded_views_score_like_all_at_once(name, bound):
         return torch.stack([sample.pred_score for sample in samples])
 
     expected = predict(plain)
+    # the logits of the views, averaged
+    with torch.no_grad():
+        # [N, V * T, 3, H, W] => [N * V * T, 3, H, W] => [N, V, K]
+        logits = plain(clips, stage='head').unflatten(0, (videos, views))
+    torch.testing.assert_close(expected, logits.mean(1))
     torch.testing.assert_close(predict(model), expected)
     assert not torch.allclose(expected[0], expected[1])
     assert sum(sizes) == videos * views * frames
