@@ -18,7 +18,10 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
+from selfy_mmaction.analysis import ensemble
 from selfy_mmaction.analysis.complexity import get_complexity
+from selfy_mmaction.analysis.dumps import dump_results, load_dump
+from selfy_mmaction.analysis.zoo import Zoo
 from selfy_mmaction.datasets.releases import Preparation
 from selfy_mmaction.engine.launch import check_dataloader
 
@@ -31,8 +34,8 @@ LEFT_RIGHT = {
     'Turning the camera left while filming something',
     'Turning the camera right while filming something'
 }
-# What tells the data sets apart. `batch` is that of 8 GPUs together, `views` is
-# how many clips x crops a video has in testing, `best` what picks the best
+# What tells the data sets apart. `batch` is the batch of all GPUs, `views` how
+# many clips x crops a video has in testing, `best` what picks the best
 # checkpoint.
 RECIPES = {
     name: SimpleNamespace(**{
@@ -59,6 +62,7 @@ def get_dataset(config):
 
 
 NAMES = sorted(path.stem for path in CONFIGS.glob('*_r50_*.py'))
+ROWS = Zoo(CONFIGS.parent).rows
 
 
 @pytest.fixture(autouse=True)
@@ -173,6 +177,40 @@ def test_config_trains_and_tests(name, prepare):
     assert headline == recipe.best
     assert cfg.default_hooks.checkpoint.save_best in ('auto', headline)
     assert cfg.default_hooks.checkpoint.get('rule', 'greater') == 'greater'
+
+
+@pytest.mark.parametrize('row', ROWS)
+def test_row_from_its_release_to_its_number(row, prepare, tmp_path):
+    dumps = []
+    for name in ROWS[row]['Configs']:
+        cfg = shrink(
+            Config.fromfile(CONFIGS / f'{name}.py'),
+            prepare(get_dataset(name)))
+        cfg.model.backbone.depth, cfg.model.cls_head.in_channels = 18, 512
+        dump_results(cfg, str(tmp_path / f'{name}.npz'))
+        torch.manual_seed(0)
+        model = MODELS.build(cfg.model)
+        model.train(False)
+        torch.nn.init.normal_(model.cls_head.fc_cls.weight)
+        loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
+        evaluator = Evaluator([METRICS.build(m) for m in cfg.test_evaluator])
+        evaluator.dataset_meta = loader.dataset.metainfo
+        with torch.no_grad():
+            for batch in loader:
+                evaluator.process(model.test_step(batch), batch)
+        metrics = evaluator.evaluate(len(loader.dataset))
+        dumps.append(load_dump(str(tmp_path / f'{name}.npz')))
+        assert dumps[-1].kind == 'logits'
+        # The file tells the same as the test.
+        found = ensemble.get_accuracies(dumps[-1].scores, dumps[-1].labels)
+        assert found['Top 1 Accuracy'] == 100 * metrics['acc/top1']
+        assert found['Mean Class Accuracy'] == 100 * metrics['acc/mean1']
+    scores = ensemble.average_scores(
+        dumps, kind=ROWS[row].get('Average', 'logits'))
+    expected = sum(dump.scores for dump in dumps) / len(dumps)
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+    found = ensemble.get_accuracies(scores, dumps[0].labels)
+    assert found[ROWS[row]['Metric']] in (0, 50, 100)
 
 
 @pytest.mark.parametrize('dataset', RECIPES)

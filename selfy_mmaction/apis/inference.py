@@ -195,8 +195,9 @@ class VideoPredictor(Predictor):
                          cfg.model.cls_head.num_classes, labels)
 
     def _probabilities(self, frames: dict) -> Tensor:
+        batch = pseudo_collate([frames])
         with torch.no_grad():
-            return predict_probabilities(self.model, pseudo_collate([frames]))[0]
+            return predict_probabilities(self.model, batch)[0]
 
 
 def _video_pipeline(cfg: Config) -> list[dict]:
