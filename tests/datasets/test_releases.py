@@ -85,6 +85,23 @@ def test_lists_hold_each_clip_with_its_label(dataset, release, tmp_path,
     assert snapshot(tmp_path) == before
 
 
+@pytest.mark.parametrize('parent', ['', 'annotations'])
+def test_labels_as_somethings_archive_of_today_has_them(release, tmp_path,
+                                                        parent):
+    clips = release('sthv2')
+    folder = tmp_path / parent / 'labels'
+    folder.mkdir(parents=True)
+    for path in tmp_path.glob('something-something-v2-*.json'):
+        path.rename(folder / path.name.removeprefix('something-something-v2-'))
+    assert Preparation('sthv2', tmp_path, partial_copy=True).run()
+    names = [line.split('.')[0] for split in ('train', 'val')
+             for line in read(tmp_path / f'sthv2_{split}_list_videos.txt')]
+    assert names == [*clips['train'], *clips['val']]
+    (folder / 'train.json').unlink()
+    with pytest.raises(FileNotFoundError, match='v2-train.json or labels/tr'):
+        Preparation('sthv2', tmp_path, partial_copy=True).run()
+
+
 def test_gym288_is_named_by_its_categories(release, tmp_path):
     release('gym288')
     Preparation('gym288', tmp_path, partial_copy=True).run()
