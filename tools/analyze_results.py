@@ -54,23 +54,24 @@ def main() -> None:
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     guard(dataset, hooks.refuse_clip)
     confusions.check_dataset(dump, dataset)
-    num_classes = dump.scores.shape[1]
+    scores = dump.probabilities
+    num_classes = scores.shape[1]
     classes = dump.classes or numbered_classes(num_classes)
     if args.labels:
         classes = read_classes(args.labels, num_classes, args.dump)
-    print(ensemble.format_accuracies([(dump.path, dump.scores)], dump.labels))
+    print(ensemble.format_accuracies([(dump.path, scores)], dump.labels))
 
     os.makedirs(args.out_dir, exist_ok=True)
     table, bars, matrix_picture, clips = (
         osp.join(args.out_dir, name)
         for name in ('classes.csv', 'classes.png', 'matrix.png',
                      'confusions.png'))
-    matrix = ensemble.get_confusion_matrix(dump.scores, dump.labels)
+    matrix = ensemble.get_confusion_matrix(scores, dump.labels)
     write_text(table, ensemble.format_class_table(matrix, classes))
     charts.draw_class_bars(matrix, classes, bars)
     charts.draw_confusion_matrix(matrix, classes, matrix_picture)
 
-    worst = confusions.find_confusions(dump.scores, dump.labels, args.pairs)
+    worst = confusions.find_confusions(scores, dump.labels, args.pairs)
     for confusion in worst:
         print(f'{len(confusion.clips):4} of {confusion.total}: '
               f'{printable(classes[confusion.truth])}, taken for: '
@@ -79,7 +80,7 @@ def main() -> None:
     def show(i: int) -> tuple[np.ndarray, str]:
         frames = confusions.first_view(dataset[i]['inputs'], cfg)
         name = osp.basename(clip_name(dataset.get_data_info(i)))
-        return frames, f'{name} ({dump.scores[i].max():.0%})'
+        return frames, f'{name} ({scores[i].max():.0%})'
 
     if worst:
         charts.draw_confusions(worst, classes, show, clips)

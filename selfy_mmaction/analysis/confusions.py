@@ -51,6 +51,7 @@ def check_dataset(dump: dumps.Dump, dataset: BaseDataset) -> None:
     listed = dumps.Dump(
         dataset.ann_file,
         scores=np.empty((len(infos), dump.scores.shape[1])),
+        kind=dump.kind,
         labels=np.array([info['label'] for info in infos]),
         names=dumps.sample_names(infos),
         classes=[])

@@ -187,11 +187,11 @@ class Zoo:
 
     def _row_table(self) -> str:
         return format_table(
-            ['row', 'data set', 'networks', 'metric', 'paper'],
+            ['row', 'data set', 'networks', 'metric', 'paper', 'how sure'],
             [[
                 f'`{name}`', row['Dataset'],
                 ' + '.join(f'`{config}`' for config in row['Configs']),
-                row['Metric'], f'{row["Paper"]:.1f}'
+                row['Metric'], f'{row["Paper"]:.1f}', row['Recipe']
             ] for name, row in self.rows.items()])
 
 

@@ -21,7 +21,12 @@ from torch import Tensor, nn
 
 from ..datasets.pipelines import clip_frames, frame_size
 from ..files import replaced_when_done
-from .inference import Predictor, VideoPredictor
+from .inference import (
+    Predictor,
+    VideoPredictor,
+    gives_logits,
+    predict_probabilities,
+)
 
 # ONNX Runtime has read it since 1.17.
 OPSET = 20
@@ -177,6 +182,7 @@ class ONNXPredictor(Predictor):
 
     def __init__(self, cfg: Config, path: str, labels: str | None = None):
         self.classifier = ONNXClassifier(path)
+        self._averages_logits = gives_logits(cfg)
         names = self.classifier.meta['classes']
         super().__init__(cfg, path, names, len(names), labels)
         theirs, ours = self.classifier.clip_shape, clip_shape(cfg)
@@ -189,7 +195,12 @@ class ONNXPredictor(Predictor):
         # [V * T, 3, H, W] => [V, T, 3, H, W], V views
         clips = frames['inputs'].unflatten(0,
                                            (-1, self.classifier.clip_shape[0]))
-        return self.classifier.classify_raw(clips).mean(0)
+        probabilities = self.classifier.classify_raw(clips)
+        if not self._averages_logits:
+            return probabilities.mean(0)
+        # They are the logits up to a number for each view.
+        smallest = torch.finfo(probabilities.dtype).tiny
+        return probabilities.clamp(min=smallest).log().mean(0).softmax(-1)
 
 
 def export(predictor: VideoPredictor,
@@ -344,12 +355,12 @@ def verify(recognizer: BaseModel, classifier: ONNXClassifier, clips: Tensor,
     Raises:
         ValueError: If they differ by more than rounding explains.
     """
-    samples = recognizer.test_step(
+    theirs = predict_probabilities(
+        recognizer,
         dict(
             inputs=list(clips),
             data_samples=[ActionDataSample() for _ in clips]))
     ours = classifier.classify_raw(clips)
-    theirs = torch.stack([sample.pred_score for sample in samples])
     difference = (ours - theirs).abs().max().item()
     logs = [x.clamp(min=1e-30).log() for x in (ours, theirs)]
     error = (logs[0] - logs[1]).abs().max() / logs[1].std()

@@ -23,8 +23,10 @@ _LABEL_WIDTH = 320
 _FONT = font_manager.findfont('DejaVu Sans')
 
 
-def draw_clip(clip: Tensor, sample: ActionDataSample,
-              classes: Sequence[str] | None) -> np.ndarray:
+def draw_clip(clip: Tensor,
+              sample: ActionDataSample,
+              classes: Sequence[str] | None,
+              logits: bool = False) -> np.ndarray:
     """Put the frames of a clip in a row, under a line of text each for truth
     and prediction.
 
@@ -32,13 +34,16 @@ def draw_clip(clip: Tensor, sample: ActionDataSample,
         clip (Tensor): RGB frames, [T, 3, H, W] or [M, 3, T, H, W].
         sample (ActionDataSample): The true and the predicted label.
         classes (Sequence[str], optional): The names of the labels.
+        logits (bool): Whether the scores of the sample are logits instead of
+            probabilities. Defaults to False.
     """
     # [M, 3, T, H, W] => [M * T, 3, H, W] => [H, M * T * W, 3]
     frames = clip.movedim(1, -3).flatten(0, -4).permute(2, 0, 3, 1)
     row = frames.flatten(1, 2).byte().cpu().numpy()
     truth, found = sample.gt_label.item(), sample.pred_label.item()
-    score = sample.pred_score[found].item()
-    names = classes or numbered_classes(len(sample.pred_score))
+    scores = sample.pred_score.softmax(-1) if logits else sample.pred_score
+    score = scores[found].item()
+    names = classes or numbered_classes(len(scores))
     lines = [f'true: {names[truth]}', f'found: {names[found]} ({score:.2f})']
     head = np.full((20 * len(lines), row.shape[1], 3), 255, np.uint8)
     for i, line in enumerate(lines):

@@ -29,6 +29,10 @@ def parse_args() -> argparse.Namespace:
         help='this is a part of the release: missing clips and other numbers '
         'of clips are no errors')
     parser.add_argument(
+        '--version',
+        help='of FineGym, v1.1 or v1.0; v1.1 by default, on which the authors '
+        'of SELFY train in their later code')
+    parser.add_argument(
         '--official-lists',
         nargs=2,
         metavar=('TRAIN', 'VAL'),
@@ -60,6 +64,7 @@ def main() -> None:
         partial_copy=args.partial,
         official_lists=args.official_lists,
         keep_paths=args.keep_paths,
+        version=args.version,
         decode=not args.no_decode,
         workers=args.workers)
     sound = preparation.run()
