@@ -9,6 +9,7 @@ import yaml
 from mmengine.config import Config
 
 from ..datasets.pipelines import frame_size
+from ..engine.launch import describe_error
 from ..files import write_text
 from .complexity import get_complexity
 
@@ -35,9 +36,13 @@ DATASETS = dict(
     gym288='FineGym Gym288',
     motion_bench='Motion benchmark',
     motion='Synthetic motion')
+# A data set of a user's own, of any other name, is the rest of the name.
 NAME = re.compile(
     r'(?P<selfy>selfy_)?(?P<base>ts[mn])_(?P<backbone>[a-z0-9]+)'
-    r'(_1x1x(?P<frames>\d+))?_(?P<dataset>' + '|'.join(DATASETS) + r')(_\w+)?')
+    r'(_1x1x(?P<frames>\d+))?_((?P<dataset>' + '|'.join(DATASETS) +
+    r')(_\w+)?|(?P<own>\w+))')
+# These read any folder of videos: how many classes it has, only it tells.
+OPEN = '*_folder.py'
 BACKBONES = dict(r='ResNet-', mobilenetv2='MobileNetV2')
 # before the metrics of the paper, to keep them apart from those measured here
 PAPERS = 'Paper '
@@ -70,25 +75,39 @@ class Zoo:
             for model in index.get('Models', [])
         }
 
-    def update(self, measure: Callable[..., dict] = get_complexity) -> None:
+    def update(self, measure: Callable[..., dict] = get_complexity
+               ) -> dict[str, str]:
         """Bring the entries in line with the configs.
 
-        Weights and measured accuracies are kept.
+        Weights and measured accuracies are kept, and so are entries of
+        configs that cannot be described now.
 
         Args:
             measure (Callable): Counts the ``flops`` and ``params`` of a
                 config, given the frames' size.
+
+        Returns:
+            dict[str, str]: Configs that cannot be described, and why.
         """
-        models, complexities = {}, {}
+        models, complexities, left_out = {}, {}, {}
         for path in sorted(self.root.glob('configs/*.py')):
-            cfg = Config.fromfile(path)
-            size = frame_size(cfg.train_dataloader.dataset.pipeline)
-            # Many configs have the same network.
-            network = str((cfg.model, size))
-            if network not in complexities:
-                complexities[network] = measure(cfg, size)
-            entry = describe(path.stem, cfg, complexities[network])
+            if path.match(OPEN):
+                continue
             old = self.models.get(path.stem, {})
+            try:
+                cfg = Config.fromfile(path)
+                size = frame_size(cfg.train_dataloader.dataset.pipeline)
+                # Many configs have the same network.
+                network = str((cfg.model, size))
+                if network not in complexities:
+                    complexities[network] = measure(cfg, size)
+                entry = describe(path.stem, cfg, complexities[network])
+            # A user's config may be of any network, and raise anything.
+            except Exception as error:
+                left_out[path.stem] = describe_error(error)
+                if old:
+                    models[path.stem] = old
+                continue
             metrics = self._paper_metrics(path.stem)
             for result in old.get('Results', []):
                 metrics |= {
@@ -101,6 +120,7 @@ class Zoo:
                 entry['Weights'] = old['Weights']
             models[path.stem] = entry
         self.models = models
+        return left_out
 
     def _paper_metrics(self, name: str) -> dict[str, float]:
         """What the paper reports for one network alone."""
@@ -223,7 +243,7 @@ def describe(name: str, cfg: Config, complexity: dict) -> dict:
     if parts is None:
         raise ValueError(
             f'config {name} is not named [selfy_]{{tsm|tsn}}_{{backbone}}'
-            f'[_1x1x{{frames}}]_{{{"|".join(DATASETS)}}}[_{{variant}}].')
+            '[_1x1x{frames}]_{dataset}[_{variant}].')
     height, width = frame_size(cfg.train_dataloader.dataset.pipeline)
     base = parts['base'].upper()
     backbone = parts['backbone']
@@ -244,7 +264,7 @@ def describe(name: str, cfg: Config, complexity: dict) -> dict:
             'Parameters': complexity['params'],
             'Frames': cfg.model.backbone.num_segments,
             'Resolution': f'{height}x{width}',
-            'Training Data': DATASETS[parts['dataset']],
+            'Training Data': parts['own'] or DATASETS[parts['dataset']],
         },
         'Modality': 'RGB',
     }
