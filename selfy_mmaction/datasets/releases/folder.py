@@ -174,7 +174,7 @@ class FolderPreparation:
             raise ValueError(
                 f'the folders in {self.root} are splits, not classes: '
                 f'{_name_some(classes)}. Put the folders of the classes '
-                f'there; the split is drawn.')
+                'there; the split is drawn.')
 
     def _look(self, clips: Sequence[Clip]) -> dict[str, Content]:
         """The contents of the clips that can be read."""
@@ -202,22 +202,23 @@ class FolderPreparation:
             self.summary[split].update(
                 clips=len(splits[split]), classes=len(counts[split]))
         self._warn(f'classes of less than {FEW_CLIPS} clips',
-             [name for name in classes if total[name] < FEW_CLIPS])
-        self._warn('classes without a clip to validate on, since they have one '
-             'clip or one group',
-             [name for name in classes if name not in counts['val']])
-        self._warn(f'clips of less than {FEW_FRAMES} frames, some of which the '
-             'network sees twice',
-             [path for path, content in contents.items()
-              if content.frames < FEW_FRAMES])
+                   [name for name in classes if total[name] < FEW_CLIPS])
+        self._warn('classes without a clip to validate on, since they have '
+                   'one clip or one group',
+                   [name for name in classes if name not in counts['val']])
+        self._warn(f'clips of less than {FEW_FRAMES} frames, some of which '
+                   'the network sees twice',
+                   [path for path, content in contents.items()
+                    if content.frames < FEW_FRAMES])
         twins = find_twins(splits, contents)
-        self._warn(f'{len(twins)} of {len(splits["val"])} clips to validate on look '
-             'like one to train on, so their accuracy says little; if they '
-             'are cuts of one recording, give it as a group in a --csv',
-             [f'{a} and {b}' for a, b in twins])
-        self._warn('classes that a mirror may turn into others: training flips '
-             'them unless frozen_classes of the config names them',
-             [repr(name) for name in classes if is_directional(name)])
+        self._warn(f'{len(twins)} of {len(splits["val"])} clips to validate '
+                   'on look like one to train on, so that they say little; '
+                   'if they are cuts of one recording, give it as the group '
+                   'in a --csv', [f'{a} and {b}' for a, b in twins])
+        self._warn('classes that a mirror may turn into others: training '
+                   'flips them unless frozen_classes of the config names '
+                   'them',
+                   [repr(name) for name in classes if is_directional(name)])
 
     def _warn(self, message: str, names: Iterable[str]) -> None:
         """Warn of something that some clips or classes are, if any."""
@@ -329,13 +330,13 @@ def hold_out(clips: Sequence[Clip], share: float,
                 chosen.append(name)
                 inside += groups[name]
         if not inside[label]:
-            # Each group is more than the share: the smallest that leaves
-            # something to train on.
+            # Each group is more than the share: the one with the fewest clips
+            # of the class that leaves something to train on.
             rest = [name for name in names if all(
                 inside[key] + number < total[key]
                 for key, number in groups[name].items())]
             if rest:
-                chosen = [min(rest, key=lambda x: groups[x].total())]
+                chosen = [min(rest, key=lambda name: groups[name][label])]
                 inside += groups[chosen[0]]
         held.update(chosen)
     return held
