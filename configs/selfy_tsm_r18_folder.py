@@ -34,4 +34,3 @@ param_scheduler = [
         pct_start=0.3,
         convert_to_iter_based=True)
 ]
-auto_scale_lr = dict(base_batch_size=8)

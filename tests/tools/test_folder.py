@@ -1,4 +1,5 @@
 """Your own videos: from a folder of clips to predictions, on real files."""
+import re
 import shutil
 import sys
 from types import SimpleNamespace
@@ -6,6 +7,8 @@ from types import SimpleNamespace
 import cv2
 import pytest
 import torch
+from mmaction.registry import HOOKS, MODELS, VISBACKENDS
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from selfy_mmaction.apis.video import Video, write_video
@@ -183,6 +186,31 @@ def test_a_space_in_a_list_is_named(prepared):
     with pytest.raises(ValueError, match="line 1 is 'turn left/left0.mp4 1'.*"
                        'Has a name a space'):
         launch.check_lists(cfg, 'train')
+
+
+def test_settings_of_the_guide(repo, prepared):
+    text = (repo / 'docs/your_videos.md').read_text()
+    flip, *blocks = re.findall('^```python\n(.+?)^```', text, re.S | re.M)
+    assert flip.startswith("use_folder(_base_, 'data/mine', frozen_classes=[")
+    config = prepared / 'configs/selfy_tsm_r18_guide.py'
+    config.write_text('\n'.join([(prepared / CONFIG).read_text(), *blocks]))
+    cfg = launch.load_config(str(config), {})
+    init_default_scope('mmaction')
+    stop, = map(HOOKS.build, cfg.custom_hooks)
+    assert stop.rule == 'greater'
+    assert all(VISBACKENDS.get(backend.type)
+               for backend in cfg.visualizer.vis_backends)
+    assert cfg.default_hooks.checkpoint.save_best == 'acc/mean1'
+    assert cfg.default_hooks.checkpoint.type == 'CheckpointHook'
+    head = MODELS.build(cfg.model.cls_head)
+    weights = head.loss_cls.class_weight
+    assert len(weights) == head.num_classes
+    # A clip of a heavy class moves the classifier more than its share.
+    scores, labels = torch.zeros(2, 3, requires_grad=True), torch.tensor(
+        [0, 2])
+    head.loss_cls(scores, labels).backward()
+    light, heavy = scores.grad.norm(dim=1)
+    torch.testing.assert_close(heavy / light, weights[2] / weights[0])
 
 
 @pytest.mark.parametrize('args, message', [
