@@ -63,7 +63,8 @@ def get_dataset(config):
     return name.removesuffix('_2clip')
 
 
-NAMES = sorted(path.stem for path in CONFIGS.glob('*_r50_*.py'))
+NAMES = sorted(path.stem for path in CONFIGS.glob('*_r50_*.py')
+               if get_dataset(path.stem) in RECIPES)
 # The same data sets and their views, for transformers.
 VIDEOMAE = {
     'selfy_vit_b16_videomae_sthv2': ('sthv2', 2 * 3),

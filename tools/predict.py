@@ -21,7 +21,7 @@ from selfy_mmaction.apis.inference import Predictor, VideoPredictor
 from selfy_mmaction.apis.onnx import ONNXPredictor
 from selfy_mmaction.apis.sliding import Segment
 from selfy_mmaction.engine import launch
-from selfy_mmaction.files import printable
+from selfy_mmaction.files import is_inside, printable
 from selfy_mmaction.visualization import charts
 from selfy_mmaction.visualization.frames import draw_label
 
@@ -33,7 +33,9 @@ TIMELINE_TOPK = 5
 def parse_args() -> argparse.Namespace:
     parser = launch.ArgumentParser(__doc__)
     parser.add_argument(
-        'video', help='video file, a folder of them, or the index of a camera')
+        'video',
+        help='video file, a folder of them and of folders, or the index of a '
+        'camera')
     parser.add_argument('config', help='config file')
     parser.add_argument(
         'checkpoint',
@@ -117,14 +119,26 @@ def check_args(args: argparse.Namespace) -> None:
                              'of a video, and a camera has none; use .mp4.')
 
 
-def output_path(path: Path, video: str, ending: str, folder: bool) -> Path:
+def output_path(path: Path, video: str, ending: str,
+                args: argparse.Namespace) -> Path:
     """Where the output for a video goes: to the path, or into that folder."""
-    if folder:
-        name = os.path.basename(video)
+    if args.folder:
+        # below folders as the video is, of which two may have one name
+        name = os.path.relpath(video, args.video)
         path /= name if name.endswith(ending) else name + ending
     if path.exists() and os.path.exists(video) and path.samefile(video):
         raise ValueError(f'--out {path} is the video itself: give another.')
     return path
+
+
+def report_files(args: argparse.Namespace) -> None:
+    """Say what was written, on standard error: it is no prediction."""
+    for path in filter(None, (args.timeline, args.out)):
+        number = args.written[path]
+        if number and args.folder:
+            print(f'Wrote {number} files to {path}.', file=sys.stderr)
+        elif number:
+            print(f'Wrote {path}.', file=sys.stderr)
 
 
 def deliver(frames: Iterable[sliding.Frame], video: media.Video,
@@ -135,8 +149,9 @@ def deliver(frames: Iterable[sliding.Frame], video: media.Video,
     if args.show:
         frames = media.show_video(frames, video)
     if args.out:
-        path = output_path(args.out, video.source, '.mp4', args.folder)
+        path = output_path(args.out, video.source, '.mp4', args)
         media.write_video(path, frames, video.fps)
+        args.written[args.out] += 1
     else:
         collections.deque(frames, maxlen=0)
 
@@ -170,8 +185,9 @@ def slide_over(source: str, predictor: Predictor, args: argparse.Namespace,
     else:
         collections.deque(frames, maxlen=0)
     if args.timeline and segments:
-        path = output_path(args.timeline, source, '.png', args.folder)
+        path = output_path(args.timeline, source, '.png', args)
         charts.draw_timeline(segments, source, path)
+        args.written[args.timeline] += 1
     return segments
 
 
@@ -198,9 +214,21 @@ def predict_video(source: str, predictor: Predictor, args: argparse.Namespace,
     return dict(video=source, **answer)
 
 
+def find_videos(args: argparse.Namespace) -> list[str]:
+    """The videos to predict on, without what an earlier run has drawn."""
+    if not args.folder:
+        return [args.video]
+    videos = media.find_videos(args.video)
+    return [
+        video for video in videos
+        if not args.out or not is_inside(os.path.abspath(video), args.out)
+    ] or videos
+
+
 def predict(args: argparse.Namespace, stdout: TextIO) -> bool:
     """Predict on the videos and return whether one of them failed."""
-    videos = media.find_videos(args.video) if args.folder else [args.video]
+    videos = find_videos(args)
+    args.written = collections.Counter()
     args.width = max(len(printable(video)) for video in videos)
     cfg = launch.load_config(args.config, args.cfg_options)
     if args.backend == 'onnx':
@@ -220,6 +248,7 @@ def predict(args: argparse.Namespace, stdout: TextIO) -> bool:
         except (OSError, ValueError) as error:
             print(f'predict.py: error: {launch.describe_error(error)}',
                   file=sys.stderr)
+    report_files(args)
     if args.json:
         print(json.dumps(answers, indent=2), file=stdout, flush=True)
     return len(answers) < len(videos)

@@ -54,7 +54,8 @@ def main() -> None:
     models = zoo.Zoo(ROOT)
     if config.stem not in models.models:
         raise ValueError(f'{config.stem} is not in {models.metafile}: put it '
-                         'in configs/ and run tools/update_zoo.py.')
+                         'in configs/, under the name of its data set, and '
+                         'run tools/update_zoo.py.')
     out_dir = args.out_dir.resolve()
     if not args.url and not out_dir.is_relative_to(ROOT):
         raise ValueError(f'--out-dir {args.out_dir} is not in this '

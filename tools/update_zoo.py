@@ -15,8 +15,10 @@ ROOT = Path(__file__).resolve().parent.parent
 def main() -> None:
     launch.ArgumentParser(__doc__).parse_args()
     models = zoo.Zoo(ROOT)
-    models.update()
+    left_out = models.update()
     models.write()
+    for name, reason in left_out.items():
+        print(f'{name} is left out: {reason}')
     print(f'{len(models.models)} configs in {models.metafile}.')
 
 

@@ -9,6 +9,7 @@ import yaml
 from mmengine.config import Config
 
 from ..datasets.pipelines import clip_frames, frame_size
+from ..engine.launch import describe_error
 from ..files import write_text
 from .complexity import get_complexity
 from .tables import format_table
@@ -40,10 +41,13 @@ DATASETS = dict(
     gym288='FineGym Gym288',
     motion_bench='Motion benchmark',
     motion='Synthetic motion')
+# A data set of a user's own, of any other name, is the rest of the name.
 NAME = re.compile(
     r'(?P<selfy>selfy_)?(?:(?P<base>ts[mn])_(?P<backbone>[a-z0-9]+)'
     r'(_1x1x(?P<frames>\d+))?|(?P<vit>vit_[a-z]\d+)_videomae)'
-    r'_(?P<dataset>' + '|'.join(DATASETS) + r')(_\w+)?')
+    r'_((?P<dataset>' + '|'.join(DATASETS) + r')(_\w+)?|(?P<own>\w+))')
+# These read any folder of videos: how many classes it has, only it tells.
+OPEN = '*_folder.py'
 BACKBONES = dict(r='ResNet-', mobilenetv2='MobileNetV2', vit_b='ViT-B/')
 # before the metrics of the paper, to keep them apart from those measured here
 PAPERS = 'Paper '
@@ -76,25 +80,39 @@ class Zoo:
             for model in index.get('Models', [])
         }
 
-    def update(self, measure: Callable[..., dict] = get_complexity) -> None:
+    def update(self, measure: Callable[..., dict] = get_complexity
+               ) -> dict[str, str]:
         """Bring the entries in line with the configs.
 
-        Weights and measured accuracies are kept.
+        Weights and measured accuracies are kept, and so are entries of
+        configs that cannot be described now.
 
         Args:
             measure (Callable): Counts the ``flops`` and ``params`` of a
                 config, given the frames' size.
+
+        Returns:
+            dict[str, str]: Configs that cannot be described, and why.
         """
-        models, complexities = {}, {}
+        models, complexities, left_out = {}, {}, {}
         for path in sorted(self.root.glob('configs/*.py')):
-            cfg = Config.fromfile(path)
-            size = frame_size(cfg.train_dataloader.dataset.pipeline)
-            # Many configs have the same network.
-            network = str((cfg.model, size))
-            if network not in complexities:
-                complexities[network] = measure(cfg, size)
-            entry = describe(path.stem, cfg, complexities[network])
+            if path.match(OPEN):
+                continue
             old = self.models.get(path.stem, {})
+            try:
+                cfg = Config.fromfile(path)
+                size = frame_size(cfg.train_dataloader.dataset.pipeline)
+                # Many configs have the same network.
+                network = str((cfg.model, size))
+                if network not in complexities:
+                    complexities[network] = measure(cfg, size)
+                entry = describe(path.stem, cfg, complexities[network])
+            # A user's config may be of any network, and raise anything.
+            except Exception as error:
+                left_out[path.stem] = describe_error(error)
+                if old:
+                    models[path.stem] = old
+                continue
             metrics = self._paper_metrics(path.stem)
             for result in old.get('Results', []):
                 metrics |= {
@@ -107,6 +125,7 @@ class Zoo:
                 entry['Weights'] = old['Weights']
             models[path.stem] = entry
         self.models = models
+        return left_out
 
     def _paper_metrics(self, name: str) -> dict[str, float]:
         """What the paper reports for one network alone."""
@@ -223,8 +242,8 @@ def describe(name: str, cfg: Config, complexity: dict) -> dict:
     if parts is None:
         raise ValueError(
             f'config {name} is not named [selfy_]{{tsm|tsn}}_{{backbone}}'
-            f'[_1x1x{{frames}}]_{{{"|".join(DATASETS)}}}[_{{variant}}], or '
-            'with vit_{{size}}{{patch}}_videomae in place of the network.')
+            '[_1x1x{frames}]_{dataset}[_{variant}], or with '
+            'vit_{size}{patch}_videomae in place of the network.')
     height, width = frame_size(cfg.train_dataloader.dataset.pipeline)
     base = 'VideoMAE' if parts['vit'] else parts['base'].upper()
     backbone = parts['vit'] or parts['backbone']
@@ -245,7 +264,7 @@ def describe(name: str, cfg: Config, complexity: dict) -> dict:
             'Parameters': complexity['params'],
             'Frames': clip_frames(cfg),
             'Resolution': f'{height}x{width}',
-            'Training Data': DATASETS[parts['dataset']],
+            'Training Data': parts['own'] or DATASETS[parts['dataset']],
         },
         'Modality': 'RGB',
     }

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..containers import find_fault, open_video, quiet_opencv
-from ..files import replaced_when_done
+from ..files import is_inside, replaced_when_done
 
 SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
             '.webm', '.wmv')
@@ -86,14 +86,26 @@ def is_camera(source: str) -> bool:
 
 
 def find_videos(folder: str) -> list[str]:
-    """Return the videos in a folder, by their endings."""
-    videos = sorted(
-        str(file) for file in Path(folder).iterdir()
-        if file.suffix.lower() in SUFFIXES)
+    """Return the videos in a folder and in those below, by their endings.
+
+    Links are followed; what is hidden is passed over.
+    """
+    videos = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [
+            name for name in folders if not name.startswith('.')
+            # a link to where it comes from
+            and not is_inside(os.path.realpath(place),
+                              os.path.realpath(os.path.join(place, name)))
+        ]
+        videos += [
+            str(Path(place, name)) for name in names
+            if name.lower().endswith(SUFFIXES) and not name.startswith('.')
+        ]
     if not videos:
         raise FileNotFoundError(
             f'folder {folder} holds no video ({", ".join(SUFFIXES)}).')
-    return videos
+    return sorted(videos)
 
 
 def check_video_path(path: Path) -> None:

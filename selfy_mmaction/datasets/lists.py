@@ -130,8 +130,11 @@ def _parse_line(line: str, dataset: Mapping, kind: str,
         most = len(numbers)
     if (not name or not skipped <= len(numbers) <= most
             or not all(re.fullmatch(r'-?\d{1,9}', x) for x in numbers)):
+        hint = ''
+        if len(numbers) > most and delimiter in (' ', None):
+            hint = ' Has a name a space? Replace it by an underscore.'
         raise ValueError(f'{place} is {line!r}, where `{_COLUMNS[kind]}` is '
-                         'expected.')
+                         f'expected.{hint}')
     return name, [int(number) for number in numbers[skipped:]]
 
 

@@ -5,11 +5,14 @@ it in turn needs no further line. Steps are found by their type, since their
 places depend on how the clips are stored.
 """
 import inspect
+import os.path as osp
 from collections.abc import Iterator, Sequence
 
 from mmaction.registry import MODELS
 from mmaction.utils import get_str_type
 from mmengine.config import ConfigDict
+
+from .lists import read_lines
 
 
 def find_step(pipeline: Sequence[dict], name: str) -> dict:
@@ -95,6 +98,65 @@ def use_frames(cfg: ConfigDict, frames: int) -> None:
     if 'model' in cfg:
         cfg.model.backbone.num_segments = frames
         cfg.model.cls_head.num_segments = frames
+
+
+def use_size(cfg: ConfigDict, size: int) -> None:
+    """Make frames of another size, and all that leads to it in proportion.
+
+    Args:
+        cfg (ConfigDict): A config with data loaders, changed in place.
+        size (int): The height of the frames.
+
+    Raises:
+        ValueError: If a pipeline does not fix their size.
+    """
+
+    def scale(sides: int | Sequence[int]) -> int | tuple[int, ...]:
+        if isinstance(sides, int):
+            # -1 is a side that follows from the other
+            return sides if sides < 0 else round(sides * factor)
+        return tuple(map(scale, sides))
+
+    for pipeline in _pipelines(cfg):
+        factor = size / frame_size(pipeline)[0]
+        for step in pipeline:
+            for key in 'scale', 'input_size', 'crop_size', 'size':
+                if key in step:
+                    step[key] = scale(step[key])
+
+
+def use_folder(cfg: ConfigDict,
+               root: str,
+               frozen_classes: Sequence[str] = ()) -> None:
+    """Read your own videos, as ``tools/data/prepare.py folder`` lists them.
+
+    Args:
+        cfg (ConfigDict): A config with data loaders, changed in place; its
+            model, where it has one, gets as many classes.
+        root (str): The folder of the data.
+        frozen_classes (Sequence[str]): The classes whose mirror image is not
+            theirs. Training flips the clips of all others.
+
+    Raises:
+        FileNotFoundError: If the folder is not prepared.
+        ValueError: If training has no step to flip.
+    """
+    path = osp.join(root, 'classes.txt')
+    if not osp.isfile(path):
+        raise FileNotFoundError(
+            f'{path} does not exist: `python tools/data/prepare.py folder '
+            f'{root}` writes it.')
+    classes = read_lines(path)
+    for dataset in _datasets(cfg):
+        dataset.data_root = root
+        # kept in the checkpoints, for tools/predict.py
+        dataset.metainfo = dict(classes=classes)
+    find_step(cfg.train_dataloader.dataset.pipeline, 'Flip').update(
+        type='SelectiveFlip',
+        frozen_classes=list(frozen_classes),
+        classes=classes)
+    if 'model' in cfg:
+        cfg.model.cls_head.num_classes = len(classes)
 
 
 def use_rawframes(cfg: ConfigDict,

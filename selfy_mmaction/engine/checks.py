@@ -9,10 +9,11 @@ import os.path as osp
 from collections.abc import Iterator
 
 from mmaction.registry import OPTIMIZERS
+from mmaction.utils import get_str_type
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from ..datasets.lists import check_list, read_classes
+from ..datasets.lists import check_list, read_classes, read_lines
 from ..datasets.pipelines import clip_frames
 
 # What the runner and the tools read of a config. All else in it is a
@@ -123,8 +124,24 @@ def check_lists(cfg: Config, stage: str) -> None:
             continue
         classes = (node.get('metainfo') or {}).get('classes')
         if isinstance(classes, str) and num_classes:
-            read_classes(classes, num_classes, 'the model')
+            classes = read_classes(classes, num_classes, 'the model')
+        if classes:
+            _check_flip(node, list(classes), f'{stage}_dataloader')
         check_list(node, num_classes, may_lack_labels=stage == 'test')
+
+
+def _check_flip(dataset: dict, classes: list[str], name: str) -> None:
+    """Raise where a flip spares the classes of another list."""
+    for step in dataset.get('pipeline') or ():
+        if get_str_type(step['type']).endswith('SelectiveFlip'):
+            others = step['classes']
+            if isinstance(others, str):
+                others = read_lines(others)
+            if [other for other in others if other] != classes:
+                raise ValueError(
+                    f'SelectiveFlip of {name} has other classes than '
+                    'metainfo.classes of its dataset, so it would spare '
+                    'others than frozen_classes names: give it the same.')
 
 
 def _dicts(node: object) -> Iterator[dict]:

@@ -9,7 +9,7 @@ from modelindex.load_model_index import load
 
 from selfy_mmaction.analysis.complexity import get_complexity
 from selfy_mmaction.analysis.dumps import KINDS
-from selfy_mmaction.analysis.zoo import COLLECTIONS, Zoo, describe
+from selfy_mmaction.analysis.zoo import COLLECTIONS, DATASETS, Zoo, describe
 from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.motion.clips import render_dataset
 
@@ -167,6 +167,35 @@ def test_transformers_are_described(repo, selfy):
     assert metadata['Resolution'] == '224x224'
     assert metadata['Epochs'] == 100
     assert metadata['Training Data'] == 'Kinetics-400'
+
+
+def test_configs_of_the_project_follow_the_convention(zoo):
+    data = {model['Metadata']['Training Data']
+            for model in zoo.models.values()}
+    assert data == set(DATASETS.values())
+
+
+def test_configs_of_a_user_stop_nothing(copy):
+    configs = copy.root / 'configs'
+    for path in configs.glob('*.py'):
+        if path.stem not in ('tsm_r50_sthv2', 'selfy_tsm_r50_folder'):
+            path.unlink()
+    mine = "_base_ = 'tsm_r50_sthv2.py'\n"
+    (configs / 'tsm_r50_1x1x16_my_dives.py').write_text(mine)
+    (configs / 'my_net.py').write_text(mine)
+    # an entry stays while its config cannot be read
+    broken = 'selfy_tsm_r50_sthv2'
+    (configs / f'{broken}.py').write_text('1 / 0')
+    kept = copy.models[broken]
+    left_out = copy.update(lambda cfg, size: dict(flops=1, params=1))
+    assert set(left_out) == {'my_net', broken}
+    assert left_out['my_net'].startswith('config my_net is not named [selfy')
+    assert set(copy.models) == {
+        'tsm_r50_sthv2', 'tsm_r50_1x1x16_my_dives', broken
+    }
+    metadata = copy.models['tsm_r50_1x1x16_my_dives']['Metadata']
+    assert metadata['Training Data'] == 'my_dives'
+    assert copy.models[broken] == kept
 
 
 def test_page_without_its_table_is_named(copy):

@@ -9,6 +9,7 @@ from selfy_mmaction.datasets.pipelines import (
     frame_size,
     use_frames,
     use_rawframes,
+    use_size,
     use_videos,
 )
 
@@ -143,3 +144,15 @@ def test_a_config_that_calls_them_can_be_dumped(load, name, tmp_path):
     path = tmp_path / 'dumped.py'
     cfg.dump(path)
     assert Config.fromfile(path).to_dict() == cfg.to_dict()
+
+
+def test_sizes_are_in_proportion(load):
+    cfg = load('selfy_tsm_r50_sthv2')
+    use_size(cfg, 112)
+    for loader in cfg.train_dataloader, cfg.test_dataloader:
+        assert frame_size(loader.dataset.pipeline) == (112, 112)
+        step, *_ = (s for s in loader.dataset.pipeline if s.type == 'Resize')
+        assert step.scale == (160, 120)
+    crop, = (s for s in cfg.train_dataloader.dataset.pipeline
+             if s.type == 'MultiScaleCrop')
+    assert crop.input_size == 112 and crop.scales == (1, 0.875, 0.75, 0.66)

@@ -148,6 +148,7 @@ def test_sliding_window_sees_the_camera_turn(see, turn, tmp_path):
     drawn, timeline = tmp_path / 'a/drawn.mp4', tmp_path / 'b/line.png'
     code, out, err = see(turn, *args, '--out', drawn, '--timeline', timeline)
     assert not code and 'WARNING' not in err
+    assert err.endswith(f'Wrote {timeline}.\nWrote {drawn}.\n')
     first, *lines = out.splitlines()
     assert first == str(turn)
     # The last window ends with the video.
@@ -287,6 +288,7 @@ def test_folder_has_a_line_per_video(see, video_dir, tmp_path):
     (folder / 'b.webm').write_text('Not a video.')
     code, out, err = see(folder, '--out', tmp_path / 'drawn')
     assert code == 1 and 'WARNING' not in err
+    assert err.endswith(f'Wrote 2 files to {tmp_path / "drawn"}.\n')
     assert err.count(f'error: {folder / "b.webm"} is not a video') == 1
     lines = [line.split('%  ') for line in out.splitlines()]
     assert len(lines[0][0]) == len(lines[1][0])
@@ -299,6 +301,28 @@ def test_folder_has_a_line_per_video(see, video_dir, tmp_path):
     assert [p.name for p in sorted((tmp_path / 'drawn').iterdir())
             ] == ['left0.mp4', 'right0.mp4']
     assert Video(str(tmp_path / 'drawn/left0.mp4')).total_frames == 17
+
+
+def test_folders_of_classes_are_entered(see, video_dir, tmp_path,
+                                        monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sources = [tmp_path / 'clips' / side / 'a.mp4' for side in ('b', 'c d')]
+    for source in sources:
+        source.parent.mkdir(parents=True)
+        shutil.copy(video_dir / 'left0.mp4', source)
+    (tmp_path / 'clips/b/.trash').mkdir()
+    shutil.copy(sources[0], tmp_path / 'clips/b/.trash')
+    (tmp_path / 'clips/c d/round').symlink_to(tmp_path / 'clips')
+    for _ in range(2):  # once more, beside what was drawn
+        code, out, err = see('clips', '--out', 'clips/drawn')
+        assert not code
+        assert [line.split('.mp4')[0] for line in out.splitlines()] == [
+            'clips/b/a', 'clips/c d/a']
+        assert err.endswith('Wrote 2 files to clips/drawn.\n')
+    drawn = (tmp_path / 'clips/drawn').rglob('*.mp4')
+    assert {str(path.relative_to(tmp_path)) for path in drawn} == {
+        'clips/drawn/b/a.mp4', 'clips/drawn/c d/a.mp4'
+    }
 
 
 @pytest.mark.parametrize('ending', ['.mp4', '.webm', '.gif'])

@@ -1,0 +1,374 @@
+"""Your own videos: a folder of clips per class, or a table of clips."""
+
+import csv
+import io
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from decord import DECORDError, VideoReader
+
+from ...apis.video import find_videos
+from ...files import is_inside, write_text
+from .media import check_media, count_video_frames
+from .release import SPLITS, Findings
+
+# Below these, a class or a clip is thin.
+FEW_CLIPS = 5
+FEW_FRAMES = 8
+# The correlation of the thumbnails of two clips that are taken for copies, or
+# for cuts of one recording. Of the quickstart's clips, a scaled copy has 0.99
+# with its original and two clips of different scenes 0.54 at most.
+ALIKE = 0.95
+THUMBNAIL = 32  # side of a frame's thumbnail, pixels; decord pads smaller ones
+_SPLIT_NAMES = {'train', 'training', 'val', 'valid', 'validation', 'test'}
+# A mirror turns these into others; what is vertical stays.
+_DIRECTION = re.compile(
+    r'(?<![a-z])(left|right)(wards?)?(?![a-z])|clockwise|(?<![a-z])c?cw\b')
+# What a line of a list cannot hold.
+_UNLISTABLE = re.compile(r'^\s|[\t\r\n\ud800-\udfff]')
+
+
+class Clip(NamedTuple):
+    """A clip: its file, its class, and what it must stay together with."""
+
+    path: str  # below the folder of the data
+    label: str
+    group: str
+
+
+class Content(NamedTuple):
+    """What is in a clip that can be read."""
+
+    frames: int
+    thumbnail: np.ndarray  # [K], zero mean, unit length
+
+
+class FolderPreparation:
+    """Writes the lists of a folder of videos.
+
+    The clips lie in a folder per class, at any depth, or where a csv says.
+
+    Args:
+        root (str): The folder of the data.
+        table (str, optional): A csv with the columns ``clip``, a path below
+            ``root``, and ``label``, the name of its class. The clips of a
+            ``group``, where there is such a column, go to one split.
+        val_share (float): The share of each class to validate on.
+        seed (int): What the split is drawn with.
+        workers (int): How many processes check the clips.
+
+    Raises:
+        OSError: If there is no such folder or table.
+        ValueError: If an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        table: str | None = None,
+        val_share: float = 0.2,
+        seed: int = 0,
+        workers: int = 1,
+    ):
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise FileNotFoundError(f'folder {root} does not exist: make it, '
+                                    'with a folder of clips for each class.')
+        if not 0 < val_share < 1:
+            raise ValueError(f'--val-share {val_share:g}: give a number '
+                             'between 0 and 1.')
+        if workers < 1:
+            raise ValueError(f'workers={workers}: give 1 or more.')
+        self.table_file = Path(table) if table else None
+        self.val_share, self.seed, self.workers = val_share, seed, workers
+        self.findings = Findings()
+        # split -> column of the summary -> number
+        self.summary = {split: Counter() for split in SPLITS}
+
+    @property
+    def problems_file(self) -> Path:
+        """Where the findings go."""
+        return self.root / 'folder_problems.txt'
+
+    def run(self) -> bool:
+        """Check the clips and write their lists.
+
+        Returns:
+            bool: Whether no error was found. What is sound is listed anyway.
+
+        Raises:
+            OSError: If there are no clips, or no table.
+            ValueError: If there are less than two classes.
+        """
+        clips = self._select(self._read())
+        self._check_classes({clip.label for clip in clips})
+        contents = self._look(clips)
+        clips = [clip for clip in clips if clip.path in contents]
+        classes = sorted({clip.label for clip in clips})
+        held = hold_out(clips, self.val_share, random.Random(self.seed))
+        splits = dict(
+            train=[clip for clip in clips if clip.group not in held],
+            val=[clip for clip in clips if clip.group in held])
+        self._report(splits, classes, contents)
+        if all(splits.values()) and len(classes) > 1:
+            self._write(splits, classes)
+        else:
+            self.findings.add('too few clips can be read to train and to '
+                              'validate on; no lists are written')
+        lines = self.findings.lines()
+        if lines:
+            write_text(self.problems_file, '\n'.join([*lines, '']))
+        else:
+            self.problems_file.unlink(missing_ok=True)
+        return not self.findings.errors
+
+    def _read(self) -> list[Clip]:
+        if self.table_file:
+            return read_table(self.table_file)
+        clips = []
+        for path in find_videos(str(self.root)):
+            path = Path(path).relative_to(self.root)
+            label = path.parts[0] if len(path.parts) > 1 else ''
+            clips.append(Clip(path.as_posix(), label, path.as_posix()))
+        empty = {
+            path.name for path in self.root.iterdir()
+            if path.is_dir() and not path.name.startswith('.')
+        } - {clip.label for clip in clips}
+        self._warn('folders without a video, which are no classes', empty)
+        return clips
+
+    def _select(self, clips: Iterable[Clip]) -> list[Clip]:
+        """The clips that can be listed, each once, in order of their paths."""
+        selected = {}
+        for clip in sorted(clips):
+            if not clip.label:
+                self.findings.add(f'{clip.path!r} has no class')
+            elif _UNLISTABLE.search(clip.path + clip.label):
+                self.findings.add(
+                    f'{clip.path!r}, {clip.label!r}: a list cannot hold a tab '
+                    'or a line break, nor a space at the beginning: rename it')
+            elif not is_inside(clip.path, self.root):
+                self.findings.add(f'{clip.path!r} leads out of {self.root}')
+            elif not (self.root / clip.path).is_file():
+                self.findings.add(f'{clip.path} does not exist')
+            elif clip.path in selected:
+                self.findings.add(f'{clip.path} is there twice, as '
+                                  f'{selected[clip.path].label} and as '
+                                  f'{clip.label}; the first counts')
+            else:
+                selected[clip.path] = clip
+        return [*selected.values()]
+
+    def _check_classes(self, classes: set[str]) -> None:
+        if len(classes) < 2:
+            raise ValueError(
+                f'{self.table_file or self.root} has clips of {len(classes)} '
+                f'classes: give two or more, each with a folder of its own '
+                f'in {self.root}, or name them in a --csv.')
+        if not self.table_file and classes <= _SPLIT_NAMES:
+            raise ValueError(
+                f'the folders in {self.root} are splits, not classes: '
+                f'{_name_some(classes)}. Put the folders of the classes '
+                'there; the split is drawn.')
+
+    def _look(self, clips: Sequence[Clip]) -> dict[str, Content]:
+        """The contents of the clips that can be read."""
+        looked = check_media(
+            look, [str(self.root / clip.path) for clip in clips],
+            self.workers)
+        contents = {}
+        for clip, content in zip(clips, looked, strict=True):
+            if isinstance(content, str):
+                self.findings.add(f'{clip.path} {content}')
+            else:
+                contents[clip.path] = content
+        return contents
+
+    def _report(self, splits: Mapping[str, Sequence[Clip]],
+                classes: Sequence[str],
+                contents: Mapping[str, Content]) -> None:
+        """Say what is thin, and what the user should decide."""
+        counts = {
+            split: Counter(clip.label for clip in of_split)
+            for split, of_split in splits.items()
+        }
+        total = counts['train'] + counts['val']
+        for split in SPLITS:
+            self.summary[split].update(
+                clips=len(splits[split]), classes=len(counts[split]))
+        self._warn(f'classes of less than {FEW_CLIPS} clips',
+                   [name for name in classes if total[name] < FEW_CLIPS])
+        self._warn('classes without a clip to validate on, since they have '
+                   'one clip or one group',
+                   [name for name in classes if name not in counts['val']])
+        self._warn(f'clips of less than {FEW_FRAMES} frames, some of which '
+                   'the network sees twice',
+                   [path for path, content in contents.items()
+                    if content.frames < FEW_FRAMES])
+        twins = find_twins(splits, contents)
+        self._warn(f'{len(twins)} of {len(splits["val"])} clips to validate '
+                   'on look like one to train on, so that they say little; '
+                   'if they are cuts of one recording, give it as the group '
+                   'in a --csv', [f'{a} and {b}' for a, b in twins])
+        self._warn('classes that a mirror may turn into others: training '
+                   'flips them unless frozen_classes of the config names '
+                   'them',
+                   [repr(name) for name in classes if is_directional(name)])
+
+    def _warn(self, message: str, names: Iterable[str]) -> None:
+        """Warn of something that some clips or classes are, if any."""
+        if names:
+            self.findings.add(f'{message}: {_name_some(names)}',
+                              is_error=False)
+
+    def _write(self, splits: Mapping[str, Sequence[Clip]],
+               classes: Sequence[str]) -> None:
+        numbers = {name: i for i, name in enumerate(classes)}
+        lists = {'classes.txt': classes}
+        for split, of_split in splits.items():
+            # A tab, since names of folders have spaces.
+            lists[f'folder_{split}_list_videos.txt'] = [
+                f'{clip.path}\t{numbers[clip.label]}' for clip in of_split
+            ]
+        for name, lines in lists.items():
+            write_text(self.root / name, '\n'.join([*lines, '']))
+
+    def table(self) -> str:
+        """The summary, a split per row."""
+        rows = [f'{"":6}{"clips":>12}{"classes":>12}']
+        rows += [
+            f'{split:6}{numbers["clips"]:>12}{numbers["classes"]:>12}'
+            for split, numbers in self.summary.items()
+        ]
+        return '\n'.join(rows)
+
+
+def read_table(path: Path) -> list[Clip]:
+    """Read a csv with the columns clip and label, and maybe group.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no such table.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'--csv {path} does not exist.')
+    try:
+        # A spreadsheet begins its files with a mark.
+        text = path.read_text(encoding='utf-8-sig')
+        rows = csv.DictReader(io.StringIO(text, newline=''))
+        clips = []
+        for row in rows:
+            path, label, group = ((row.get(key) or '').strip()
+                                  for key in ('clip', 'label', 'group'))
+            # A clip without a group is one by itself.
+            clips.append(Clip(path, label, group or path))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f'{path} is not a csv in UTF-8 ({error}): save it '
+                         'as one.') from error
+    missing = {'clip', 'label'} - set(rows.fieldnames or ())
+    if missing:
+        raise ValueError(f'{path} has no column {min(missing)!r}: its first '
+                         'line should be `clip,label` or `clip,label,group`, '
+                         'with commas.')
+    return clips
+
+
+def look(path: str) -> Content | str:
+    """What is in a clip, or what is wrong with it."""
+    count = count_video_frames(path)
+    if isinstance(count, str):
+        return count
+    try:
+        reader = VideoReader(
+            path, num_threads=1, width=THUMBNAIL, height=THUMBNAIL)
+        # the middles of four segments, [4, 32, 32, 3]
+        frames = reader.get_batch([(2 * i + 1) * count // 8
+                                   for i in range(4)]).asnumpy()
+    except (DECORDError, RuntimeError):
+        return 'cannot be decoded as a video'
+    thumbnail = frames.mean(-1, dtype=np.float32).ravel()
+    thumbnail -= thumbnail.mean()
+    length = np.linalg.norm(thumbnail)
+    return Content(count, thumbnail / length if length else thumbnail)
+
+
+def hold_out(clips: Sequence[Clip], share: float,
+             rng: random.Random) -> set[str]:
+    """Choose the groups to validate on.
+
+    Of each class that has two groups or more, some clips are chosen: about
+    the share, and not all.
+
+    Args:
+        clips (Sequence[Clip]): The clips.
+        share (float): The share of the clips of a class.
+        rng (random.Random): What the groups are drawn with.
+    """
+    groups = {}
+    for clip in clips:
+        groups.setdefault(clip.group, Counter())[clip.label] += 1
+    total = Counter(clip.label for clip in clips)
+    wanted = {
+        label: min(max(1, round(share * number)), number - 1)
+        for label, number in total.items()
+    }
+    held, inside = set(), Counter()
+    # The rarest class first: it has the least choice.
+    for label in sorted(total, key=lambda label: (total[label], label)):
+        names = [name for name, group in groups.items()
+                 if label in group and name not in held]
+        rng.shuffle(names)
+        chosen = []
+        for name in names:
+            if all(inside[key] + number <= wanted[key]
+                   for key, number in groups[name].items()):
+                chosen.append(name)
+                inside += groups[name]
+        if not inside[label]:
+            # Each group is more than the share: the one with the fewest clips
+            # of the class that leaves something to train on.
+            rest = [name for name in names if all(
+                inside[key] + number < total[key]
+                for key, number in groups[name].items())]
+            if rest:
+                chosen = [min(rest, key=lambda name: groups[name][label])]
+                inside += groups[chosen[0]]
+        held.update(chosen)
+    return held
+
+
+def find_twins(
+    splits: Mapping[str, Sequence[Clip]],
+    contents: Mapping[str, Content],
+) -> list[tuple[str, str]]:
+    """Clips to validate on that look like one to train on, with that one."""
+    if not splits['train']:
+        return []
+    known = np.stack(
+        [contents[clip.path].thumbnail for clip in splits['train']])
+    twins = []
+    for clip in splits['val']:
+        # [N, K] @ [K] => [N]
+        alike = known @ contents[clip.path].thumbnail
+        if alike.max() > ALIKE:
+            twins.append((clip.path, splits['train'][alike.argmax()].path))
+    return twins
+
+
+def is_directional(name: str) -> bool:
+    """Whether a class may be another one in a mirror, by its name."""
+    # turnLeft => turn Left
+    words = re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', name)
+    return bool(_DIRECTION.search(words.lower()))
+
+
+def _name_some(names: Iterable[str], limit: int = 5) -> str:
+    """A few names, and how many more there are."""
+    names = sorted(names)
+    more = f' and {len(names) - limit} more' if len(names) > limit else ''
+    return ', '.join(names[:limit]) + more

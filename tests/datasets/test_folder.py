@@ -1,0 +1,247 @@
+"""From a folder of videos to lists."""
+import random
+import re
+import shutil
+from collections import Counter
+
+import cv2
+import pytest
+from mmaction.registry import DATASETS
+
+from selfy_mmaction.apis.video import Video, write_video
+from selfy_mmaction.datasets.releases import FolderPreparation
+from selfy_mmaction.datasets.releases.folder import (
+    Clip,
+    hold_out,
+    is_directional,
+)
+
+
+@pytest.fixture(scope='module')
+def origin(tmp_path_factory, video_dir):
+    """Two classes of six clips each, of as many scenes."""
+    root = tmp_path_factory.mktemp('mine')
+    for side in 'left', 'right':
+        (root / f'turn {side}').mkdir()
+        for i in range(6):
+            shutil.copy(video_dir / f'{side}{i}.mp4', root / f'turn {side}')
+    return root
+
+
+@pytest.fixture
+def root(origin, tmp_path):
+    return shutil.copytree(origin, tmp_path / 'mine')
+
+
+def read(path):
+    return path.read_text().splitlines()
+
+
+def listed(root, split):
+    """The clips of a list and their classes, as the configs read them."""
+    data = DATASETS.build(
+        dict(
+            type='VideoDataset',
+            ann_file=f'folder_{split}_list_videos.txt',
+            data_root=str(root),
+            data_prefix=dict(video=''),
+            delimiter='\t',
+            pipeline=[]))
+    names = read(root / 'classes.txt')
+    infos = map(data.get_data_info, range(len(data)))
+    return {info['filename'].removeprefix(f'{root}/'): names[info['label']]
+            for info in infos}
+
+
+def find(preparation, pattern):
+    """The findings that match a pattern."""
+    return [line for line in preparation.findings.lines()
+            if re.search(pattern, line)]
+
+
+def test_folders_are_classes(root):
+    (root / 'turn left/deeper').mkdir()
+    (root / 'turn left/left5.mp4').rename(
+        root / 'turn left/deeper/left5.MP4')
+    preparation = FolderPreparation(root, val_share=1 / 3)
+    assert preparation.run()
+    assert read(root / 'classes.txt') == ['turn left', 'turn right']
+    train, val = listed(root, 'train'), listed(root, 'val')
+    assert not train.keys() & val.keys()
+    for clips, number in (train, 4), (val, 2):
+        assert Counter(clips.values()) == {
+            'turn left': number, 'turn right': number
+        }
+        for path, label in clips.items():
+            assert (root / path).is_file()
+            assert path.startswith(f'{label}/')
+    assert [line.split() for line in preparation.table().splitlines()] == [
+        ['clips', 'classes'], ['train', '8', '2'], ['val', '4', '2']
+    ]
+    assert find(preparation, "^warning: .* frozen_classes of the config "
+                "names them: 'turn left', 'turn right'$")
+    assert read(preparation.problems_file) == preparation.findings.lines()
+    before = (root / 'folder_val_list_videos.txt').read_text()
+    assert FolderPreparation(root, val_share=1 / 3).run()
+    assert (root / 'folder_val_list_videos.txt').read_text() == before
+    assert FolderPreparation(root, val_share=1 / 3, seed=1).run()
+    assert (root / 'folder_val_list_videos.txt').read_text() != before
+
+
+def test_groups_of_a_table_stay_together(root, tmp_path):
+    lines = ['clip,group,label']
+    for i in range(6):
+        for side in 'left', 'right':
+            lines.append(f'turn {side}/{side}{i}.mp4,scene {i // 2},'
+                         f'"to the {side}, slowly"')
+    table = tmp_path / 'table.csv'
+    # as spreadsheets write it
+    table.write_text('\r\n'.join(lines), encoding='utf-8-sig')
+    preparation = FolderPreparation(root, table)
+    assert preparation.run()
+    assert read(root / 'classes.txt') == [
+        'to the left, slowly', 'to the right, slowly'
+    ]
+    scenes = {
+        split: {int(path[-5]) // 2 for path in listed(root, split)}
+        for split in ('train', 'val')
+    }
+    assert len(scenes['val']) == 1 and len(scenes['train']) == 2
+    assert not scenes['train'] & scenes['val']
+
+
+def test_what_is_thin_is_said(root, clips):
+    write_video(root / 'turn left/short.mp4', clips['left0'][:7], 12)
+    (root / 'wave').mkdir()
+    # the same clip twice, once scaled and compressed anew
+    frames = [*Video(str(root / 'turn left/left0.mp4'))]
+    write_video(root / 'wave/a.mp4', frames, 12)
+    write_video(root / 'wave/b.webm',
+                [cv2.resize(frame, (64, 48)) for frame in frames], 12)
+    (root / 'once').mkdir()
+    write_video(root / 'once/a.mp4', clips['right5'][:, ::-1], 12)
+    (root / 'notes').mkdir()
+    preparation = FolderPreparation(root)
+    assert preparation.run()
+    assert find(preparation, 'classes of less than 5 clips: once, wave$')
+    assert find(preparation, 'without a clip to validate on.*: once$')
+    assert find(preparation, 'less than 8 frames.*: turn left/short.mp4$')
+    assert find(preparation, r'^warning: \d of \d clips to validate on look '
+                'like one to train on.*wave/a.mp4 and |wave/b.webm and ')
+    assert find(preparation, 'without a video, .* no classes: notes$')
+
+
+def test_different_clips_are_no_copies(root):
+    preparation = FolderPreparation(root)
+    preparation.run()
+    assert not find(preparation, 'look like')
+
+
+def test_unsound_clips_are_named_and_left_out(root):
+    folder = root / 'turn left'
+    (folder / 'left0.mp4').write_text('Not a video.')
+    (folder / 'left1.mp4').write_bytes(b'')
+    (folder / 'left2.mp4').rename(folder / 'a\tb.mp4')
+    shutil.copy(folder / 'left3.mp4', root)
+    preparation = FolderPreparation(root, workers=2)
+    assert not preparation.run()
+    assert len(preparation.findings.errors) == 4
+    assert find(preparation, 'left0.mp4 cannot be decoded as a video')
+    assert find(preparation, 'left1.mp4 is an empty file')
+    assert find(preparation, r"'turn left/a\\tb.mp4'.*rename it")
+    assert find(preparation, "'left3.mp4' has no class")
+    clips = listed(root, 'train') | listed(root, 'val')
+    assert Counter(clips.values()) == {'turn left': 3, 'turn right': 6}
+
+
+def test_unsound_lines_of_a_table(root, tmp_path):
+    table = tmp_path / 'table.csv'
+    good = [f'turn left/left{i}.mp4,{"ab"[i % 2]}' for i in range(6)]
+    table.write_text('\n'.join([
+        'clip,label', *good, 'turn left/left0.mp4,b', 'no.mp4,a',
+        '../x.mp4,a', 'turn left/left1.mp4,', ''
+    ]))
+    preparation = FolderPreparation(root, table)
+    assert not preparation.run()
+    assert len(preparation.findings.errors) == 4
+    assert find(preparation, 'left0.mp4 is there twice, as a and as b')
+    assert find(preparation, 'no.mp4 does not exist')
+    assert find(preparation, "'../x.mp4' leads out of ")
+    assert find(preparation, "'turn left/left1.mp4' has no class")
+    assert len(listed(root, 'train') | listed(root, 'val')) == 6
+
+
+@pytest.mark.parametrize('text, message', [
+    ('clip;label\na;b\n', "no column 'clip': its first line should be `clip,"),
+    ('clip\na\n', "has no column 'label'"),
+    ('clip,label\n\xff', 'is not a csv in UTF-8'),
+    ('clip,label\nturn left/left0.mp4,a\n', 'has clips of 1 classes: give'),
+    (None, '--csv .* does not exist'),
+])
+def test_wrong_tables_are_named(root, tmp_path, text, message):
+    table = tmp_path / 'table.csv'
+    if text:
+        table.write_text(text, encoding='latin-1')
+    with pytest.raises((FileNotFoundError, ValueError), match=message):
+        FolderPreparation(root, table).run()
+    assert not list(root.glob('*.txt'))
+
+
+def test_folders_of_splits_are_refused(root):
+    (root / 'turn left').rename(root / 'train')
+    (root / 'turn right').rename(root / 'val')
+    with pytest.raises(ValueError, match='splits, not classes: train, val. '):
+        FolderPreparation(root).run()
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(val_share=1), '--val-share 1: give a number between 0 and 1'),
+    (dict(workers=0), 'workers=0: give 1 or more'),
+    (dict(root='nowhere'), 'folder nowhere does not exist: make it'),
+])
+def test_wrong_options_are_refused(tmp_path, options, message):
+    with pytest.raises((FileNotFoundError, ValueError), match=message):
+        FolderPreparation(**{'root': tmp_path, **options})
+
+
+def make_clips(sizes):
+    """Clips of groups: group -> class -> how many."""
+    return [
+        Clip(f'{group}/{label}/{i}', label, group)
+        for group, labels in sizes.items()
+        for label, number in labels.items() for i in range(number)
+    ]
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_each_class_is_held_out_by_its_share(seed):
+    rng = random.Random(seed)
+    clips = make_clips({
+        f'{label}{i}': {label: 1}
+        for label, number in dict(a=100, b=10, c=4, d=2, e=1).items()
+        for i in range(number)
+    })
+    held = hold_out(clips, 0.2, rng)
+    counts = Counter(clip.label for clip in clips if clip.group in held)
+    assert counts == dict(a=20, b=2, c=1, d=1)
+    # Recordings that show several classes, and one that shows most.
+    clips = make_clips({
+        'long': dict(a=40, b=2), **{i: dict(a=2, b=1) for i in range(10)},
+        'only': dict(c=3), 'p': dict(d=5, c=1), 'q': dict(d=6)
+    })
+    held = hold_out(clips, 0.2, rng)
+    counts = Counter(clip.label for clip in clips if clip.group in held)
+    assert 'long' not in held
+    # c has two recordings, of which the smaller shows d, too
+    assert 'p' in held and 'q' not in held and 'only' not in held
+    assert counts['b'] == 2 and counts['a'] == 4
+
+
+@pytest.mark.parametrize('name, expected', [
+    ('turn left', True), ('turnRight', True), ('LEFT_HAND', True),
+    ('leftwards', True), ('spin counter-clockwise', True),
+    ('anticlockwise', True), ('spin cw', True), ('nod up', False),
+    ('bright', False), ('leftover', False), ('copyright', False),
+])
+def test_directions_in_names(name, expected):
+    assert is_directional(name) == expected

@@ -1,0 +1,222 @@
+"""Your own videos: from a folder of clips to predictions, on real files."""
+import re
+import shutil
+import sys
+from types import SimpleNamespace
+
+import cv2
+import pytest
+import torch
+from mmaction.registry import HOOKS, MODELS, VISBACKENDS
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from selfy_mmaction.apis.video import Video, write_video
+from selfy_mmaction.engine import launch
+
+CLASSES = ['standing still', 'turn left', 'turn right']
+FROZEN = "'turn left', 'turn right'"
+
+
+@pytest.fixture(scope='module')
+def project(repo, tmp_path_factory, video_dir):
+    """The configs, one of them for these clips and small, and the clips."""
+    root = tmp_path_factory.mktemp('project')
+    shutil.copytree(repo / 'configs', root / 'configs')
+    (root / 'checkpoints').symlink_to(repo / 'checkpoints')
+    text = (root / 'configs/selfy_tsm_r18_folder.py').read_text()
+    # what docs/your_videos.md says of another folder and of the flip
+    for old, new in (("'data/mine', frozen_classes=[]",
+                      f"'data/turns', frozen_classes=[{FROZEN}]"),
+                     ('epochs = 30', 'epochs = 1'), ('_base_, 112',
+                                                     '_base_, 32')):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    (root / 'configs/selfy_tsm_r18_turns.py').write_text(text)
+    for name in CLASSES:
+        (root / 'data/turns' / name).mkdir(parents=True)
+    for i in range(6):
+        for side in 'left', 'right':
+            shutil.copy(video_dir / f'{side}{i}.mp4',
+                        root / f'data/turns/turn {side}')
+        frame, *_ = Video(str(video_dir / f'right{i}.mp4'))
+        write_video(root / f'data/turns/standing still/clip {i}.mp4',
+                    12 * [frame], 12)
+    return root
+
+
+@pytest.fixture
+def run(project, load_tool, monkeypatch, capsys):
+    """Run a tool in the project; return its exit code and output."""
+
+    def run(name, *args):
+        monkeypatch.chdir(project)
+        monkeypatch.setattr(sys, 'argv', [f'{name}.py', *map(str, args)])
+        code = 0
+        try:
+            load_tool(name).main()
+        except SystemExit as done:
+            code = done.code
+        captured = capsys.readouterr()
+        return SimpleNamespace(
+            code=code, out=captured.out, err=captured.err)
+
+    return run
+
+
+SINGLE = [
+    f'{stage}_dataloader.{setting}' for stage in ('train', 'val', 'test')
+    for setting in ('num_workers=0', 'persistent_workers=False')
+]
+CONFIG = 'configs/selfy_tsm_r18_turns.py'
+
+
+def test_from_a_folder_to_predictions(run, project):
+    done = run('train', CONFIG)
+    assert done.code.endswith(
+        'data/turns/classes.txt does not exist: `python '
+        'tools/data/prepare.py folder data/turns` writes it.')
+
+    done = run('data/prepare', 'folder', 'data/turns', '--workers', 1)
+    assert not done.code
+    assert "names them: 'turn left', 'turn right'" in done.out
+
+    done = run('train', CONFIG, '--cfg-options', *SINGLE,
+               'train_dataloader.batch_size=4')
+    assert not done.code, done.code
+    folder = project / 'work_dirs/selfy_tsm_r18_turns'
+    checkpoint, = folder.glob('best_acc_top1_epoch_1.pth')
+    saved = torch.load(checkpoint)
+    assert saved['meta']['dataset_meta']['classes'] == CLASSES
+    # It began with the published network.
+    published, = (project / 'checkpoints').glob('selfy_tsm_r18_motion_2*.pth')
+    began = torch.load(published)['state_dict']
+    key = next(k for k in began if k.startswith('backbone.layer1')
+               and k.endswith('conv.weight'))
+    change = (saved['state_dict'][key] - began[key]).norm()
+    assert 0 < change < 0.2 * began[key].norm()
+
+    done = run('test', CONFIG, checkpoint, '--dump', 'predictions.npz',
+               '--cfg-options', *SINGLE)
+    assert not done.code
+    done = run('analyze_results', CONFIG, 'predictions.npz', 'analysis')
+    assert not done.code and done.out.startswith('3 samples')
+    assert cv2.imread(str(project / 'analysis/matrix.png')).size
+    rows = (project / 'analysis/classes.csv').read_text()
+    assert all(name in rows for name in CLASSES)
+
+    # Elsewhere, with the config that the training has left.
+    written = folder / 'selfy_tsm_r18_turns.py'
+    (project / 'data/turns/classes.txt').unlink()
+    done = run('predict', 'data/turns/turn left', written, checkpoint)
+    assert not done.code
+    lines = done.out.splitlines()
+    assert len(lines) == 6
+    assert all(line.split('%  ')[1] in CLASSES for line in lines)
+
+
+@pytest.fixture
+def prepared(run, project):
+    run('data/prepare', 'folder', 'data/turns', '--workers', 1)
+    return project
+
+
+def test_the_flip_spares_the_frozen_classes(prepared):
+    cfg = launch.load_config(CONFIG, {})
+    cfg.train_dataloader.update(
+        batch_size=1, num_workers=0, persistent_workers=False)
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    step, = (step for step in pipeline if 'Flip' in step.type)
+    step.flip_ratio = 1
+    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+    steps = loader.dataset.pipeline.transforms[:-2]
+    for i in range(len(loader.dataset)):
+        results = loader.dataset.get_data_info(i)
+        name = CLASSES[results['label']]
+        for transform in steps:
+            results = transform(results)
+        assert results['flip'] == (name == 'standing still')
+
+
+def test_main_config_reads_the_folder(prepared, monkeypatch):
+    text = (prepared / 'configs/selfy_tsm_r50_folder.py').read_text()
+    path = prepared / 'configs/selfy_tsm_r50_turns.py'
+    path.write_text(text.replace('data/mine', 'data/turns'))
+    cfg = launch.load_config(str(path), {})
+    assert cfg.model.cls_head.num_classes == 3
+    assert cfg.model.backbone.pretrained == 'torchvision://resnet50'
+    assert cfg.test_pipeline == cfg.test_dataloader.dataset.pipeline
+    for stage in 'train', 'val', 'test':
+        launch.check_dataloader(cfg, stage)
+        launch.check_lists(cfg, stage)
+        dataset = cfg[f'{stage}_dataloader'].dataset
+        assert dataset.metainfo.classes == CLASSES
+    assert cfg.optim_wrapper.optimizer.lr * 64 == (
+        cfg.auto_scale_lr.base_batch_size * 0.01)
+
+
+def test_a_flip_of_other_classes_is_refused(repo, prepared):
+    """As a config that inherits one of another data set has it."""
+    (prepared / 'configs/mine.py').write_text("""
+_base_ = 'selfy_tsm_r50_sthv2.py'
+dataset = dict(
+    data_root='data/turns', ann_file='folder_train_list_videos.txt',
+    data_prefix=dict(video=''), delimiter='\\t',
+    metainfo=dict(classes='data/turns/classes.txt'))
+train_dataloader = dict(dataset=dataset)
+model = dict(cls_head=dict(num_classes=3))
+""")
+    cfg = launch.load_config(str(prepared / 'configs/mine.py'), {})
+    with pytest.raises(ValueError, match='SelectiveFlip of train_dataloader '
+                       'has other classes than metainfo.classes'):
+        launch.check_lists(cfg, 'train')
+    step, = (step for step in cfg.train_dataloader.dataset.pipeline
+             if 'Flip' in step.type)
+    step.classes, step.frozen_classes = CLASSES, CLASSES[1:]
+    launch.check_lists(cfg, 'train')
+
+
+def test_a_space_in_a_list_is_named(prepared):
+    cfg = launch.load_config(CONFIG, {})
+    for stage in 'train', 'val':
+        cfg[f'{stage}_dataloader'].dataset.pop('delimiter')
+    path = prepared / 'data/turns/spaced.txt'
+    path.write_text('turn left/left0.mp4 1\n')
+    cfg.train_dataloader.dataset.ann_file = path.name
+    with pytest.raises(ValueError, match="line 1 is 'turn left/left0.mp4 1'.*"
+                       'Has a name a space'):
+        launch.check_lists(cfg, 'train')
+
+
+def test_settings_of_the_guide(repo, prepared):
+    text = (repo / 'docs/your_videos.md').read_text()
+    flip, *blocks = re.findall('^```python\n(.+?)^```', text, re.S | re.M)
+    assert flip.startswith("use_folder(_base_, 'data/mine', frozen_classes=[")
+    config = prepared / 'configs/selfy_tsm_r18_guide.py'
+    config.write_text('\n'.join([(prepared / CONFIG).read_text(), *blocks]))
+    cfg = launch.load_config(str(config), {})
+    init_default_scope('mmaction')
+    stop, = map(HOOKS.build, cfg.custom_hooks)
+    assert stop.rule == 'greater'
+    assert all(VISBACKENDS.get(backend.type)
+               for backend in cfg.visualizer.vis_backends)
+    assert cfg.default_hooks.checkpoint.save_best == 'acc/mean1'
+    assert cfg.default_hooks.checkpoint.type == 'CheckpointHook'
+    head = MODELS.build(cfg.model.cls_head)
+    weights = head.loss_cls.class_weight
+    assert len(weights) == head.num_classes
+    # A clip of a heavy class moves the classifier more than its share.
+    scores, labels = torch.zeros(2, 3, requires_grad=True), torch.tensor(
+        [0, 2])
+    head.loss_cls(scores, labels).backward()
+    light, heavy = scores.grad.norm(dim=1)
+    torch.testing.assert_close(heavy / light, weights[2] / weights[0])
+
+
+@pytest.mark.parametrize('args, message', [
+    (['folder', '.', '--partial'], '--partial is not for folder.'),
+    (['sthv1', '.', '--seed', '1'], '--seed is not for sthv1.'),
+])
+def test_options_of_other_data_sets(run, args, message):
+    done = run('data/prepare', *args)
+    assert done.code == 2 and message in done.err
