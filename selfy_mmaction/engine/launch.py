@@ -2,6 +2,7 @@
 import argparse
 import contextlib
 import ctypes
+import errno
 import functools
 import os
 import os.path as osp
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.queues import Queue
 from typing import NoReturn, TextIO
 
 import torch
@@ -18,6 +20,7 @@ from mmaction.registry import RUNNERS
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.runner import Runner
+from torch.utils.data import get_worker_info
 
 from .checks import (
     check_dataloader,
@@ -37,6 +40,10 @@ _TRANSLATIONS = {
     r"([\w.]+?)(\.__init__)?\(\) got an unexpected keyword argument '(\w+)'":
     r"the config sets '\3' of \1, which has no such setting: check its "
     'spelling.',
+    r'DataLoader worker .*(exit code 28|Bus error)':
+    'the processes that load data have no room in /dev/shm for their batches: '
+    'give it more (docker run --shm-size=8g), or set num_workers=0 and '
+    'persistent_workers=False of the data loader.',
     r'DataLoader worker \(.*\) (is killed by signal: [\w ]+|exited unexp\w+)':
     r'a process that loads data \1: tools/check_data.py finds clips that '
     'crash the decoder.',
@@ -128,8 +135,9 @@ def describe_error(error: Exception) -> str:
     """
     # A KeyError as text has its message in quotes.
     text = str(error.args[0]) if len(error.args) == 1 else str(error)
+    known = f'{text} {error.__cause__ or ""}'
     for pattern, translation in _TRANSLATIONS.items():
-        match = re.search(pattern, text)
+        match = re.search(pattern, known)
         if match:
             return match.expand(translation)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -215,6 +223,7 @@ def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
         cfg (Config): The config, with ``work_dir`` and ``launcher``.
         stages (Sequence[str]): Which of 'train', 'val' and 'test' will run.
     """
+    end_where_batches_are_lost()
     for stage in stages:
         check_dataloader(cfg, stage)
         check_lists(cfg, stage)
@@ -246,6 +255,25 @@ def check_num_processes(processes: int, gpus: int) -> None:
             f'{processes} processes were started on a machine with {gpus} '
             f'GPUs: start {gpus} at most, or hide the GPUs to run on CPU '
             '(CUDA_VISIBLE_DEVICES=).')
+
+
+def end_where_batches_are_lost() -> None:
+    """End data loading processes that cannot hand a batch over.
+
+    Python prints the error and goes on: the run would wait for ever. It is
+    told by the exit code whether shared memory was full.
+    """
+    go_on = Queue._on_queue_feeder_error
+
+    def end(error: Exception, batch: object) -> None:
+        if get_worker_info() is None:  # a queue of something else
+            return go_on(error, batch)
+        if 'shared memory' in str(error):
+            os._exit(errno.ENOSPC)
+        go_on(error, batch)
+        os._exit(1)
+
+    Queue._on_queue_feeder_error = staticmethod(end)
 
 
 def end_with_launcher() -> None:
