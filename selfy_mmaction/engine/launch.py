@@ -2,6 +2,7 @@
 import argparse
 import contextlib
 import ctypes
+import errno
 import functools
 import logging
 import os
@@ -14,6 +15,7 @@ import textwrap
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.queues import Queue
 from typing import NoReturn, TextIO
 
 import torch
@@ -23,6 +25,7 @@ from mmengine.device import get_device
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from torch import nn
+from torch.utils.data import get_worker_info
 
 from ..files import printable
 from .checks import (
@@ -45,6 +48,10 @@ _TRANSLATIONS = {
     r"([\w.]+?)(\.__init__)?\(\) got an unexpected keyword argument '(\w+)'":
     r"the config sets '\3' of \1, which has no such setting: check its "
     'spelling.',
+    r'DataLoader worker .*(exit code 28|Bus error)':
+    'the processes that load data have no room in /dev/shm for their batches: '
+    'give it more (docker run --shm-size=8g), or set num_workers=0 and '
+    'persistent_workers=False of the data loader.',
     r'DataLoader worker \(.*\) (is killed by signal: [\w ]+|exited unexp\w+)':
     r'a process that loads data \1: tools/check_data.py finds clips that '
     'crash the decoder.',
@@ -175,8 +182,9 @@ def describe_error(error: Exception) -> str:
 def _describe(error: Exception) -> str:
     # A KeyError as text has its message in quotes.
     text = str(error.args[0]) if len(error.args) == 1 else str(error)
+    known = f'{text} {error.__cause__ or ""}'
     for pattern, translation in _TRANSLATIONS.items():
-        match = re.search(pattern, text)
+        match = re.search(pattern, known)
         if match and (pattern != _WRONG_WIDTH or _is_of_classifier(error)):
             return match.expand(translation)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -272,6 +280,7 @@ def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
         cfg (Config): The config, with ``work_dir`` and ``launcher``.
         stages (Sequence[str]): Which of 'train', 'val' and 'test' will run.
     """
+    end_where_batches_are_lost()
     for stage in stages:
         check_dataloader(cfg, stage)
         check_lists(cfg, stage)
@@ -313,6 +322,25 @@ def check_num_processes(processes: int, gpus: int) -> None:
             f'{processes} processes were started on a machine with {gpus} '
             f'GPUs: start {gpus} at most, or hide the GPUs to run on CPU '
             '(CUDA_VISIBLE_DEVICES=).')
+
+
+def end_where_batches_are_lost() -> None:
+    """End data loading processes that cannot hand a batch over.
+
+    Python prints the error and goes on: the run would wait for ever. It is
+    told by the exit code whether shared memory was full.
+    """
+    go_on = Queue._on_queue_feeder_error
+
+    def end(error: Exception, batch: object) -> None:
+        if get_worker_info() is None:  # a queue of something else
+            return go_on(error, batch)
+        if 'shared memory' in str(error):
+            os._exit(errno.ENOSPC)
+        go_on(error, batch)
+        os._exit(1)
+
+    Queue._on_queue_feeder_error = staticmethod(end)
 
 
 def end_with_launcher() -> None:
