@@ -35,11 +35,13 @@ _CONTAINERS = re.compile(
 # networks see a hundredth of it.
 _SIDE = 4096
 
+# Those of FFmpeg, once for all: OpenCV looks when it first opens a video.
+os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
+
 
 @contextlib.contextmanager
 def quiet_opencv() -> Iterator[None]:
-    """Drop the messages of OpenCV and FFmpeg: ours is one line."""
-    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
+    """Drop the messages of OpenCV: ours is one line."""
     level = cv2.utils.logging.setLogLevel(0)
     try:
         yield

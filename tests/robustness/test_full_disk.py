@@ -9,7 +9,7 @@ import torch
 from processes import ToolProcess
 
 from selfy_mmaction.analysis import publishing
-from selfy_mmaction.analysis.ensemble import WholeDump
+from selfy_mmaction.analysis.dumps import DumpScores
 from selfy_mmaction.apis.video import write_video
 from selfy_mmaction.datasets.loading import BadClips
 from selfy_mmaction.engine.checkpoint import AtomicBackend
@@ -33,8 +33,8 @@ CHECKPOINT = dict(
     meta=dict(cfg='', dataset_meta={}),
     state_dict=dict(weight=torch.zeros(1000)))
 WRITERS = {
-    'dump.pkl': lambda path: WholeDump(str(path)).compute_metrics(
-        [dict(pred_score=torch.zeros(1000))]),
+    'dump.npz': lambda path: DumpScores(str(path)).compute_metrics(
+        [dict(label=0, scores=np.zeros(1000))]),
     'video.gif': lambda path: write_video(path, NOISE, 12),
     'video.mp4': lambda path: write_video(path, NOISE, 12),
     'picture.png': lambda path: write_picture(path, NOISE),
