@@ -145,7 +145,7 @@ def test_new_and_removed_configs(copy):
 
 
 @pytest.mark.parametrize('name', [
-    'my_net', 'vit_b16_k400', 'selfy_videomae_k400', 'tsm_r50_videomae_k400'])
+    'my_net', 'vit_b16_k400', 'selfy_videomae_k400'])
 def test_config_outside_the_convention_is_named(name):
     with pytest.raises(ValueError, match=f'config {name} is not named'):
         describe(name, Config(), dict(flops=1, params=1))
