@@ -8,6 +8,7 @@ import cv2
 import pytest
 import torch
 from mmaction.registry import HOOKS, MODELS, VISBACKENDS
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
@@ -72,6 +73,7 @@ CONFIG = 'configs/selfy_tsm_r18_turns.py'
 
 
 def test_from_a_folder_to_predictions(run, project):
+    (project / 'data/turns/classes.txt').unlink(missing_ok=True)
     done = run('train', CONFIG)
     assert done.code.endswith(
         'data/turns/classes.txt does not exist: `python '
@@ -151,8 +153,19 @@ def test_main_config_reads_the_folder(prepared, monkeypatch):
         launch.check_lists(cfg, stage)
         dataset = cfg[f'{stage}_dataloader'].dataset
         assert dataset.metainfo.classes == CLASSES
-    assert cfg.optim_wrapper.optimizer.lr * 64 == (
-        cfg.auto_scale_lr.base_batch_size * 0.01)
+    rate = cfg.optim_wrapper.optimizer.lr
+    assert rate / cfg.auto_scale_lr.base_batch_size == 0.01 / 64
+    assert cfg.train_dataloader.batch_size == 8
+    # The classifier is new, and learns faster.
+    cfg.model.backbone.update(depth=18, pretrained=None)
+    cfg.model.cls_head.in_channels = 512
+    init_default_scope('mmaction')
+    model = MODELS.build(cfg.model)
+    groups = build_optim_wrapper(model, cfg.optim_wrapper).param_groups
+    rates = {id(parameter): group['lr']
+             for group in groups for parameter in group['params']}
+    assert rates[id(model.cls_head.fc_cls.weight)] == 5 * rate
+    assert rates[id(model.backbone.conv1.conv.weight)] == rate
 
 
 def test_a_flip_of_other_classes_is_refused(repo, prepared):
