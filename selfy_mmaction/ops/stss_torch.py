@@ -219,7 +219,7 @@ def _gather_repeats(grad: Tensor, q: Tensor, grad_q: Tensor,
     known, unknown = repeats(offsets, q.shape[1])
     grad = grad.clone()
     for t, i, j in known:
-        grad[:, t, j] += grad[:, t, i]
+        grad[:, t, j].add_(grad[:, t, i])
     if unknown:
         clips = _pair_clips(q, unknown)
         grad_clips = grad.new_zeros(
@@ -231,8 +231,8 @@ def _gather_repeats(grad: Tensor, q: Tensor, grad_q: Tensor,
         # [N * P, 2, H, W, C] => [N, P, 2, H, W, C]
         grad_clips = grad_clips.unflatten(0, (-1, len(unknown)))
         for p, (t, _, other) in enumerate(unknown):
-            grad_q[:, t] += grad_clips[:, p, 0]
-            grad_q[:, other] += grad_clips[:, p, 1]
+            grad_q[:, t].add_(grad_clips[:, p, 0])
+            grad_q[:, other].add_(grad_clips[:, p, 1])
     return grad
 
 
