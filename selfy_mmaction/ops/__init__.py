@@ -1,4 +1,5 @@
 from .soft_argmax import soft_argmax
+from .stream import STSSStream
 from .stss import stss
 
-__all__ = ['soft_argmax', 'stss']
+__all__ = ['STSSStream', 'soft_argmax', 'stss']

@@ -63,9 +63,10 @@ def test_equals_pytorch(seed):
 
 
 @interpreted
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-def test_half_types(dtype):
+def test_float16():
+    """Not bfloat16: the interpreter multiplies its bits as integers."""
     from selfy_mmaction.ops import stss_triton
+    dtype = torch.float16
     args = ([-1, 0, 1], 3, 5, True)
     q, grad = inputs((1, 3, 3, 5, 20), args, dtype)
     for actual, expected in [
