@@ -6,11 +6,16 @@ clips are multiplied and thrown away. Each unordered pair is multiplied once,
 since S(t, t + l)[p, q] = S(t + l, t)[q, p].
 """
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
 
 from . import stss_bands
+
+# So many frames at once keep their keys in a CPU's cache from one distance to
+# the next; on other devices, all frames make the fewest operators.
+_FRAMES = 4
 
 
 def beyond(offsets: Sequence[int],
@@ -95,6 +100,7 @@ def products(q: Tensor, offsets: Sequence[int], U: int, V: int,
     distances = {abs(offset) for offset in offsets if abs(offset) < T}
     plan = stss_bands.plan(H, W, U, V, q.device)
     strips = plan.strips[0]
+    step = _FRAMES if q.device.type == 'cpu' else F
     queries = _strips(x, plan.queries, strips)
     keys = _strips(x, plan.keys, strips)
     for (start, stop, key_start, key_stop), band in plan.spans:
@@ -102,17 +108,19 @@ def products(q: Tensor, offsets: Sequence[int], U: int, V: int,
         query = _tiles(queries, start, stop, band.rows, band.tiles[0])
         key = _tiles(keys, key_start, key_stop, band.key_rows, band.tiles[0])
         inside = band.inside.to(q.dtype)
-        for d in distances:
-            early, late = slice((F - d) * n), slice(d * n, None)
+        for first, d in product(range(0, F, step), distances):
             # t sees t + d or, if no offset asks for that, t + d sees t
-            if d in slots:
-                seen = _maps(maps[:F - d], slots[d], start, stop)
-            else:
-                seen = _maps(maps[d:], slots[-d], start, stop)
-                early, late = late, early
-            product = torch.bmm(query[early], key[late].transpose(1, 2))
-            # [(F - d) * n, Q, K] => [F - d, h * W * U * V]
-            _gather(product.view(F - d, -1), band.index, out=seen)
+            own, other, slot = (
+                (0, d, slots[d]) if d in slots else (d, 0, slots[-d]))
+            last = min(first + step, F - d)
+            if first >= last:
+                continue
+            dense = torch.bmm(
+                query[(first + own) * n:(last + own) * n],
+                key[(first + other) * n:(last + other) * n].transpose(1, 2))
+            seen = _maps(maps[first + own:last + own], slot, start, stop)
+            # [f * n, Q, K] => [f, h * W * U * V]
+            _gather(dense.view(last - first, -1), band.index, out=seen)
             seen.mul_(inside)
     for d in distances - {0}:
         if d not in slots or -d not in slots:
@@ -180,7 +188,7 @@ def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int],
         tiles, rows, key_rows = band.tiles
         n, Q, K = strips * tiles, rows * columns, key_rows * key_columns
         key = _tiles(keys, *reach, band.key_rows, tiles)
-        product = q.new_zeros(F, n * Q * K)
+        dense = q.new_zeros(F, n * Q * K)
         query_grad = q.new_zeros(F * n, Q, q.shape[-1])
         for offset in both:
             d = abs(offset)
@@ -200,7 +208,7 @@ def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int],
             if d and N > 1:
                 # Pairs of different clips: [N - 1, M, d]
                 weights[T - d:].unfold(0, d, T).zero_()
-            spread = product[:F - d].scatter_(
+            spread = dense[:F - d].scatter_(
                 1, band.seen_index.expand(F - d, -1), weights)
             query_grad[early * n:(F - late) * n].baddbmm_(
                 spread.view(-1, Q, K), key[late * n:(F - early) * n])
@@ -269,7 +277,7 @@ def products_in_a_graph(q: Tensor, offsets: Sequence[int], U: int, V: int,
     query = cut(q, plan.queries, band.rows)
     key = cut(neighbours, plan.keys, band.key_rows).unflatten(1, (T, -1))
     # [N, T, 1, n, Q, C], [N, T, L, n, K, C] => [N, T, L, n, Q, K]
-    product = query[:, :, None] @ key.transpose(-1, -2)
-    maps = product.flatten(3).index_select(3, band.index)
+    dense = query[:, :, None] @ key.transpose(-1, -2)
+    maps = dense.flatten(3).index_select(3, band.index)
     inside = band.inside if replicate else inside[..., None] & band.inside
     return (maps * inside.to(q.dtype)).unflatten(3, (H, W, U, V))
