@@ -133,11 +133,16 @@ def products(q: Tensor, offsets: Sequence[int], U: int, V: int,
     if replicate:
         _repeat(out, q, offsets)
     else:
-        for i, offset in enumerate(offsets):
-            ends = slice(max(T - offset, 0), T) if offset > 0 else slice(
-                -offset)
-            out[:, ends, i] = 0
+        _zero_ends(out, offsets)
     return out
+
+
+def _zero_ends(maps: Tensor, offsets: Sequence[int]) -> None:
+    """Zero what is beyond the clip's ends, [N, T, L, H, W, U, V]."""
+    T = maps.shape[1]
+    for i, offset in enumerate(offsets):
+        ends = slice(max(T - offset, 0), T) if offset > 0 else slice(-offset)
+        maps[:, ends, i] = 0
 
 
 def _repeat(out: Tensor, q: Tensor, offsets: Sequence[int]) -> None:
@@ -160,7 +165,8 @@ def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int],
 
     What t sees of t + d and what t + d sees of t is one number with two
     gradients. Their sum, spread over the product, is multiplied with the
-    keys, for d ahead and d back: nothing is added from several tiles.
+    keys, for d ahead and d back: each position's gradient comes from its own
+    tile alone.
 
     Args:
         grad (Tensor): [N, T, L, H, W, U, V].
@@ -174,28 +180,41 @@ def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int],
     if not grad.numel() or not q.numel():
         return grad_q
     (N, T, H, W, _), F = q.shape, q.shape[0] * q.shape[1]
-    grad = grad.contiguous()
+    if replicate or N > 1:
+        grad = grad.clone(memory_format=torch.contiguous_format)
+    else:
+        grad = grad.contiguous()
     if replicate:
-        grad = _gather_repeats(grad, q, grad_q, offsets)
+        _gather_repeats(grad, q, grad_q, offsets)
+    if N > 1:  # or it would reach the next clip
+        _zero_ends(grad, offsets)
     x, maps = q.contiguous().flatten(0, 1), grad.flatten(0, 1)
     slots = {offset: i for i, offset in enumerate(offsets)}
-    both = {*offsets, *(-offset for offset in offsets)}
+    both = {sign * o for o in offsets for sign in (1, -1) if abs(o) < T}
     plan = stss_bands.plan(H, W, U, V, q.device)
     strips, columns, key_columns = plan.strips
+    step = _FRAMES if q.device.type == 'cpu' else F
     keys = _strips(x, plan.keys, strips)
     query_grads = []
     for (start, stop, *reach), band in plan.spans:
         tiles, rows, key_rows = band.tiles
         n, Q, K = strips * tiles, rows * columns, key_rows * key_columns
         key = _tiles(keys, *reach, band.key_rows, tiles)
-        dense = q.new_zeros(F, n * Q * K)
+        dense = q.new_zeros(step, n * Q * K)
         query_grad = q.new_zeros(F * n, Q, q.shape[-1])
-        for offset in both:
-            d = abs(offset)
-            if d >= T:
+        # Where one tile is the map, frames that see each other transpose one
+        # product; else each has its own.
+        whole = (n, rows, key_rows) == (1, H, H)
+        for first, offset in product(range(0, F, step), both):
+            if whole and offset < 0:
                 continue
-            early, late = (0, d) if offset > 0 else (d, 0)
-            here, there = slice(early, F - late), slice(late, F - early)
+            begin = max(first, -offset)
+            frames = min(first + step, F - max(offset, 0)) - begin
+            if frames <= 0:
+                continue
+            # What these frames see of those, and those of these.
+            here = slice(begin, begin + frames)
+            there = slice(begin + offset, begin + offset + frames)
             weights = []
             if offset in slots:
                 seen = _maps(maps[here], slots[offset], start, stop)
@@ -203,15 +222,15 @@ def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int],
             if -offset in slots:
                 seen = _maps(maps[there], slots[-offset], *reach)
                 weights.append(_gather(seen, band.seen_mirror))
-            weights = weights[0] if len(weights) == 1 else weights[0].add_(
-                weights[1])
-            if d and N > 1:
-                # Pairs of different clips: [N - 1, M, d]
-                weights[T - d:].unfold(0, d, T).zero_()
-            spread = dense[:F - d].scatter_(
-                1, band.seen_index.expand(F - d, -1), weights)
-            query_grad[early * n:(F - late) * n].baddbmm_(
-                spread.view(-1, Q, K), key[late * n:(F - early) * n])
+            if len(weights) > 1:
+                weights[0].add_(weights[1])
+            spread = dense[:frames].scatter_(
+                1, band.seen_index.expand(frames, -1), weights[0])
+            spread = spread.view(-1, Q, K)
+            query_grad[here.start * n:here.stop * n].baddbmm_(
+                spread, key[there.start * n:there.stop * n])
+            if whole and offset > 0:
+                query_grad[there].baddbmm_(spread.transpose(1, 2), key[here])
         # [F * n, Q, C] => [F, strips, h, columns, C]
         query_grads.append(
             query_grad.view(F, strips, tiles * rows, columns,
@@ -222,10 +241,9 @@ def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int],
 
 
 def _gather_repeats(grad: Tensor, q: Tensor, grad_q: Tensor,
-                    offsets: Sequence[int]) -> Tensor:
+                    offsets: Sequence[int]) -> None:
     """Give the gradient of repeated entries to what they repeat."""
     known, unknown = repeats(offsets, q.shape[1])
-    grad = grad.clone()
     for t, i, j in known:
         grad[:, t, j].add_(grad[:, t, i])
     if unknown:
@@ -241,7 +259,6 @@ def _gather_repeats(grad: Tensor, q: Tensor, grad_q: Tensor,
         for p, (t, _, other) in enumerate(unknown):
             grad_q[:, t].add_(grad_clips[:, p, 0])
             grad_q[:, other].add_(grad_clips[:, p, 1])
-    return grad
 
 
 def products_in_a_graph(q: Tensor, offsets: Sequence[int], U: int, V: int,
