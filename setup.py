@@ -88,7 +88,8 @@ setup(
         'tests': [
             'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'scikit-image',
             'safetensors', 'onedl-mim', 'onnx', 'onnxscript', 'onnxruntime',
-            'tensorboard', 'gradio>=6', 'playwright'
+            'tensorboard', 'gradio>=6', 'playwright',
+            'triton; platform_system == "Linux"'
         ],
     },
     zip_safe=False)

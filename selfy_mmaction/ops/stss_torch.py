@@ -6,11 +6,16 @@ clips are multiplied and thrown away. Each unordered pair is multiplied once,
 since S(t, t + l)[p, q] = S(t + l, t)[q, p].
 """
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
 
 from . import stss_bands
+
+# So many frames at once keep their keys in a CPU's cache from one distance to
+# the next; on other devices, all frames make the fewest operators.
+_FRAMES = 4
 
 
 def beyond(offsets: Sequence[int],
@@ -95,6 +100,7 @@ def products(q: Tensor, offsets: Sequence[int], U: int, V: int,
     distances = {abs(offset) for offset in offsets if abs(offset) < T}
     plan = stss_bands.plan(H, W, U, V, q.device)
     strips = plan.strips[0]
+    step = _FRAMES if q.device.type == 'cpu' else F
     queries = _strips(x, plan.queries, strips)
     keys = _strips(x, plan.keys, strips)
     for (start, stop, key_start, key_stop), band in plan.spans:
@@ -102,17 +108,19 @@ def products(q: Tensor, offsets: Sequence[int], U: int, V: int,
         query = _tiles(queries, start, stop, band.rows, band.tiles[0])
         key = _tiles(keys, key_start, key_stop, band.key_rows, band.tiles[0])
         inside = band.inside.to(q.dtype)
-        for d in distances:
-            early, late = slice((F - d) * n), slice(d * n, None)
+        for first, d in product(range(0, F, step), distances):
             # t sees t + d or, if no offset asks for that, t + d sees t
-            if d in slots:
-                seen = _maps(maps[:F - d], slots[d], start, stop)
-            else:
-                seen = _maps(maps[d:], slots[-d], start, stop)
-                early, late = late, early
-            product = torch.bmm(query[early], key[late].transpose(1, 2))
-            # [(F - d) * n, Q, K] => [F - d, h * W * U * V]
-            _gather(product.view(F - d, -1), band.index, out=seen)
+            own, other, slot = (
+                (0, d, slots[d]) if d in slots else (d, 0, slots[-d]))
+            last = min(first + step, F - d)
+            if first >= last:
+                continue
+            dense = torch.bmm(
+                query[(first + own) * n:(last + own) * n],
+                key[(first + other) * n:(last + other) * n].transpose(1, 2))
+            seen = _maps(maps[first + own:last + own], slot, start, stop)
+            # [f * n, Q, K] => [f, h * W * U * V]
+            _gather(dense.view(last - first, -1), band.index, out=seen)
             seen.mul_(inside)
     for d in distances - {0}:
         if d not in slots or -d not in slots:
@@ -125,11 +133,16 @@ def products(q: Tensor, offsets: Sequence[int], U: int, V: int,
     if replicate:
         _repeat(out, q, offsets)
     else:
-        for i, offset in enumerate(offsets):
-            ends = slice(max(T - offset, 0), T) if offset > 0 else slice(
-                -offset)
-            out[:, ends, i] = 0
+        _zero_ends(out, offsets)
     return out
+
+
+def _zero_ends(maps: Tensor, offsets: Sequence[int]) -> None:
+    """Zero what is beyond the clip's ends, [N, T, L, H, W, U, V]."""
+    T = maps.shape[1]
+    for i, offset in enumerate(offsets):
+        ends = slice(max(T - offset, 0), T) if offset > 0 else slice(-offset)
+        maps[:, ends, i] = 0
 
 
 def _repeat(out: Tensor, q: Tensor, offsets: Sequence[int]) -> None:
@@ -152,7 +165,8 @@ def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int],
 
     What t sees of t + d and what t + d sees of t is one number with two
     gradients. Their sum, spread over the product, is multiplied with the
-    keys, for d ahead and d back: nothing is added from several tiles.
+    keys, for d ahead and d back: each position's gradient comes from its own
+    tile alone.
 
     Args:
         grad (Tensor): [N, T, L, H, W, U, V].
@@ -166,28 +180,41 @@ def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int],
     if not grad.numel() or not q.numel():
         return grad_q
     (N, T, H, W, _), F = q.shape, q.shape[0] * q.shape[1]
-    grad = grad.contiguous()
+    if replicate or N > 1:
+        grad = grad.clone(memory_format=torch.contiguous_format)
+    else:
+        grad = grad.contiguous()
     if replicate:
-        grad = _gather_repeats(grad, q, grad_q, offsets)
+        _gather_repeats(grad, q, grad_q, offsets)
+    if N > 1:  # or it would reach the next clip
+        _zero_ends(grad, offsets)
     x, maps = q.contiguous().flatten(0, 1), grad.flatten(0, 1)
     slots = {offset: i for i, offset in enumerate(offsets)}
-    both = {*offsets, *(-offset for offset in offsets)}
+    both = {sign * o for o in offsets for sign in (1, -1) if abs(o) < T}
     plan = stss_bands.plan(H, W, U, V, q.device)
     strips, columns, key_columns = plan.strips
+    step = _FRAMES if q.device.type == 'cpu' else F
     keys = _strips(x, plan.keys, strips)
     query_grads = []
     for (start, stop, *reach), band in plan.spans:
         tiles, rows, key_rows = band.tiles
         n, Q, K = strips * tiles, rows * columns, key_rows * key_columns
         key = _tiles(keys, *reach, band.key_rows, tiles)
-        product = q.new_zeros(F, n * Q * K)
+        dense = q.new_zeros(step, n * Q * K)
         query_grad = q.new_zeros(F * n, Q, q.shape[-1])
-        for offset in both:
-            d = abs(offset)
-            if d >= T:
+        # Where one tile is the map, frames that see each other transpose one
+        # product; else each has its own.
+        whole = (n, rows, key_rows) == (1, H, H)
+        for first, offset in product(range(0, F, step), both):
+            if whole and offset < 0:
                 continue
-            early, late = (0, d) if offset > 0 else (d, 0)
-            here, there = slice(early, F - late), slice(late, F - early)
+            begin = max(first, -offset)
+            frames = min(first + step, F - max(offset, 0)) - begin
+            if frames <= 0:
+                continue
+            # What these frames see of those, and those of these.
+            here = slice(begin, begin + frames)
+            there = slice(begin + offset, begin + offset + frames)
             weights = []
             if offset in slots:
                 seen = _maps(maps[here], slots[offset], start, stop)
@@ -195,15 +222,15 @@ def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int],
             if -offset in slots:
                 seen = _maps(maps[there], slots[-offset], *reach)
                 weights.append(_gather(seen, band.seen_mirror))
-            weights = weights[0] if len(weights) == 1 else weights[0].add_(
-                weights[1])
-            if d and N > 1:
-                # Pairs of different clips: [N - 1, M, d]
-                weights[T - d:].unfold(0, d, T).zero_()
-            spread = product[:F - d].scatter_(
-                1, band.seen_index.expand(F - d, -1), weights)
-            query_grad[early * n:(F - late) * n].baddbmm_(
-                spread.view(-1, Q, K), key[late * n:(F - early) * n])
+            if len(weights) > 1:
+                weights[0].add_(weights[1])
+            spread = dense[:frames].scatter_(
+                1, band.seen_index.expand(frames, -1), weights[0])
+            spread = spread.view(-1, Q, K)
+            query_grad[here.start * n:here.stop * n].baddbmm_(
+                spread, key[there.start * n:there.stop * n])
+            if whole and offset > 0:
+                query_grad[there].baddbmm_(spread.transpose(1, 2), key[here])
         # [F * n, Q, C] => [F, strips, h, columns, C]
         query_grads.append(
             query_grad.view(F, strips, tiles * rows, columns,
@@ -214,12 +241,11 @@ def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int],
 
 
 def _gather_repeats(grad: Tensor, q: Tensor, grad_q: Tensor,
-                    offsets: Sequence[int]) -> Tensor:
+                    offsets: Sequence[int]) -> None:
     """Give the gradient of repeated entries to what they repeat."""
     known, unknown = repeats(offsets, q.shape[1])
-    grad = grad.clone()
     for t, i, j in known:
-        grad[:, t, j] += grad[:, t, i]
+        grad[:, t, j].add_(grad[:, t, i])
     if unknown:
         clips = _pair_clips(q, unknown)
         grad_clips = grad.new_zeros(
@@ -231,9 +257,8 @@ def _gather_repeats(grad: Tensor, q: Tensor, grad_q: Tensor,
         # [N * P, 2, H, W, C] => [N, P, 2, H, W, C]
         grad_clips = grad_clips.unflatten(0, (-1, len(unknown)))
         for p, (t, _, other) in enumerate(unknown):
-            grad_q[:, t] += grad_clips[:, p, 0]
-            grad_q[:, other] += grad_clips[:, p, 1]
-    return grad
+            grad_q[:, t].add_(grad_clips[:, p, 0])
+            grad_q[:, other].add_(grad_clips[:, p, 1])
 
 
 def products_in_a_graph(q: Tensor, offsets: Sequence[int], U: int, V: int,
@@ -269,7 +294,7 @@ def products_in_a_graph(q: Tensor, offsets: Sequence[int], U: int, V: int,
     query = cut(q, plan.queries, band.rows)
     key = cut(neighbours, plan.keys, band.key_rows).unflatten(1, (T, -1))
     # [N, T, 1, n, Q, C], [N, T, L, n, K, C] => [N, T, L, n, Q, K]
-    product = query[:, :, None] @ key.transpose(-1, -2)
-    maps = product.flatten(3).index_select(3, band.index)
+    dense = query[:, :, None] @ key.transpose(-1, -2)
+    maps = dense.flatten(3).index_select(3, band.index)
     inside = band.inside if replicate else inside[..., None] & band.inside
     return (maps * inside.to(q.dtype)).unflatten(3, (H, W, U, V))
