@@ -78,42 +78,48 @@ def _own_type(q: Tensor):
     return nullcontext()
 
 
-@torch.library.custom_op('selfy::local_products', mutates_args=())
-def local_products(q: Tensor, offsets: list[int], U: int, V: int,
-                   replicate: bool) -> Tensor:
-    """Inner products of a clip's positions with their neighbours.
-
-    Args:
-        q (Tensor): [N, T, H, W, C].
-        offsets (list[int]): L different ones, see :func:`stss`.
-        U (int): Rows of the window, odd.
-        V (int): Columns of the window, odd.
-        replicate (bool): Whether the first and the last frame stand beyond
-            the clip's ends; otherwise the product there is 0.
-
-    Returns:
-        Tensor: [N, T, L, H, W, U, V].
-    """
+def _products(q: Tensor, offsets: list[int], U: int, V: int,
+              replicate: bool) -> Tensor:
     with _own_type(q):
         return _kernels(q).products(q, offsets, U, V, replicate)
 
 
-@torch.library.custom_op('selfy::local_products_backward', mutates_args=())
-def _backward(grad: Tensor, q: Tensor, offsets: list[int], U: int, V: int,
-              replicate: bool) -> Tensor:
-    """The gradient of :func:`local_products`, [N, T, H, W, C]."""
+def _products_backward(grad: Tensor, q: Tensor, offsets: list[int], U: int,
+                       V: int, replicate: bool) -> Tensor:
     with _own_type(q):
         return _kernels(q).products_backward(grad, q, offsets, U, V,
                                              replicate)
 
 
-@local_products.register_fake
+# Not by torch.library.custom_op: its first call imports torch._dynamo, which
+# takes a second.
+_library = torch.library.Library('selfy', 'FRAGMENT')
+_ARGS = 'Tensor q, int[] offsets, int U, int V, bool replicate'
+for _name, _arguments, _function in (
+    ('local_products', _ARGS, _products),
+    ('local_products_backward', f'Tensor grad, {_ARGS}', _products_backward)):
+    _library.define(
+        f'{_name}({_arguments}) -> Tensor',
+        tags=(torch.Tag.pt2_compliant_tag, ))
+    _library.impl(_name, _function, 'CompositeExplicitAutograd')
+
+# Inner products of a clip's positions with their neighbours: q is
+# [N, T, H, W, C], offsets are L different ones (see `stss`), U and V the rows
+# and columns of the window. With replicate the first and the last frame stand
+# beyond the clip's ends; otherwise the product there is 0.
+# => [N, T, L, H, W, U, V]
+local_products = torch.ops.selfy.local_products.default
+# => the gradient of q, [N, T, H, W, C]
+local_products_backward = torch.ops.selfy.local_products_backward.default
+
+
+@torch.library.register_fake('selfy::local_products', lib=_library)
 def _(q, offsets, U, V, replicate):
     N, T, H, W, _ = q.shape
     return q.new_empty(N, T, len(offsets), H, W, U, V)
 
 
-@_backward.register_fake
+@torch.library.register_fake('selfy::local_products_backward', lib=_library)
 def _(grad, q, *args):
     return q.new_empty(q.shape)
 
@@ -124,20 +130,18 @@ def _save(ctx, inputs: tuple, output: Tensor) -> None:
 
 
 def _gradient(ctx, grad: Tensor) -> tuple:
-    return (_backward(grad, *ctx.saved_tensors, *ctx.args), *[None] * 4)
+    return (local_products_backward(grad, *ctx.saved_tensors, *ctx.args),
+            *[None] * 4)
 
 
-local_products.register_autograd(_gradient, setup_context=_save)
+torch.library.register_autograd(
+    'selfy::local_products', _gradient, setup_context=_save, lib=_library)
 
 
-def _over_batch(info, in_dims: tuple, q: Tensor,
-                *args) -> tuple[Tensor, int]:
-    """The rule of torch.vmap: one more batch dimension joins the clips."""
+@torch.library.register_vmap('selfy::local_products', lib=_library)
+def _(info, in_dims: tuple, q: Tensor, *args) -> tuple[Tensor, int]:
+    """One more batch dimension joins the clips."""
     # [..., B, ...] => [B * N, T, H, W, C]
     clips = q.movedim(in_dims[0], 0).flatten(0, 1)
     out = local_products(clips, *args)
     return out.unflatten(0, (info.batch_size, -1)), 0
-
-
-if hasattr(local_products, 'register_vmap'):  # PyTorch 2.5 and later
-    local_products.register_vmap(_over_batch)
