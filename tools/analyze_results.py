@@ -19,7 +19,7 @@ from selfy_mmaction.analysis import confusions, ensemble
 from selfy_mmaction.analysis.dumps import load_dump
 from selfy_mmaction.datasets.lists import numbered_classes, read_classes
 from selfy_mmaction.datasets.loading import clip_name, guard
-from selfy_mmaction.engine import hooks, launch
+from selfy_mmaction.engine import errors, hooks, launch
 from selfy_mmaction.files import printable, write_text
 from selfy_mmaction.visualization import charts
 
@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     if args.pairs < 1:

@@ -11,7 +11,7 @@ from mmengine.device import get_device
 
 from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.apis.similarity import observe
-from selfy_mmaction.engine import launch
+from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.visualization.pictures import draw, to_image
 
 # Gradio reports each start to its makers unless told not to, on import.
@@ -140,7 +140,7 @@ def build_page(predictor: VideoPredictor):
     return page
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     if not 0 < args.port < 65536:

@@ -7,7 +7,7 @@ from mmengine.device import get_device
 from selfy_mmaction.analysis.speed import PARTS
 from selfy_mmaction.analysis.stopwatch import Stopwatch, describe_machine
 from selfy_mmaction.analysis.tables import format_row, format_table
-from selfy_mmaction.engine import launch
+from selfy_mmaction.engine import errors, launch
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     if args.rounds < 1:

@@ -15,7 +15,7 @@ from mmengine.fileio import list_from_file
 from mmengine.registry import init_default_scope
 
 from selfy_mmaction.convert import convert_official_state_dict
-from selfy_mmaction.engine import checkpoint, launch
+from selfy_mmaction.engine import checkpoint, errors, launch
 from selfy_mmaction.files import write_bytes
 
 CONFIGS = osp.join(osp.dirname(osp.dirname(osp.abspath(__file__))), 'configs')
@@ -65,7 +65,7 @@ def default_config(state_dict: dict) -> str:
     return osp.join(CONFIGS, f'{network}_r50_{dataset}.py')
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     official = checkpoint.get_state_dict(checkpoint.load_checkpoint(args.src))

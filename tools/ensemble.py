@@ -9,7 +9,7 @@ import sys
 from selfy_mmaction.analysis import ensemble
 from selfy_mmaction.analysis.dumps import KINDS, load_dump
 from selfy_mmaction.datasets.lists import numbered_classes, read_classes
-from selfy_mmaction.engine import launch
+from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.files import printable, write_text
 from selfy_mmaction.visualization import charts
 
@@ -46,7 +46,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     dumps = [load_dump(path) for path in args.dumps]

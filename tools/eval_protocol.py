@@ -12,7 +12,7 @@ from pathlib import Path
 from selfy_mmaction import pickles
 from selfy_mmaction.analysis import ensemble, zoo
 from selfy_mmaction.analysis.dumps import KINDS, Dump, load_dump
-from selfy_mmaction.engine import launch
+from selfy_mmaction.engine import errors, launch
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -70,7 +70,7 @@ def test(config: str, weights: str, folder: Path,
     return load_dump(str(dump))
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     row = zoo.Zoo(ROOT).rows[args.row]

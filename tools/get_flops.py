@@ -3,7 +3,7 @@ import argparse
 
 from selfy_mmaction.analysis.complexity import get_complexity
 from selfy_mmaction.datasets.pipelines import clip_frames, frame_size
-from selfy_mmaction.engine import launch
+from selfy_mmaction.engine import errors, launch
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,7 +19,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     if args.shape and min(args.shape) < 1:

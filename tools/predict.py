@@ -20,7 +20,7 @@ from selfy_mmaction.apis import video as media
 from selfy_mmaction.apis.inference import Predictor, VideoPredictor
 from selfy_mmaction.apis.onnx import ONNXPredictor
 from selfy_mmaction.apis.sliding import Segment
-from selfy_mmaction.engine import launch
+from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.files import is_inside, printable
 from selfy_mmaction.visualization import charts
 from selfy_mmaction.visualization.frames import draw_label
@@ -246,7 +246,7 @@ def predict(args: argparse.Namespace, stdout: TextIO) -> bool:
         try:
             answers.append(predict_video(video, predictor, args, say))
         except (OSError, ValueError) as error:
-            print(f'predict.py: error: {launch.describe_error(error)}',
+            print(f'predict.py: error: {errors.describe_error(error)}',
                   file=sys.stderr)
     report_files(args)
     if args.json:
@@ -254,7 +254,7 @@ def predict(args: argparse.Namespace, stdout: TextIO) -> bool:
     return len(answers) < len(videos)
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     check_args(args)

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from selfy_mmaction.analysis.dumps import dump_results
 from selfy_mmaction.apis.inference import gives_logits
 from selfy_mmaction.apis.video import has_display
-from selfy_mmaction.engine import checkpoint, hooks, launch
+from selfy_mmaction.engine import checkpoint, errors, hooks, launch
 from selfy_mmaction.visualization.frames import draw_clip
 
 
@@ -56,7 +56,7 @@ def apply_args(cfg: Config, args: argparse.Namespace) -> None:
         dump_results(cfg, args.dump)
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     cfg = launch.load_runner_config(args)

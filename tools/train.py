@@ -4,7 +4,7 @@ import argparse
 from mmengine.config import Config
 from mmengine.device import get_device
 
-from selfy_mmaction.engine import checkpoint, hooks, launch
+from selfy_mmaction.engine import checkpoint, errors, hooks, launch
 
 
 def parse_args() -> argparse.Namespace:
@@ -102,7 +102,7 @@ def log_for_tensorboard(cfg: Config) -> None:
     visualizer.vis_backends = [*backends, dict(type='TensorboardVisBackend')]
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     cfg = launch.load_runner_config(args)

@@ -9,7 +9,7 @@ import yaml
 from mmengine.config import Config
 
 from ..datasets.pipelines import clip_frames, frame_size
-from ..engine.launch import describe_error
+from ..engine.errors import describe_error
 from ..files import write_text
 from .complexity import get_complexity
 from .tables import format_table

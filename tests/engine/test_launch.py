@@ -5,7 +5,7 @@ from multiprocessing.queues import Queue
 import pytest
 from torch.utils.data import DataLoader
 
-from selfy_mmaction.engine import launch
+from selfy_mmaction.engine import errors, launch
 
 
 class Unsendable:
@@ -33,4 +33,4 @@ def test_a_lost_batch_ends_the_run(reason, message, monkeypatch):
         multiprocessing_context='fork')
     with pytest.raises(RuntimeError) as info:
         next(iter(loader))
-    assert re.fullmatch(message, launch.describe_error(info.value))
+    assert re.fullmatch(message, errors.describe_error(info.value))

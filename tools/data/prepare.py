@@ -16,7 +16,7 @@ from selfy_mmaction.datasets.releases import (
     FolderPreparation,
     Preparation,
 )
-from selfy_mmaction.engine import launch
+from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.files import printable
 
 SHOWN = 10  # findings on the screen; the file has them all
@@ -112,7 +112,7 @@ def build_preparation(
         workers=args.workers)
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     preparation = build_preparation(parse_args())
     sound = preparation.run()
