@@ -41,8 +41,10 @@ class BuildWithMIM(build_py):
             if editable:
                 target.symlink_to(Path('..', '..', name))
             elif source.is_dir():
-                shutil.copytree(source, target,
-                                ignore=shutil.ignore_patterns('__pycache__'))
+                shutil.copytree(
+                    source,
+                    target,
+                    ignore=shutil.ignore_patterns('__pycache__'))
             else:
                 shutil.copy(source, target)
 
@@ -88,7 +90,7 @@ setup(
         'tests': [
             'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'scikit-image',
             'safetensors', 'onedl-mim', 'onnx', 'onnxscript', 'onnxruntime',
-            'tensorboard', 'gradio>=6', 'playwright',
+            'tensorboard', 'gradio>=6', 'playwright', 'yapf',
             'triton; platform_system == "Linux"'
         ],
     },

@@ -125,8 +125,10 @@ def load_safely():
 
     register(prefixes='', loader=load_from_local, force=True)
     if importlib.util.find_spec('torchvision') is None:
-        register(prefixes='torchvision://', loader=load_from_torchvision,
-                 force=True)
+        register(
+            prefixes='torchvision://',
+            loader=load_from_torchvision,
+            force=True)
     # what all that download call
     engine.load_url = pickles.load_url
     # what onedl-mmengine calls instead of torch.load
@@ -185,9 +187,11 @@ def allow_runner_checkpoints():
 
     # _reconstruct and scalar live in numpy.core or, since 2.0, numpy._core.
     scalar = np.float64().__reduce__()[0]
-    names = [HistoryBuffer, (_getattr, 'builtins.getattr'),
-             (_dtype, 'numpy.dtype'), (_ndarray, 'numpy.ndarray'),
-             (_one_cycle, f'{ONE_CYCLE}.OneCycleParamScheduler')]
+    names = [
+        HistoryBuffer, (_getattr, 'builtins.getattr'), (_dtype, 'numpy.dtype'),
+        (_ndarray, 'numpy.ndarray'),
+        (_one_cycle, f'{ONE_CYCLE}.OneCycleParamScheduler')
+    ]
     for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
         names += [(_reconstruct, f'{module}._reconstruct'),
                   (scalar, f'{module}.scalar')]

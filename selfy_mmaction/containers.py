@@ -90,9 +90,9 @@ def _find_fault(path: str) -> str | None:
         return f'is not a video: it begins with {head[:8]!r}'
     video = open_video(path)
     frames, width, height = (
-        video.get(x) for x in (cv2.CAP_PROP_FRAME_COUNT,
-                               cv2.CAP_PROP_FRAME_WIDTH,
-                               cv2.CAP_PROP_FRAME_HEIGHT))
+        video.get(x)
+        for x in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FRAME_WIDTH,
+                  cv2.CAP_PROP_FRAME_HEIGHT))
     video.release()
     if frames > size:
         return f'claims {frames:.0f} frames in {size} bytes'

@@ -155,13 +155,15 @@ def _check_size(file: BinaryIO) -> None:
                 stack.extend(parts[:] for _ in opcode.stack_after)
 
     counts = {}
-    total = sum(_count(parts, counts) for parts in (*stack, *memo.values())
-                if id(parts) not in counts)
+    total = sum(
+        _count(parts, counts) for parts in (*stack, *memo.values())
+        if id(parts) not in counts)
     if total > _MAX_VALUES:
         raise pickle.UnpicklingError(f'There are {total} values.')
 
 
-def _count(parts: list, counts: dict[int, tuple[int, int]],
+def _count(parts: list,
+           counts: dict[int, tuple[int, int]],
            level: int = 0) -> int:
     """How many values an object has, itself included.
 

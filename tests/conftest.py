@@ -27,9 +27,8 @@ def clips() -> dict[str, np.ndarray]:
     clips = {}
     for i in range(6):
         top, length = 60 * i, 17 + i
-        pan = np.stack([
-            photo[top:top + 100, 12 * t:12 * t + 132] for t in range(length)
-        ])
+        pan = np.stack(
+            [photo[top:top + 100, 12 * t:12 * t + 132] for t in range(length)])
         clips[f'right{i}'] = pan
         clips[f'left{i}'] = pan[::-1]
     return clips

@@ -11,8 +11,8 @@ def run(repo, tmp_path):
     for folder in '.ci', 'tools', 'bin':
         (tmp_path / folder).mkdir()
     shutil.copy(repo / '.ci/run', tmp_path / '.ci')
-    (tmp_path / 'tools/run_tests.sh').write_text(
-        'echo "tests, required: ${REQUIRE_BROWSER-no}"\n')
+    (tmp_path / 'tools/run_tests.sh'
+     ).write_text('echo "tests, required: ${REQUIRE_BROWSER-no}"\n')
     for name in 'bash', 'dirname', 'ln', 'true':
         (tmp_path / 'bin' / name).symlink_to(shutil.which(name))
 
@@ -21,11 +21,10 @@ def run(repo, tmp_path):
             path = tmp_path / 'bin' / name.replace('_', '-')
             path.write_text(f'#!{shutil.which("bash")}\n{text}\n')
             path.chmod(0o755)
-        done = subprocess.run(
-            [tmp_path / '.ci/run'],
-            env={'PATH': str(tmp_path / 'bin')},
-            capture_output=True,
-            text=True)
+        done = subprocess.run([tmp_path / '.ci/run'],
+                              env={'PATH': str(tmp_path / 'bin')},
+                              capture_output=True,
+                              text=True)
         return done.returncode, done.stdout.splitlines()
 
     return run

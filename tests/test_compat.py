@@ -24,8 +24,11 @@ def python(*args, path=(), **kwargs):
     """Run a fresh Python that finds the packages in ``path`` first."""
     search = os.pathsep.join(map(str, [*path, ROOT]))
     env = dict(os.environ, PYTHONPATH=search, PYTHONWARNINGS='ignore')
-    return subprocess.run([sys.executable, *args], capture_output=True,
-                          text=True, env=env, **kwargs)
+    return subprocess.run([sys.executable, *args],
+                          capture_output=True,
+                          text=True,
+                          env=env,
+                          **kwargs)
 
 
 @pytest.fixture
@@ -44,6 +47,7 @@ def site_without(tmp_path):
 
 
 # MMAction2's import
+
 
 def test_models_import_after_ours_only():
     import mmaction
@@ -67,16 +71,18 @@ def test_models_import_after_ours_only():
 def test_whole_installations_are_left_alone(tmp_path, kind):
     import mmaction
     copy = tmp_path / 'mmaction'
-    shutil.copytree(Path(mmaction.__file__).parent, copy,
-                    ignore=shutil.ignore_patterns('.mim', '__pycache__'))
+    shutil.copytree(
+        Path(mmaction.__file__).parent,
+        copy,
+        ignore=shutil.ignore_patterns('.mim', '__pycache__'))
     init = copy / 'models' / 'localizers' / '__init__.py'
     if kind == 'source':
         drn = init.parent / 'drn' / 'drn.py'
         drn.parent.mkdir(exist_ok=True)
         drn.write_text('class DRN:\n    """The real one."""\n')
     else:
-        init.write_text(init.read_text().replace(
-            'from .drn.drn import DRN\n', '').replace(", 'DRN'", ''))
+        init.write_text(init.read_text().replace('from .drn.drn import DRN\n',
+                                                 '').replace(", 'DRN'", ''))
     run = python(
         '-c', 'import selfy_mmaction, sys, mmaction.models.localizers as m;'
         'name = "mmaction.models.localizers.drn.drn";'
@@ -90,18 +96,19 @@ def test_whole_installations_are_left_alone(tmp_path, kind):
 def test_without_mmaction_nothing_is_repaired(site_without):
     site = site_without('mmaction', 'mmengine', 'mmcv')
     run = python(
-        '-S', '-c', 'import torch;'
+        '-S',
+        '-c', 'import torch;'
         'before = set(torch.serialization.get_safe_globals());'
         'from selfy_mmaction.ops import stss;'
         'print(tuple(stss(torch.rand(1, 2, 3, 4, 4)).shape),'
-        'set(torch.serialization.get_safe_globals()) - before)', path=[site])
+        'set(torch.serialization.get_safe_globals()) - before)',
+        path=[site])
     assert run.stdout.strip() == '(1, 2, 4, 4, 5, 9, 9) set()', run.stderr
     assert run.stderr == ''
 
 
-@pytest.mark.parametrize('version, old', [
-    ('1.1.0', True), ('1.0.0rc1', True), ('0.24.1', True), ('1.10.0', False)
-])
+@pytest.mark.parametrize('version, old', [('1.1.0', True), ('1.0.0rc1', True),
+                                          ('0.24.1', True), ('1.10.0', False)])
 def test_too_old_mmaction_is_one_line(tmp_path, version, old):
     folder = tmp_path / 'mmaction'
     folder.mkdir()
@@ -120,8 +127,8 @@ def test_too_old_mmaction_is_one_line(tmp_path, version, old):
 
 
 def test_missing_mmcv_is_one_line(site_without):
-    run = python('-S', '-c', 'import selfy_mmaction',
-                 path=[site_without('mmcv')])
+    run = python(
+        '-S', '-c', 'import selfy_mmaction', path=[site_without('mmcv')])
     assert run.returncode != 0
     assert run.stderr.splitlines()[-1] == (
         'ImportError: MMAction2 needs mmcv or mmcv-lite, and neither is '
@@ -229,8 +236,8 @@ def load(path, weights_only=True):
 
 
 def test_runner_checkpoints_load_with_weights_only(work_dir):
-    refused = python(
-        '-c', f'import torch; torch.load("{work_dir}/epoch_2.pth")')
+    refused = python('-c',
+                     f'import torch; torch.load("{work_dir}/epoch_2.pth")')
     assert 'UnpicklingError' in refused.stderr
 
     for path in [work_dir / 'epoch_2.pth', *work_dir.glob('best_*.pth')]:
@@ -328,13 +335,16 @@ def through_history_buffer(command):
 
 
 HOSTILE = {
-    'os.system': lambda command: Call(os.system, command),
-    'subprocess': lambda command: Call(subprocess.getoutput, command),
-    'eval': lambda command: Call(
-        eval, f'__import__("os").system({command!r})'),
-    'import': lambda command: Call(
-        attribute(Call(__import__, 'os'), 'system'), command),
-    'getattr through HistoryBuffer': through_history_buffer,
+    'os.system':
+    lambda command: Call(os.system, command),
+    'subprocess':
+    lambda command: Call(subprocess.getoutput, command),
+    'eval':
+    lambda command: Call(eval, f'__import__("os").system({command!r})'),
+    'import':
+    lambda command: Call(attribute(Call(__import__, 'os'), 'system'), command),
+    'getattr through HistoryBuffer':
+    through_history_buffer,
 }
 
 
@@ -391,14 +401,18 @@ def test_getattr_answers_for_the_statistics(tmp_path, name):
     assert load(tmp_path / 'x.pth') is getattr(HistoryBuffer, name)
 
 
-@pytest.mark.parametrize('forged', [
-    Call(np.ndarray, (1, ), 'O', bytes(range(8))),
-    Call(np.ndarray, (1, ), 'f8', bytes(8)),
-    Call(np.dtype, 'O'),
-    Call(np.dtype, [('a', 'O')]),
-    Call(type(np.dtype('f8'))),
-], ids=['ndarray of pointers', 'ndarray', 'object dtype', 'record dtype',
-        'dtype class'])
+@pytest.mark.parametrize(
+    'forged', [
+        Call(np.ndarray, (1, ), 'O', bytes(range(8))),
+        Call(np.ndarray, (1, ), 'f8', bytes(8)),
+        Call(np.dtype, 'O'),
+        Call(np.dtype, [('a', 'O')]),
+        Call(type(np.dtype('f8'))),
+    ],
+    ids=[
+        'ndarray of pointers', 'ndarray', 'object dtype', 'record dtype',
+        'dtype class'
+    ])
 def test_object_pointers_cannot_be_forged(tmp_path, forged):
     torch.save(forged, tmp_path / 'x.pth')
     with pytest.raises(pickle.UnpicklingError):

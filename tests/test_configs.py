@@ -88,14 +88,15 @@ def test_left_right_classes_are_never_flipped(main, class_names, order,
                 img_shape=(2, 3),
                 imgs=[np.zeros((2, 3, 3), np.uint8)]))['flip']
     }
-    assert {names[label] for label in frozen} == {
-        'Pulling something from left to right',
-        'Pulling something from right to left',
-        'Pushing something from left to right',
-        'Pushing something from right to left',
-        'Turning the camera left while filming something',
-        'Turning the camera right while filming something'
-    }
+    assert {names[label]
+            for label in frozen} == {
+                'Pulling something from left to right',
+                'Pulling something from right to left',
+                'Pushing something from left to right',
+                'Pushing something from right to left',
+                'Turning the camera left while filming something',
+                'Turning the camera right while filming something'
+            }
     if order == 'official':
         assert frozen == OFFICIAL_LEFT_RIGHT
 
@@ -128,8 +129,7 @@ def test_segments_are_spread_over_a_short_video(main):
 def test_training_takes_a_random_frame_of_each_segment(main):
     np.random.seed(0)
     total, length = 43, 43 // 8
-    draws = np.stack(
-        [sample_frames(main, 'train', total) for _ in range(200)])
+    draws = np.stack([sample_frames(main, 'train', total) for _ in range(200)])
     for segment in range(8):
         expected = set(range(segment * length, (segment + 1) * length))
         assert set(draws[:, segment].tolist()) == expected
@@ -147,7 +147,8 @@ def test_training_crops_are_the_official_ones(main):
             corners = {(y, x) for y in (0, 2, 4) for x in (0, 2, 4)}
             corners |= {(y, x) for y in (1, 3) for x in (1, 3)}
             expected |= {(x * right, y * down, x * right + width,
-                          y * down + height) for y, x in corners}
+                          y * down + height)
+                         for y, x in corners}
     random.seed(0)
     steps = [
         TRANSFORMS.build(step)
@@ -179,7 +180,8 @@ def test_rates_and_decays_of_all_parameters(name, tmp_path):
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
     groups = {
         id(param): group
-        for group in optimizer.param_groups for param in group['params']
+        for group in optimizer.param_groups
+        for param in group['params']
     }
     for module in model.modules():
         norm = isinstance(module, torch.nn.modules.batchnorm._BatchNorm)
@@ -202,16 +204,18 @@ def test_rate_falls_after_epochs_30_and_40(main):
         rates.append(optimizer.param_groups[0]['lr'])
         optimizer.step()
         scheduler.step()
-    np.testing.assert_allclose(
-        rates, [0.01] * 30 + [0.001] * 10 + [0.0001] * 10)
+    np.testing.assert_allclose(rates,
+                               [0.01] * 30 + [0.001] * 10 + [0.0001] * 10)
 
 
 def test_gradients_are_clipped_at_20(main):
     weight = torch.nn.Parameter(torch.zeros(4))
     wrapper = build_optim_wrapper(
         torch.nn.ParameterList([weight]),
-        dict(main.optim_wrapper, constructor='DefaultOptimWrapperConstructor',
-             paramwise_cfg=None))
+        dict(
+            main.optim_wrapper,
+            constructor='DefaultOptimWrapperConstructor',
+            paramwise_cfg=None))
     wrapper.update_params((100 * weight).sum())
     # the first step with Nesterov momentum
     assert weight.norm().item() == pytest.approx(0.01 * (1 + 0.9) * 20)

@@ -34,9 +34,18 @@ def write(path, codec, size=(64, 48), frames=3):
 
 
 VIDEOS = {
-    'x.mp4': 'mp4v', 'x.m4v': 'mp4v', 'x.mov': 'mp4v', 'x.3gp': 'mp4v',
-    'x.mkv': 'mp4v', 'x.webm': 'VP80', 'x.avi': 'MJPG', 'x.mpg': 'mpg2',
-    'x.ts': 'mp4v', 'x.flv': 'FLV1', 'x.wmv': 'WMV2', 'x.gif': None
+    'x.mp4': 'mp4v',
+    'x.m4v': 'mp4v',
+    'x.mov': 'mp4v',
+    'x.3gp': 'mp4v',
+    'x.mkv': 'mp4v',
+    'x.webm': 'VP80',
+    'x.avi': 'MJPG',
+    'x.mpg': 'mpg2',
+    'x.ts': 'mp4v',
+    'x.flv': 'FLV1',
+    'x.wmv': 'WMV2',
+    'x.gif': None
 }
 
 
@@ -56,8 +65,8 @@ def test_playlists_do_not(name, tmp_path):
     path.write_text(text)
     beginning = text[:8].encode()
     for asked in path, tmp_path / 'x':
-        assert find_fault(str(asked)) == (
-            f'is not a video: it begins with {beginning!r}')
+        assert find_fault(
+            str(asked)) == (f'is not a video: it begins with {beginning!r}')
 
 
 def test_what_is_not_there_is_left_to_the_decoder(tmp_path):
@@ -75,8 +84,8 @@ def test_more_frames_than_bytes(tmp_path):
     duration = data.index(b'\x44\x89\x88') + 3
     data[duration:duration + 8] = struct.pack('>d', 1e12)
     path.write_bytes(data)
-    assert find_fault(str(path)) == (
-        f'claims 12000000000 frames in {len(data)} bytes')
+    assert find_fault(
+        str(path)) == (f'claims 12000000000 frames in {len(data)} bytes')
 
 
 def test_frames_too_large(tmp_path):

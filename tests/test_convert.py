@@ -54,12 +54,25 @@ def test_without_dropout_the_classifier_is_fc1():
 
 @pytest.mark.parametrize('state_dict, named', [
     ({}, 'no key at all'),
-    ({'backbone.conv1.conv.weight': torch.ones(1)}, 'backbone.conv1'),
-    ({'module.base_model.conv1.scale': torch.ones(1)}, 'conv1.scale'),
-    ({'module.base_model.selfy.conv.weight': torch.ones(1)}, 'selfy.conv'),
-    ({'module.new_fc.weight': 'a text'}, 'new_fc.weight'),
-    ({1: torch.ones(1)}, '1'),
-    ({f'layer{i}': torch.ones(1) for i in range(9)}, 'and 6 more'),
+    ({
+        'backbone.conv1.conv.weight': torch.ones(1)
+    }, 'backbone.conv1'),
+    ({
+        'module.base_model.conv1.scale': torch.ones(1)
+    }, 'conv1.scale'),
+    ({
+        'module.base_model.selfy.conv.weight': torch.ones(1)
+    }, 'selfy.conv'),
+    ({
+        'module.new_fc.weight': 'a text'
+    }, 'new_fc.weight'),
+    ({
+        1: torch.ones(1)
+    }, '1'),
+    ({
+        f'layer{i}': torch.ones(1)
+        for i in range(9)
+    }, 'and 6 more'),
 ])
 def test_unknown_keys_are_named(state_dict, named):
     with pytest.raises(ValueError) as error:
@@ -103,9 +116,10 @@ def test_command_line(layout, config, tmp_path):
     load_checkpoint(build(config), str(dst), strict=True)
 
 
-@pytest.mark.parametrize(('shift', 'classes', 'config'), [
-    (True, 174, 'tsm_r50_sthv1.py'), (True, 400, 'tsm_r50_k400.py'),
-    (False, 400, 'tsn_r50_k400.py')])
+@pytest.mark.parametrize(('shift', 'classes', 'config'),
+                         [(True, 174, 'tsm_r50_sthv1.py'),
+                          (True, 400, 'tsm_r50_k400.py'),
+                          (False, 400, 'tsn_r50_k400.py')])
 def test_checkpoints_of_tsms_code(shift, classes, config, tmp_path, load_tool,
                                   monkeypatch, capsys):
     src = save_official(tmp_path / 'tsm.pth',
@@ -124,9 +138,11 @@ def test_resnet101_of_tsms_code(tmp_path, load_tool, run_tool, monkeypatch):
     assert f'is of a ResNet-101, {ROOT}/configs/tsm_r50_sthv1.py' in message
     assert '--cfg-options model.backbone.depth=101' in message
     assert not dst.exists()
-    monkeypatch.setattr(
-        sys, 'argv', ['convert', str(src), str(dst), '--cfg-options',
-                      'model.backbone.depth=101'])
+    monkeypatch.setattr(sys, 'argv', [
+        'convert',
+        str(src),
+        str(dst), '--cfg-options', 'model.backbone.depth=101'
+    ])
     load_tool('convert_checkpoint').main()
     assert dst.exists()
 
@@ -144,16 +160,20 @@ def test_class_order(tmp_path):
         names = saved['meta']['dataset_meta']['classes']
         assert (names == sorted(names)) == (not flags)
         by_name[flags] = dict(
-            zip(names, saved['state_dict']['cls_head.fc_cls.bias'].tolist(),
+            zip(names,
+                saved['state_dict']['cls_head.fc_cls.bias'].tolist(),
                 strict=True))
-    assert by_name[()] == by_name['--renumber', ]
+    assert by_name[()] == by_name[
+        '--renumber',
+    ]
     assert list(by_name[()].values()) == biases.tolist()
 
 
 def resnet18_keys(state_dict):
     """Only the blocks, and their convolutions, that a ResNet-18 has."""
     return {
-        key: value for key, value in state_dict.items()
+        key: value
+        for key, value in state_dict.items()
         if not re.search(r'layer\d\.[2-9]|conv3|bn3|layer1.0.downsample', key)
     }
 
@@ -163,8 +183,9 @@ def resnet18_keys(state_dict):
     (lambda official: {
         **official, 'module.new_fc.weight': torch.ones(101, 2048, 1)
     }, 'fc_cls.weight has shape (101, 2048) instead of (174, 2048)'),
-    (lambda official: {**official, 'optimizer.state': torch.ones(1)},
-     "'optimizer.state'"),
+    (lambda official: {
+        **official, 'optimizer.state': torch.ones(1)
+    }, "'optimizer.state'"),
 ])
 def test_what_does_not_fit_is_one_line(break_it, named, tmp_path):
     src = save_official(tmp_path / 'official.pth.tar',

@@ -88,9 +88,8 @@ def test_a_line_starts_as_its_tsm_and_trains(line):
         assert parameter.grad is not None and parameter.grad.any(), name
 
 
-@pytest.mark.parametrize('line, parameters', [
-    row for row in ROWS if 'selfy_indices' not in row[0]
-])
+@pytest.mark.parametrize(
+    'line, parameters', [row for row in ROWS if 'selfy_indices' not in row[0]])
 def test_parameters(line, parameters):
     """Those of the plain TSM and of the block after res3."""
     block = MODELS.build({
@@ -107,8 +106,7 @@ def test_parameters(line, parameters):
 def test_the_config_is_what_it_says(tmp_path):
     block, *_ = python_blocks(TEXT)
     path = tmp_path / 'config.py'
-    path.write_text(
-        block.replace("_base_ = '", f"_base_ = '{ROOT}/configs/"))
+    path.write_text(block.replace("_base_ = '", f"_base_ = '{ROOT}/configs/"))
     cfg = Config.fromfile(path)
     assert cfg.model.backbone.selfy.extraction.type == 'STSSMLPExtraction'
     assert cfg.model.backbone.selfy.window == (5, 9, 9)

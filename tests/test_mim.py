@@ -20,9 +20,11 @@ def mim(repo, tmp_path_factory):
     """Run mim where the package is installed."""
     folder = tmp_path_factory.mktemp('mim')
     shutil.copytree(
-        repo, folder / 'tree',
+        repo,
+        folder / 'tree',
         ignore=lambda parent, names: {
-            name for name in names
+            name
+            for name in names
             if name.startswith('.') or name in ('data', 'tests', 'work_dirs')
         } if parent == str(repo) else {'.mim', '__pycache__'})
     env = Environment(folder / 'env')
@@ -31,8 +33,12 @@ def mim(repo, tmp_path_factory):
     home.mkdir()
 
     def run(*args):
-        done = env.run('-m', 'mim', *args, cwd=home,
-                       env=dict(HOME=str(home), OMP_NUM_THREADS='1'))
+        done = env.run(
+            '-m',
+            'mim',
+            *args,
+            cwd=home,
+            env=dict(HOME=str(home), OMP_NUM_THREADS='1'))
         assert done.returncode == 0, done.stdout + done.stderr
         return re.sub(r'\x1b\[\d+m', '', done.stdout)
 
@@ -56,9 +62,9 @@ def published(mim, training):
     handler = functools.partial(
         http.server.SimpleHTTPRequestHandler, directory=folder)
     with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
-        mim('run', PACKAGE, 'publish_model', f'work_dirs/{NAME}/epoch_1.pth',
-            '--out-dir', str(folder), '--url',
-            f'http://127.0.0.1:{server.server_port}')
+        mim('run', PACKAGE,
+            'publish_model', f'work_dirs/{NAME}/epoch_1.pth', '--out-dir',
+            str(folder), '--url', f'http://127.0.0.1:{server.server_port}')
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         path, = folder.glob('*.pth')
@@ -78,9 +84,8 @@ def test_search(mim):
 
 def test_download_and_test(mim, training, published):
     mim('download', PACKAGE, '--config', NAME, '--dest', 'zoo')
-    assert sorted(os.listdir(mim.home / 'zoo')) == [
-        f'{NAME}.py', published.name
-    ]
+    assert sorted(os.listdir(mim.home /
+                             'zoo')) == [f'{NAME}.py', published.name]
     downloaded = mim.home / 'zoo' / published.name
     assert downloaded.read_bytes() == published.read_bytes()
 

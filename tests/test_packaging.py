@@ -20,7 +20,8 @@ def tree(tmp_path):
     for name in (*SHIPPED, 'selfy_mmaction', 'requirements'):
         if (ROOT / name).is_dir():
             shutil.copytree(
-                ROOT / name, tree / name,
+                ROOT / name,
+                tree / name,
                 ignore=shutil.ignore_patterns('__pycache__', '.mim'))
     for path in ROOT.iterdir():
         if path.is_file():
@@ -85,7 +86,8 @@ def test_editable_install(env, tree):
             assert (mim / name).resolve() == tree / name
     found = env.run(
         '-c', 'import importlib.util as u;'
-        'print(u.find_spec("selfy_mmaction").origin)', cwd=env.site)
+        'print(u.find_spec("selfy_mmaction").origin)',
+        cwd=env.site)
     assert Path(found.stdout.strip()) == tree / 'selfy_mmaction/__init__.py'
     # The links of an editable installation stay out of a later wheel.
     env.install('--no-build-isolation', str(tree))
@@ -95,8 +97,9 @@ def test_editable_install(env, tree):
 @pytest.mark.parametrize('editable', [[], ['-e']], ids=['plain', 'editable'])
 def test_install_with_build_isolation(env, tree, editable):
     env.install(*editable, str(tree))
-    assert env.run('-c', 'import importlib.metadata as m;'
-                   'm.version("selfy-mmaction2")').returncode == 0
+    assert env.run(
+        '-c', 'import importlib.metadata as m;'
+        'm.version("selfy-mmaction2")').returncode == 0
     if not editable:
         check_mim_copies(env, tree)
 
@@ -104,7 +107,8 @@ def test_install_with_build_isolation(env, tree, editable):
 def test_install_from_sdist(env, tree):
     built = env.run(
         '-c', 'from setuptools.build_meta import build_sdist;'
-        'build_sdist("dist")', cwd=tree)
+        'build_sdist("dist")',
+        cwd=tree)
     sdist, = tree.glob('dist/*.tar.gz')
     assert built.returncode == 0
     env.install('--no-build-isolation', str(sdist))
@@ -122,7 +126,8 @@ def test_setup_without_python_is_one_line(tmp_path, tree, python, words):
         (tools / name).symlink_to(shutil.which(name))
     run = subprocess.run(
         [shutil.which('bash'), tree / 'tools' / 'setup_env.sh'],
-        capture_output=True, text=True,
+        capture_output=True,
+        text=True,
         env=dict(PATH=str(tools), PYTHON=python))
     assert run.returncode == 1
     assert run.stderr.startswith(f'setup_env: {words}')
@@ -179,15 +184,19 @@ def test_a_project_of_the_users_own(tmp_path, tree, video_dir):
     project.mkdir()
     (project / 'config.py').write_text(CONFIG)
     videos = sorted(video_dir.glob('*.mp4'))[::3]
-    (project / 'list.txt').write_text(
-        ''.join(f'{path} {i % 2}\n' for i, path in enumerate(videos)))
+    (project / 'list.txt').write_text(''.join(
+        f'{path} {i % 2}\n' for i, path in enumerate(videos)))
 
     train = [str(script), 'config.py']
     run = env.run(*train, cwd=project)
     assert run.returncode == 0, run.stderr
     assert (project / 'work' / 'epoch_1.pth').exists()
-    run = env.run(*train, '--resume', '--cfg-options',
-                  'train_cfg.max_epochs=2', cwd=project)
+    run = env.run(
+        *train,
+        '--resume',
+        '--cfg-options',
+        'train_cfg.max_epochs=2',
+        cwd=project)
     assert run.returncode == 0, run.stderr
     assert 'resumed epoch: 1' in run.stdout
     assert (project / 'work' / 'epoch_2.pth').exists()

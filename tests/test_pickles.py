@@ -30,16 +30,22 @@ DEEP = b')' + 100_000 * b'\x85'
 # ... or a list is in two tuples before both are in the list
 LATE = b']q\x00' + 40 * b'h\x00h\x00\x86q\x01h\x00h\x01a'
 BOMBS = {
-    'key': b'\x80\x02}' + PAIRS + b'Ns.',
-    'keys': b'\x80\x02}(' + PAIRS + b'Nu.',
-    'deep key': b'\x80\x02}' + DEEP + b'Ns.',
-    'in a set': b'\x80\x02cbuiltins\nset\n]' + PAIRS + b'a\x85R.',
-    'in a dict': (b'\x80\x02ccollections\nOrderedDict\n]' + PAIRS
-                  + b'N\x86a\x85R.'),
-    'storage': (b'\x80\x02(X\x07\x00\x00\x00storagectorch\nFloatStorage\n'
-                + PAIRS + b'X\x03\x00\x00\x00cpuK\x01tQ.'),
-    'lists': b'\x80\x02' + LISTS + b'.',
-    'late lists': b'\x80\x02' + LATE + b'.',
+    'key':
+    b'\x80\x02}' + PAIRS + b'Ns.',
+    'keys':
+    b'\x80\x02}(' + PAIRS + b'Nu.',
+    'deep key':
+    b'\x80\x02}' + DEEP + b'Ns.',
+    'in a set':
+    b'\x80\x02cbuiltins\nset\n]' + PAIRS + b'a\x85R.',
+    'in a dict':
+    (b'\x80\x02ccollections\nOrderedDict\n]' + PAIRS + b'N\x86a\x85R.'),
+    'storage': (b'\x80\x02(X\x07\x00\x00\x00storagectorch\nFloatStorage\n' +
+                PAIRS + b'X\x03\x00\x00\x00cpuK\x01tQ.'),
+    'lists':
+    b'\x80\x02' + LISTS + b'.',
+    'late lists':
+    b'\x80\x02' + LATE + b'.',
 }
 
 
@@ -47,19 +53,21 @@ def zipped(pickled: bytes) -> bytes:
     """A file as PyTorch writes it today."""
     empty, file = io.BytesIO(), io.BytesIO()
     torch.save(None, empty)
-    with zipfile.ZipFile(empty) as source, zipfile.ZipFile(
-            file, 'w') as target:
+    with zipfile.ZipFile(empty) as source, zipfile.ZipFile(file,
+                                                           'w') as target:
         for name in source.namelist():
             target.writestr(
-                name, pickled if name.endswith('data.pkl')
-                else source.read(name))
+                name,
+                pickled if name.endswith('data.pkl') else source.read(name))
     return file.getvalue()
 
 
 def legacy(pickled: bytes) -> bytes:
     """A file as PyTorch wrote it before 1.6."""
-    parts = [torch.serialization.MAGIC_NUMBER,
-             torch.serialization.PROTOCOL_VERSION, {}]
+    parts = [
+        torch.serialization.MAGIC_NUMBER, torch.serialization.PROTOCOL_VERSION,
+        {}
+    ]
     return b''.join(pickle.dumps(part, 2) for part in parts) + (
         pickled + pickle.dumps([], 2))
 
@@ -98,8 +106,8 @@ def test_only_what_is_in_the_file_takes_memory(tmp_path):
     assert torch.equal(pickles.load(str(path)), tensor)
     # without values, and so without a key that names them
     start = content.rindex(b'\x80\x02]')
-    path.write_bytes(content[:start].replace(b'K\x07', b'J\0\0\0\x40')
-                     + b'\x80\x02].')
+    path.write_bytes(content[:start].replace(b'K\x07', b'J\0\0\0\x40') +
+                     b'\x80\x02].')
     with pytest.raises(ValueError, match='large.pth is not a checkpoint, or'):
         pickles.load(str(path))
 
@@ -117,14 +125,20 @@ def training_state():
         shared=[model[0].weight.detach()] * 3)
 
 
-@pytest.mark.parametrize('content', [
-    training_state(),
-    training_state()['state_dict'],
-    dict(parameter=nn.Parameter(torch.ones(2)), half=torch.ones(2).half()),
-    dict(view=torch.arange(6).view(2, 3).T, empty=torch.empty(0, 3)),
-    {(1, 'pair'): torch.tensor(True), 2: b'bytes', None: 1 << 70},
-    [torch.Size([2]), torch.float16, {1, 2}, 1j, [[[[]]]]],
-], ids=['training', 'weights', 'parameters', 'views', 'keys', 'others'])
+@pytest.mark.parametrize(
+    'content', [
+        training_state(),
+        training_state()['state_dict'],
+        dict(parameter=nn.Parameter(torch.ones(2)), half=torch.ones(2).half()),
+        dict(view=torch.arange(6).view(2, 3).T, empty=torch.empty(0, 3)),
+        {
+            (1, 'pair'): torch.tensor(True),
+            2: b'bytes',
+            None: 1 << 70
+        },
+        [torch.Size([2]), torch.float16, {1, 2}, 1j, [[[[]]]]],
+    ],
+    ids=['training', 'weights', 'parameters', 'views', 'keys', 'others'])
 @pytest.mark.parametrize('zipped', [True, False])
 def test_what_is_sound_is_read(content, zipped, tmp_path):
     path = tmp_path / 'x.pth'
@@ -191,17 +205,20 @@ def test_mmengine_runs_no_code_in_files(local, serve, tmp_path):
     assert mark.exists()
 
 
-@pytest.mark.parametrize('error', [
-    urllib.error.URLError(socket.gaierror(
-        socket.EAI_NONAME, 'Name or service not known')),
-    urllib.error.URLError(socket.gaierror(
-        socket.EAI_AGAIN, 'Temporary failure in name resolution')),
-    urllib.error.URLError(OSError(errno.ENETUNREACH,
-                                  'Network is unreachable')),
-    urllib.error.HTTPError('', 404, 'Not Found', None, None),
-    TimeoutError('The read operation timed out'),
-    http.client.IncompleteRead(b'', 9),
-], ids=str)
+@pytest.mark.parametrize(
+    'error', [
+        urllib.error.URLError(
+            socket.gaierror(socket.EAI_NONAME, 'Name or service not known')),
+        urllib.error.URLError(
+            socket.gaierror(socket.EAI_AGAIN,
+                            'Temporary failure in name resolution')),
+        urllib.error.URLError(
+            OSError(errno.ENETUNREACH, 'Network is unreachable')),
+        urllib.error.HTTPError('', 404, 'Not Found', None, None),
+        TimeoutError('The read operation timed out'),
+        http.client.IncompleteRead(b'', 9),
+    ],
+    ids=str)
 def test_a_failed_download_says_what_it_was(error, monkeypatch, tmp_path):
 
     def fail(*args, **kwargs):
@@ -210,8 +227,8 @@ def test_a_failed_download_says_what_it_was(error, monkeypatch, tmp_path):
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, 'urlopen', fail)
     with pytest.raises(OSError) as info:
-        CheckpointLoader.load_checkpoint('https://a.org/x.pth', 'cpu',
-                                         logger='silent')
+        CheckpointLoader.load_checkpoint(
+            'https://a.org/x.pth', 'cpu', logger='silent')
     reason = str(getattr(error, 'reason', error))
     assert str(info.value) == (
         f'the download of https://a.org/x.pth failed ({reason}): check the '

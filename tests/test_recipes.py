@@ -40,13 +40,19 @@ LEFT_RIGHT = {
 # many clips x crops a video has in testing, `best` what picks the best
 # checkpoint.
 RECIPES = {
-    name: SimpleNamespace(**{
-        'storage': 'VideoDataset', 'sampler': 'SampleFrames',
-        'frozen': set(), 'batch': 64, 'views': 1, 'best': 'acc/top1', **recipe
-    })
+    name:
+    SimpleNamespace(
+        **{
+            'storage': 'VideoDataset',
+            'sampler': 'SampleFrames',
+            'frozen': set(),
+            'batch': 64,
+            'views': 1,
+            'best': 'acc/top1',
+            **recipe
+        })
     for name, recipe in dict(
-        sthv1=dict(
-            classes=174, storage='RawframeDataset', frozen=LEFT_RIGHT),
+        sthv1=dict(classes=174, storage='RawframeDataset', frozen=LEFT_RIGHT),
         sthv2=dict(classes=174, frozen=LEFT_RIGHT),
         k400=dict(
             classes=400, sampler='DenseSampleFrames', batch=96, views=30),
@@ -63,8 +69,9 @@ def get_dataset(config):
     return name.removesuffix('_2clip')
 
 
-NAMES = sorted(path.stem for path in CONFIGS.glob('*_r50_*.py')
-               if get_dataset(path.stem) in RECIPES)
+NAMES = sorted(
+    path.stem for path in CONFIGS.glob('*_r50_*.py')
+    if get_dataset(path.stem) in RECIPES)
 # The same data sets and their views, for transformers.
 VIDEOMAE = {
     'selfy_vit_b16_videomae_sthv2': ('sthv2', 2 * 3),
@@ -82,8 +89,9 @@ def scope():
 def prepare(tmp_path_factory, repo):
     """Prepares the miniature release of a data set, once."""
     folder = tmp_path_factory.mktemp('kinds')
-    videos = dict(mp4=releases.make_video(folder / 'one.mp4'),
-                  webm=releases.make_video(folder / 'one.webm'))
+    videos = dict(
+        mp4=releases.make_video(folder / 'one.mp4'),
+        webm=releases.make_video(folder / 'one.webm'))
 
     @cache
     def prepare(dataset):
@@ -99,8 +107,13 @@ def shrink(cfg, root):
     """Bring a config down to a miniature data set and to small frames."""
     cfg.model.backbone.pretrained = None
     small = {
-        (320, 240): (40, 32), (-1, 256): (-1, 36), (224, 224): (32, 32),
-        (-1, 224): (-1, 32), 224: 32, 240: 32, 256: 36
+        (320, 240): (40, 32),
+        (-1, 256): (-1, 36),
+        (224, 224): (32, 32),
+        (-1, 224): (-1, 32),
+        224: 32,
+        240: 32,
+        256: 36
     }
     for stage in 'train', 'val', 'test':
         loader = cfg[f'{stage}_dataloader']
@@ -137,8 +150,8 @@ def test_config_is_consistent(name, tmp_path):
     cfg.model.backbone.pretrained = None
     model = MODELS.build(cfg.model)
     selfy = 'selfy' in name
-    assert type(model.backbone).__name__ == (
-        'ResNetSELFY' if selfy else 'ResNetTSM')
+    assert type(
+        model.backbone).__name__ == ('ResNetSELFY' if selfy else 'ResNetTSM')
     assert model.backbone.depth == 50
     assert model.backbone.is_shift == ('tsm' in name)
     assert model.backbone.num_segments == get_frames(name)
@@ -210,8 +223,15 @@ def test_videomae_config_is_consistent(name, tmp_path):
     assert backbone.pop('selfy') and backbone.pop('selfy_indices') == (5, )
     assert backbone.pop('type') == 'ViTSELFY'
     assert backbone == dict(
-        img_size=224, patch_size=16, embed_dims=768, depth=12, num_heads=12,
-        mlp_ratio=4, qkv_bias=True, num_frames=16, drop_path_rate=0.1,
+        img_size=224,
+        patch_size=16,
+        embed_dims=768,
+        depth=12,
+        num_heads=12,
+        mlp_ratio=4,
+        qkv_bias=True,
+        num_frames=16,
+        drop_path_rate=0.1,
         norm_cfg=dict(type='LN', eps=1e-6))
     # An epoch of each scheduler after the other, to the end.
     warmup, cosine = cfg.param_scheduler
@@ -226,8 +246,10 @@ def test_other_frames_than_the_transformers_are_named(tmp_path):
     data.data_root = str(tmp_path)
     (tmp_path / data.ann_file).touch()
     find_step(data.pipeline, 'SampleFrames').clip_len = 8
-    with pytest.raises(ValueError, match='samples 8 frames .*'
-                       'model.backbone.num_frames=16: make them equal'):
+    with pytest.raises(
+            ValueError,
+            match='samples 8 frames .*'
+            'model.backbone.num_frames=16: make them equal'):
         check_dataloader(cfg, 'train')
 
 
@@ -237,8 +259,8 @@ def test_videomae_config_trains_and_tests(name, prepare, tmp_path):
     classes = RECIPES[dataset].classes
     cfg = Config.fromfile(CONFIGS / f'{name}.py')
     cfg = shrink(cfg, prepare(dataset))
-    small = dict(img_size=32, patch_size=8, embed_dims=32, depth=6,
-                 num_heads=2)
+    small = dict(
+        img_size=32, patch_size=8, embed_dims=32, depth=6, num_heads=2)
     cfg.model.backbone.update(small)
     cfg.model.cls_head.in_channels = 32
 
@@ -256,8 +278,7 @@ def test_videomae_config_trains_and_tests(name, prepare, tmp_path):
     cfg.train_dataloader.batch_size = 2
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     batch = next(iter(loader))
-    assert [clip.shape for clip in batch['inputs']] == 2 * [
-        (1, 3, 16, 32, 32)]
+    assert [clip.shape for clip in batch['inputs']] == 2 * [(1, 3, 16, 32, 32)]
     # The same network at the start.
     clips = torch.stack(batch['inputs']).float()
     model.train(False), plain.train(False)
@@ -267,7 +288,8 @@ def test_videomae_config_trains_and_tests(name, prepare, tmp_path):
     assert torch.equal(features, expected)
     # A head of other classes is new.
     assert torch.equal(model.cls_head.fc_cls.weight,
-                       plain.cls_head.fc_cls.weight) == (classes == 400)
+                       plain.cls_head.fc_cls.weight) == (
+                           classes == 400)
 
     model.train()
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
@@ -281,8 +303,7 @@ def test_videomae_config_trains_and_tests(name, prepare, tmp_path):
     model.train(False)
     loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
     batch = next(iter(loader))
-    assert [clip.shape for clip in batch['inputs']] == [
-        (views, 3, 16, 32, 32)]
+    assert [clip.shape for clip in batch['inputs']] == [(views, 3, 16, 32, 32)]
     with torch.no_grad():
         sample, = model.test_step(batch)
     assert sample.pred_score.shape == (classes, )
@@ -359,7 +380,8 @@ def test_no_other_class_speaks_of_left_and_right(dataset, prepare):
     path = prepare(dataset) / f'{dataset}_classes.txt'
     words = ('left', 'right')
     sided = {
-        name for name in path.read_text().splitlines()
+        name
+        for name in path.read_text().splitlines()
         # "pulling it right out" is no direction
         if any(word in name.lower().replace('right out', '').split()
                for word in words)
@@ -369,15 +391,17 @@ def test_no_other_class_speaks_of_left_and_right(dataset, prepare):
 
 def build_sampler(name, stage):
     cfg = Config.fromfile(CONFIGS / f'{name}.py')
-    step, = (step for step in cfg[f'{stage}_dataloader'].dataset.pipeline
-             if 'Sample' in step.type)
+    step, = (
+        step for step in cfg[f'{stage}_dataloader'].dataset.pipeline
+        if 'Sample' in step.type)
     sampler = TRANSFORMS.build(step)
-    return lambda total: sampler(
-        dict(total_frames=total, start_index=0))['frame_inds'].tolist()
+    return lambda total: sampler(dict(total_frames=total, start_index=0))[
+        'frame_inds'].tolist()
 
 
-@pytest.mark.parametrize(('name', 'frames'), [
-    ('selfy_tsm_r50_k400', 8), ('selfy_tsm_r50_1x1x16_k400', 16)])
+@pytest.mark.parametrize(('name', 'frames'),
+                         [('selfy_tsm_r50_k400', 8),
+                          ('selfy_tsm_r50_1x1x16_k400', 16)])
 def test_kinetics_takes_frames_from_windows_of_64(name, frames):
 
     def window(start, total):
@@ -389,7 +413,8 @@ def test_kinetics_takes_frames_from_windows_of_64(name, frames):
         last = max(total - 64, 0)
         starts = np.linspace(0, last, 10).astype(int)
         assert test(total) == [
-            frame for start in starts for frame in window(start, total)]
+            frame for start in starts for frame in window(start, total)
+        ]
         assert val(total) == window(0, total)
         # As in the official code, the last start is never drawn.
         possible = {tuple(window(s, total)) for s in range(max(last, 1))}
@@ -410,11 +435,13 @@ def read_frames(cfg, stage, height, width, start):
     return results
 
 
-@pytest.mark.parametrize(('shape', 'corners'), [
-    ((360, 640), [(0, 0), (198, 0), (99, 0)]),  # 455 x 256
-    ((512, 256), [(0, 0), (0, 256), (0, 128)]),
-    ((256, 256), [(0, 0)] * 3),
-])
+@pytest.mark.parametrize(
+    ('shape', 'corners'),
+    [
+        ((360, 640), [(0, 0), (198, 0), (99, 0)]),  # 455 x 256
+        ((512, 256), [(0, 0), (0, 256), (0, 128)]),
+        ((256, 256), [(0, 0)] * 3),
+    ])
 def test_kinetics_sees_crops_of_frames_whose_short_side_is_256(shape, corners):
     cfg = Config.fromfile(CONFIGS / 'selfy_tsm_r50_k400.py')
     results = read_frames(cfg, 'test', *shape, start=3)
@@ -448,7 +475,8 @@ def test_kinetics_trains_as_the_authors_other_network(name):
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
     groups = {
         id(param): group
-        for group in optimizer.param_groups for param in group['params']
+        for group in optimizer.param_groups
+        for param in group['params']
     }
     for key, param in model.named_parameters():
         group = groups.pop(id(param))
@@ -474,8 +502,8 @@ def test_two_clips_are_middles_and_starts_of_segments(dataset, size):
         assert build_sampler(name, 'val')(total) == middles
 
 
-@pytest.mark.parametrize('name', [
-    'selfy_tsm_r50_1x1x16_k400', 'tsm_r50_k400', 'tsn_r50_k400'])
+@pytest.mark.parametrize(
+    'name', ['selfy_tsm_r50_1x1x16_k400', 'tsm_r50_k400', 'tsn_r50_k400'])
 @pytest.mark.parametrize('bound', [1, 4, 9])
 def test_bounded_views_score_like_all_at_once(name, bound):
     cfg = Config.fromfile(CONFIGS / f'{name}.py').model
@@ -549,8 +577,9 @@ def test_other_storage_is_the_documented_line(name, call, folder, steps,
     assert f'`{call}`' in text or f'\n{call}\n' in text
     written, = re.findall(r'```python\n(_base_.*?)```', text, re.DOTALL)
     written = written.replace('selfy_tsm_r50_sthv2', f'{CONFIGS}/{name}')
-    written = written.replace('use_rawframes(_base_)', call).replace(
-        'import use_rawframes', 'import ' + call.split('(')[0])
+    written = written.replace('use_rawframes(_base_)',
+                              call).replace('import use_rawframes',
+                                            'import ' + call.split('(')[0])
     path = tmp_path / 'user.py'
     path.write_text(written)
     cfg, original = (
@@ -567,8 +596,8 @@ def test_other_storage_is_the_documented_line(name, call, folder, steps,
         # All else is as it was.
         count = len(steps) - 1
         old = original[f'{stage}_dataloader'].dataset
-        assert data.pipeline[count:] == old.pipeline[-len(
-            data.pipeline[count:]):]
+        assert data.pipeline[count:] == old.pipeline[-len(data.pipeline[count:]
+                                                          ):]
     assert cfg.test_pipeline == cfg.test_dataloader.dataset.pipeline
 
     data = shrink(cfg, root).train_dataloader.dataset
@@ -605,7 +634,10 @@ def test_complexity_is_the_known_one(name, flops, params):
 def test_complexity_of_a_transformer():
     cfg = Config.fromfile(CONFIGS / 'selfy_vit_b16_videomae_sthv2.py')
     cfg.model.backbone.update(
-        patch_size=56, embed_dims=32, depth=3, num_heads=2,
+        patch_size=56,
+        embed_dims=32,
+        depth=3,
+        num_heads=2,
         selfy_indices=(0, 2))
     cfg.model.cls_head.in_channels = 32
     cost = get_complexity(cfg)
@@ -615,8 +647,8 @@ def test_complexity_of_a_transformer():
     assert cost['stss_flops'] == 2 * 8 * 2 * 2 * 5 * 9 * 9 * 128
     assert plain['stss_flops'] == 0
     N, C = 8 * 4 * 4, 32
-    products = N * C * 3 * 2 * 56 * 56 + C * 174 + 3 * (
-        12 * N * C * C + 2 * N * N * C)
+    products = N * C * 3 * 2 * 56 * 56 + C * 174 + 3 * (12 * N * C * C +
+                                                        2 * N * N * C)
     # and the norms, which are counted, too
     assert products < plain['flops'] < 1.01 * products
     block = MODELS.build(

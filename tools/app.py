@@ -120,16 +120,21 @@ def build_page(predictor: VideoPredictor):
         best = seen.predictions[0]
         figure = draw(seen, seen.strongest(1),
                       f'{name}: {best["name"]} ({best["score"]:.0%})')
-        return {p['name']: p['score'] for p in seen.predictions}, to_image(
-            figure)
+        return {
+            p['name']: p['score']
+            for p in seen.predictions
+        }, to_image(figure)
 
     with gr.Blocks(title='SELFY', analytics_enabled=False) as page:
         gr.Markdown(INTRODUCTION)
         with gr.Row():
             with gr.Column():
                 video = gr.Video(
-                    label='Clip', sources=['upload'], height=300,
-                    autoplay=True, loop=True)
+                    label='Clip',
+                    sources=['upload'],
+                    height=300,
+                    autoplay=True,
+                    loop=True)
                 clips = sorted(map(str, (ROOT / 'demo').glob('*.webm')))
                 if clips:
                     gr.Examples(clips, video, label='Or one of these')
@@ -153,8 +158,9 @@ def main() -> None:
             server_name='127.0.0.1',
             server_port=args.port,
             app_kwargs=dict(middleware=[
-                Middleware(OwnPage, [f'127.0.0.1:{args.port}',
-                                     f'localhost:{args.port}'])
+                Middleware(
+                    OwnPage,
+                    [f'127.0.0.1:{args.port}', f'localhost:{args.port}'])
             ]),
             max_file_size=MAX_UPLOAD,
             share=False,

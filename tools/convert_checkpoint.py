@@ -82,8 +82,7 @@ def main() -> None:
             f'{args.src} is of a ResNet-101, {args.config} is not: give '
             '--cfg-options model.backbone.depth=101, to other tools as well.')
     init_default_scope(cfg.get('default_scope', 'mmaction'))
-    checkpoint.check_state_dict(
-        MODELS.build(cfg.model), state_dict, args.src)
+    checkpoint.check_state_dict(MODELS.build(cfg.model), state_dict, args.src)
     names, meta = class_names(cfg), {}
     if args.renumber:
         if not names:

@@ -40,9 +40,7 @@ def parse_args() -> argparse.Namespace:
         metavar='FILE.csv',
         help='write the accuracy of each class; without a file, print it')
     parser.add_argument(
-        '--confusion',
-        metavar='FILE.png',
-        help='draw the confusion matrix')
+        '--confusion', metavar='FILE.png', help='draw the confusion matrix')
     return parser.parse_args()
 
 
@@ -62,8 +60,10 @@ def main() -> None:
     if len(dumps) > 1:
         rows.append(('together', scores))
         if not all(dump.names for dump in dumps):
-            print('Not every dump names its samples: only the labels were '
-                  'compared.', file=sys.stderr)
+            print(
+                'Not every dump names its samples: only the labels were '
+                'compared.',
+                file=sys.stderr)
     print(ensemble.format_accuracies(rows, labels))
 
     matrix = ensemble.get_confusion_matrix(scores, labels)

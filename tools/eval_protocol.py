@@ -64,7 +64,9 @@ def test(config: str, weights: str, folder: Path,
     if args.cfg_options:
         command += ['--cfg-options', *args.cfg_options]
     done = subprocess.run(
-        command, env={**os.environ, 'PYTHON': sys.executable})
+        command, env={
+            **os.environ, 'PYTHON': sys.executable
+        })
     if done.returncode:
         raise ValueError(f'the test of {config} failed, see above.')
     return load_dump(str(dump))

@@ -29,8 +29,7 @@ def main() -> None:
         raise ValueError(f'{args.config} has no train_dataloader, whose '
                          'frames have the size to count for: give --shape.')
     complexity = get_complexity(
-        cfg,
-        args.shape or frame_size(cfg.train_dataloader.dataset.pipeline))
+        cfg, args.shape or frame_size(cfg.train_dataloader.dataset.pipeline))
     # A 2D backbone of MMAction2 takes any number of frames.
     unit = '' if clip_frames(cfg) else ' per frame'
     print(f'multiply-adds{unit}: {complexity["flops"] / 1e9:.1f} G')

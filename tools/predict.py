@@ -158,8 +158,8 @@ def deliver(frames: Iterable[sliding.Frame], video: media.Video,
 
 def to_row(predictions: list[dict]) -> str:
     """Write predictions as one line of text."""
-    return ''.join(
-        f'{p["score"]:9.2%}  {printable(p["name"])}' for p in predictions)
+    return ''.join(f'{p["score"]:9.2%}  {printable(p["name"])}'
+                   for p in predictions)
 
 
 def slide_over(source: str, predictor: Predictor, args: argparse.Namespace,
@@ -234,8 +234,8 @@ def predict(args: argparse.Namespace, stdout: TextIO) -> bool:
     if args.backend == 'onnx':
         predictor = ONNXPredictor(cfg, args.checkpoint, args.labels)
     else:
-        predictor = VideoPredictor(cfg, args.checkpoint,
-                                   args.device or get_device(), args.labels)
+        predictor = VideoPredictor(cfg, args.checkpoint, args.device
+                                   or get_device(), args.labels)
 
     def say(text: str) -> None:
         if not args.json:
@@ -246,8 +246,9 @@ def predict(args: argparse.Namespace, stdout: TextIO) -> bool:
         try:
             answers.append(predict_video(video, predictor, args, say))
         except (OSError, ValueError) as error:
-            print(f'predict.py: error: {errors.describe_error(error)}',
-                  file=sys.stderr)
+            print(
+                f'predict.py: error: {errors.describe_error(error)}',
+                file=sys.stderr)
     report_files(args)
     if args.json:
         print(json.dumps(answers, indent=2), file=stdout, flush=True)

@@ -96,9 +96,8 @@ def main() -> None:
     known = lengths[np.isfinite(lengths)]
     # Rare fast motions, and wrong ones, are not to make all others pale.
     fast = max(1, np.percentile(known, 90)) if known.size else 1
-    views = (
-        draw_flow(frame, flow, fast)
-        for frame, flow in zip(frames, flows, strict=False))
+    views = (draw_flow(frame, flow, fast)
+             for frame, flow in zip(frames, flows, strict=False))
     if is_picture:
         write_picture(out, list(views))
     else:

@@ -16,13 +16,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument(
-        '--dump',
-        metavar='FILE.npz',
-        help='write the predictions to a file')
+        '--dump', metavar='FILE.npz', help='write the predictions to a file')
     parser.add_argument(
         '--show', action='store_true', help='show the predictions in a window')
-    parser.add_argument(
-        '--show-dir', help='folder to draw the predictions in')
+    parser.add_argument('--show-dir', help='folder to draw the predictions in')
     parser.add_argument(
         '--interval',
         type=int,

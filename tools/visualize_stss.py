@@ -67,8 +67,8 @@ def main() -> None:
         raise ValueError(f'--strongest {args.strongest}: give 1 or more.')
     with launch.log_to_stderr():
         predictor = VideoPredictor(
-            launch.load_config(args.config, args.cfg_options),
-            args.checkpoint, args.device or get_device())
+            launch.load_config(args.config, args.cfg_options), args.checkpoint,
+            args.device or get_device())
     seen = similarity.observe(predictor, args.video, args.layer, args.view)
     positions = ([tuple(position) for position in args.position]
                  if args.position else seen.strongest(args.strongest))

@@ -2,5 +2,4 @@
 # best checkpoint.
 _base_ = 'default_runtime.py'
 
-default_hooks = dict(
-    checkpoint=dict(save_best='acc/mean1', rule='greater'))
+default_hooks = dict(checkpoint=dict(save_best='acc/mean1', rule='greater'))

@@ -18,8 +18,8 @@ from ..models import MOSSBlock
 from ..models.selfy_block import ResidualBlock
 
 
-def get_complexity(cfg: Config,
-                   size: Sequence[int] = (224, 224)) -> dict[str, int]:
+def get_complexity(
+    cfg: Config, size: Sequence[int] = (224, 224)) -> dict[str, int]:
     """Count what one clip costs; one multiply-add is one FLOP.
 
     MMEngine counts the network by tracing it. The blocks are counted here,
@@ -48,9 +48,8 @@ def get_complexity(cfg: Config,
     for block in model.modules():
         if isinstance(block, ResidualBlock):
             block.forward = lambda x: x
-            block.register_forward_hook(
-                lambda block, args, _: sizes.update(
-                    {block: tuple(map(int, args[0].shape[-2:]))}))
+            block.register_forward_hook(lambda block, args, _: sizes.update(
+                {block: tuple(map(int, args[0].shape[-2:]))}))
 
     # A network that takes any number of frames is counted on one.
     clip = torch.zeros(1, clip_frames(cfg) or 1, 3, *size)
@@ -94,8 +93,8 @@ def count_block(block: ResidualBlock, H: int, W: int) -> tuple[int, int]:
     return flops + counts[0], counts[1]
 
 
-def _count_stss(module: nn.Module, window: tuple[int, int, int],
-                channels: int, T: int, h: int, w: int) -> tuple[int, int]:
+def _count_stss(module: nn.Module, window: tuple[int, int, int], channels: int,
+                T: int, h: int, w: int) -> tuple[int, int]:
     """Multiply-adds of extraction and integration, and those of STSS."""
     L, U, V = window
     flops = _count_layers(module.extraction, T * h * w * L, U, V)[0]
@@ -119,11 +118,12 @@ def _count_layers(module: nn.Module, maps: int, h: int,
         if isinstance(layer, nn.Linear):  # over a whole map
             flops += maps * layer.weight.numel()
         elif isinstance(layer, nn.Conv2d):
-            h, w = (
-                (n + 2 * padding - kernel) // stride + 1
-                for n, padding, kernel, stride in zip(
-                    (h, w), layer.padding, layer.kernel_size, layer.stride,
-                    strict=True))
+            h, w = ((n + 2 * padding - kernel) // stride + 1
+                    for n, padding, kernel, stride in zip((h, w),
+                                                          layer.padding,
+                                                          layer.kernel_size,
+                                                          layer.stride,
+                                                          strict=True))
             flops += maps * h * w * layer.weight.numel()
     return flops, h, w
 

@@ -36,8 +36,8 @@ def find_confusions(scores: np.ndarray, labels: np.ndarray,
     answers = scores.argmax(1)
     confusions = []
     pairs = np.argsort(-errors, axis=None, kind='stable')[:limit]
-    for truth, found in zip(*np.unravel_index(pairs, errors.shape),
-                            strict=True):
+    for truth, found in zip(
+            *np.unravel_index(pairs, errors.shape), strict=True):
         if errors[truth, found]:
             clips = np.flatnonzero((labels == truth) & (answers == found))
             clips = clips[np.argsort(-scores[clips, found], kind='stable')]

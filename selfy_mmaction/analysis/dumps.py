@@ -202,8 +202,8 @@ def _check_headers(path: str) -> None:
     """
     check_archive_size(path)
     with zipfile.ZipFile(path) as archive:
-        if sorted(archive.namelist()) != sorted(
-                f'{name}.npy' for name in _MEMBERS):
+        if sorted(archive.namelist()) != sorted(f'{name}.npy'
+                                                for name in _MEMBERS):
             raise ValueError(f'its members are not {", ".join(_MEMBERS)}')
         for name, (kind, num_axes) in _MEMBERS.items():
             entry = archive.getinfo(f'{name}.npy')

@@ -98,8 +98,7 @@ def format_accuracies(rows: Sequence[tuple[str, np.ndarray]],
                      for name, line in zip(names, lines, strict=True))
 
 
-def get_confusion_matrix(scores: np.ndarray,
-                         labels: np.ndarray) -> np.ndarray:
+def get_confusion_matrix(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """How many samples of a class (row) were taken for which (column)."""
     return ConfusionMatrix.calculate(scores, labels).numpy()
 

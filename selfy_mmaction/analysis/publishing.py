@@ -67,9 +67,9 @@ def strip_checkpoint(saved: dict, path: str, config: os.PathLike) -> dict:
         kept['cfg'] = strip_paths(meta.get('cfg') or cfg.pretty_text)
     except (MemoryError, RecursionError, SyntaxError, TypeError,
             ValueError) as error:
-        raise ValueError(f'{path} has a config in its meta that is not one '
-                         f'({error}): give one that tools/train.py wrote.'
-                         ) from error
+        raise ValueError(
+            f'{path} has a config in its meta that is not one '
+            f'({error}): give one that tools/train.py wrote.') from error
     kept['dataset_meta'] = dict(classes=list(classes)) if classes else {}
     return dict(meta=kept, state_dict=weights)
 

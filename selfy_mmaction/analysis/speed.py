@@ -60,8 +60,7 @@ def benchmark_op(watch: Stopwatch) -> list[list[str]]:
     def gradient(function):
         return torch.autograd.grad(function(x), x, cotangent)[0]
 
-    check_parity(
-        gradient(stss), gradient(stss_einsum), 'the gradient of stss')
+    check_parity(gradient(stss), gradient(stss_einsum), 'the gradient of stss')
     both = watch.times(
         ours=lambda: gradient(stss), theirs=lambda: gradient(stss_einsum))
     return [[
@@ -85,7 +84,8 @@ def benchmark_growth(watch: Stopwatch) -> list[list[str]]:
         }
         with torch.no_grad():
             seconds = watch.times(**{
-                size: partial(stss, clip) for size, clip in clips.items()
+                size: partial(stss, clip)
+                for size, clip in clips.items()
             })
             peaks = {
                 size: peak_bytes(partial(stss, clip), watch.device)
@@ -133,9 +133,8 @@ def benchmark_block(watch: Stopwatch) -> list[list[str]]:
     x = torch.randn(2 * T, C, H, W, device=watch.device).relu()
     blocks = {'block': (block, x)}
     for layout, memory_format in _LAYOUTS.items():
-        blocks[f"block of PyTorch's layers, {layout}"] = (
-            _PyTorchLayers(block, memory_format),
-            x.to(memory_format=memory_format))
+        blocks[f"block of PyTorch's layers, {layout}"] = (_PyTorchLayers(
+            block, memory_format), x.to(memory_format=memory_format))
     macs, _ = count_block(block, H, W)
     rows = _time_blocks(watch, blocks, 2 * macs, training=False)
     rows += _time_blocks(watch, blocks, 2 * macs, training=True)
@@ -164,8 +163,8 @@ def _check_block(block: SELFYBlock, x: Tensor) -> None:
     results = []
     for module in _PyTorchLayers(block, torch.contiguous_format), block:
         out = module.train()(x)
-        gradients = torch.autograd.grad(
-            out.square().sum(), [x, *module.parameters()])
+        gradients = torch.autograd.grad(out.square().sum(),
+                                        [x, *module.parameters()])
         results.append([out, *gradients, *module.buffers(), module.eval()(x)])
     check_parity(*reversed(results), 'the block')
 
@@ -187,8 +186,9 @@ def _time_blocks(watch: Stopwatch, blocks: dict[str, tuple[nn.Module, Tensor]],
             module, x)
     with torch.set_grad_enabled(training):
         t = watch.times(**steps)
-    what, floors, factor = (('training step', 'three floors', 3) if training
-                            else ('evaluation', 'the floor', 1))
+    what, floors, factor = (('training step', 'three floors',
+                             3) if training else
+                            ('evaluation', 'the floor', 1))
     first, *others = blocks
     ratio = t[first] * watch.macs_per_second / (factor * macs)
     return [[
@@ -216,8 +216,10 @@ def benchmark_network(watch: Stopwatch) -> list[list[str]]:
                     selfy_indices=indices)).to(watch.device)
             for indices in ((1, ), ()))
     x = torch.randn(8, 3, 224, 224, device=watch.device)
-    tsm.load_state_dict(
-        {k: v for k, v in selfynet.state_dict().items() if 'selfy' not in k})
+    tsm.load_state_dict({
+        k: v
+        for k, v in selfynet.state_dict().items() if 'selfy' not in k
+    })
     selfynet.eval(), tsm.eval()
     rows = []
     with torch.no_grad():
@@ -225,8 +227,7 @@ def benchmark_network(watch: Stopwatch) -> list[list[str]]:
         t = watch.times(selfynet=lambda: selfynet(x), tsm=lambda: tsm(x))
     rows.append(_network_row('evaluation', t))
     selfynet.train(), tsm.train()
-    t = watch.times(
-        selfynet=_train_step(selfynet, x), tsm=_train_step(tsm, x))
+    t = watch.times(selfynet=_train_step(selfynet, x), tsm=_train_step(tsm, x))
     return [*rows, _network_row('training step', t)]
 
 
@@ -244,10 +245,7 @@ def benchmark_deployed(watch: Stopwatch) -> list[list[str]]:
         type='Recognizer2D',
         backbone=dict(type='ResNetSELFY', depth=50),
         cls_head=dict(
-            type='TSMHead',
-            num_classes=174,
-            in_channels=2048,
-            num_segments=8),
+            type='TSMHead', num_classes=174, in_channels=2048, num_segments=8),
         data_preprocessor=dict(
             type='ActionDataPreprocessor', mean=[0] * 3, std=[1] * 3))
     with DefaultScope.overwrite_default_scope('mmaction'):

@@ -98,8 +98,9 @@ def shrink(views: np.ndarray, disparity: np.ndarray, factor: int) -> Pair:
     height, width = (size // factor for size in disparity.shape)
     rows, columns = factor * height, factor * width
     frames = np.stack([
-        cv2.resize(view[:rows, :columns], (width, height),
-                   interpolation=cv2.INTER_AREA) for view in views
+        cv2.resize(
+            view[:rows, :columns], (width, height),
+            interpolation=cv2.INTER_AREA) for view in views
     ])
     # The pixel in the middle: an average would be between two surfaces.
     x = -disparity[factor // 2:rows:factor, factor // 2:columns:factor]
@@ -129,8 +130,11 @@ def get_warping_error(frames: np.ndarray, flow: np.ndarray) -> np.ndarray:
     y, x = STRIDE * np.mgrid[:h, :w]
     end = np.stack([x, y], -1) + np.nan_to_num(flow)
     warped = cv2.remap(
-        frames[1].astype(np.float32), end.astype(np.float32), None,
-        cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        frames[1].astype(np.float32),
+        end.astype(np.float32),
+        None,
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE)
     return np.abs(frames[0, ::STRIDE, ::STRIDE] - warped).mean(-1)
 
 
@@ -141,8 +145,7 @@ def estimate_by_stss(estimator: FlowEstimator, frames: np.ndarray) -> Estimate:
 
 
 def _estimate_by_opencv(calculate: Callable, frames: np.ndarray) -> Estimate:
-    left, right = (
-        cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames)
+    left, right = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames)
     there, back = calculate(left, right), calculate(right, left)
     mismatch = get_mismatch(there[None], back[None])[0]
     return Estimate(there[::STRIDE, ::STRIDE], mismatch[::STRIDE, ::STRIDE])
@@ -156,20 +159,28 @@ def estimate_by_farneback(frames: np.ndarray) -> Estimate:
     """
     return _estimate_by_opencv(
         lambda one, other: cv2.calcOpticalFlowFarneback(
-            one, other, None, pyr_scale=0.8, levels=10, winsize=15,
-            iterations=3, poly_n=5, poly_sigma=1.1, flags=0), frames)
+            one,
+            other,
+            None,
+            pyr_scale=0.8,
+            levels=10,
+            winsize=15,
+            iterations=3,
+            poly_n=5,
+            poly_sigma=1.1,
+            flags=0), frames)
 
 
 def estimate_by_dis(frames: np.ndarray) -> Estimate:
     """Where DIS, the dense inverse search, says that positions go."""
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    return _estimate_by_opencv(
-        lambda one, other: dis.calc(one, other, None), frames)
+    return _estimate_by_opencv(lambda one, other: dis.calc(one, other, None),
+                               frames)
 
 
 def estimate_all(
-        frames: np.ndarray,
-        weights: Sequence[str] = ()) -> Iterator[tuple[str, Estimate | None]]:
+    frames: np.ndarray, weights: Sequence[str] = ()
+) -> Iterator[tuple[str, Estimate | None]]:
     """Estimate the motion by every method.
 
     Args:

@@ -80,8 +80,9 @@ class Zoo:
             for model in index.get('Models', [])
         }
 
-    def update(self, measure: Callable[..., dict] = get_complexity
-               ) -> dict[str, str]:
+    def update(
+            self,
+            measure: Callable[..., dict] = get_complexity) -> dict[str, str]:
         """Bring the entries in line with the configs.
 
         Weights and measured accuracies are kept, and so are entries of
@@ -134,8 +135,12 @@ class Zoo:
             for row in self.rows.values() if row['Configs'] == [name]
         }
 
-    def enter(self, name: str, weights: str,
-              accuracies: dict[str, float]) -> None:
+    def enter(
+        self,
+        name: str,
+        weights: str,
+        accuracies: dict[str, float],
+    ) -> None:
         """Enter a published checkpoint, in place of an earlier one."""
         entry = self.models[name]
         metrics = self._paper_metrics(name) | {
@@ -206,11 +211,10 @@ class Zoo:
 
     def _row_table(self) -> str:
         return format_table(
-            ['row', 'data set', 'networks', 'metric', 'paper', 'how sure'],
-            [[
-                f'`{name}`', row['Dataset'],
-                ' + '.join(f'`{config}`' for config in row['Configs']),
-                row['Metric'], f'{row["Paper"]:.1f}', row['Recipe']
+            ['row', 'data set', 'networks', 'metric', 'paper', 'how sure'], [[
+                f'`{name}`', row['Dataset'], ' + '.join(
+                    f'`{config}`' for config in row['Configs']), row['Metric'],
+                f'{row["Paper"]:.1f}', row['Recipe']
             ] for name, row in self.rows.items()])
 
 
@@ -254,17 +258,23 @@ def describe(name: str, cfg: Config, complexity: dict) -> dict:
         'In Collection': 'SELFY' if parts['selfy'] else base,
         'Config': f'configs/{name}.py',
         'Metadata': {
-            'Architecture': [
-                backbone, base, *(['SELFY'] if parts['selfy'] else [])
-            ],
-            'Batch Size': cfg.get('auto_scale_lr', {}).get(
-                'base_batch_size', cfg.train_dataloader.batch_size),
-            'Epochs': cfg.train_cfg.max_epochs,
-            'FLOPs': complexity['flops'],
-            'Parameters': complexity['params'],
-            'Frames': clip_frames(cfg),
-            'Resolution': f'{height}x{width}',
-            'Training Data': parts['own'] or DATASETS[parts['dataset']],
+            'Architecture':
+            [backbone, base, *(['SELFY'] if parts['selfy'] else [])],
+            'Batch Size':
+            cfg.get('auto_scale_lr', {}).get('base_batch_size',
+                                             cfg.train_dataloader.batch_size),
+            'Epochs':
+            cfg.train_cfg.max_epochs,
+            'FLOPs':
+            complexity['flops'],
+            'Parameters':
+            complexity['params'],
+            'Frames':
+            clip_frames(cfg),
+            'Resolution':
+            f'{height}x{width}',
+            'Training Data':
+            parts['own'] or DATASETS[parts['dataset']],
         },
         'Modality': 'RGB',
     }

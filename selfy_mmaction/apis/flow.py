@@ -57,7 +57,10 @@ class FlowEstimator:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.network = ResNet(
-                18, num_stages=1, strides=(1, ), dilations=(1, ),
+                18,
+                num_stages=1,
+                strides=(1, ),
+                dilations=(1, ),
                 out_indices=(0, ))
         if weights:
             _load(self.network, weights)
@@ -93,8 +96,7 @@ class FlowEstimator:
             ends up there and back again, in pixels, [T - 1, h, w].
         """
         features = self._features(torch.from_numpy(frames))
-        similarities = stss(
-            features[None], self._window, offsets=_OFFSETS)[0]
+        similarities = stss(features[None], self._window, offsets=_OFFSETS)[0]
         similarities = _average_patches(similarities, self._patch)
         # [T, h, w, L, U, V] => [T, h, w, L, 2]
         displacement, _ = soft_argmax(
@@ -186,7 +188,8 @@ def get_mismatch(there: np.ndarray, back: np.ndarray) -> np.ndarray:
     # [T, h, w, 2] => [T, 2, h, w] => [T, h, w, 2]
     back = F.grid_sample(
         torch.from_numpy(back).permute(0, 3, 1, 2),
-        torch.from_numpy(end - 1).float(), align_corners=True,
+        torch.from_numpy(end - 1).float(),
+        align_corners=True,
         padding_mode='border').permute(0, 2, 3, 1).numpy()
     return np.linalg.norm(there + back, axis=-1)
 

@@ -95,8 +95,9 @@ def find_videos(folder: str) -> list[str]:
         folders[:] = [
             name for name in folders if not name.startswith('.')
             # a link to where it comes from
-            and not is_inside(os.path.realpath(place),
-                              os.path.realpath(os.path.join(place, name)))
+            and not is_inside(
+                os.path.realpath(place),
+                os.path.realpath(os.path.join(place, name)))
         ]
         videos += [
             str(Path(place, name)) for name in names

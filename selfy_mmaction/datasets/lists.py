@@ -62,7 +62,8 @@ def numbered_classes(num_classes: int) -> list[str]:
     return [f'class {i}' for i in range(num_classes)]
 
 
-def check_list(dataset: Mapping, num_classes: int | None,
+def check_list(dataset: Mapping,
+               num_classes: int | None,
                may_lack_labels: bool = False) -> None:
     """Raise where MMAction2 could not read a list, or where it would read
     beyond the folder of the data.
@@ -87,8 +88,8 @@ def check_list(dataset: Mapping, num_classes: int | None,
     if not lines:
         raise ValueError(f'{path} is empty: give a list of lines '
                          f'`{_COLUMNS[kind]}`.')
-    prefix = (dataset.get('data_prefix') or {}).get(
-        'video' if kind == 'VideoDataset' else 'img') or ''
+    prefix = (dataset.get('data_prefix')
+              or {}).get('video' if kind == 'VideoDataset' else 'img') or ''
     folder = osp.join(root, prefix)
     if folder and '://' not in folder and not osp.isdir(folder):
         raise FileNotFoundError(
@@ -145,9 +146,9 @@ def _check_frame_name(folder: str, dataset: Mapping) -> None:
     try:
         expected = template.format(number)
     except (IndexError, KeyError, ValueError) as error:
-        raise ValueError(f'filename_tmpl={template!r} is not a template of '
-                         'file names: give one such as img_{:05}.jpg.'
-                         ) from error
+        raise ValueError(
+            f'filename_tmpl={template!r} is not a template of '
+            'file names: give one such as img_{:05}.jpg.') from error
     names = sorted(os.listdir(folder)) if osp.isdir(folder) else []
     if names and expected not in names:
         raise ValueError(f'{folder} has no {expected}, but {names[0]}: set '

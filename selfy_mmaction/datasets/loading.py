@@ -79,8 +79,8 @@ def _explain(error: Exception, results: dict) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f'cannot be opened ({error.strerror})'
     frames = np.ravel(results.get('frame_inds', ()))
-    return 'cannot be decoded' + (
-        f' at frame {frames[0]}' if len(frames) == 1 else '')
+    return 'cannot be decoded' + (f' at frame {frames[0]}'
+                                  if len(frames) == 1 else '')
 
 
 def is_loader(transform: Callable) -> bool:
@@ -178,7 +178,8 @@ class SeededPipeline:
         # To seed again would give the epoch the same sample twice.
         if not self._replaces:
             np.random.seed(
-                [self.seed, self.epoch.item(), results['sample_idx']])
+                [self.seed,
+                 self.epoch.item(), results['sample_idx']])
             random.seed(np.random.randint(2**31))
             torch.default_generator.manual_seed(np.random.randint(2**31))
         results = self.pipeline(results)

@@ -78,8 +78,8 @@ def clip_frames(cfg: ConfigDict, part: str = 'backbone') -> int | None:
     kind = settings.get('type')
     cls = MODELS.get(kind) if isinstance(kind, str) else kind
     parameters = inspect.signature(cls).parameters if cls else {}
-    return next((parameters[name].default for name in names
-                 if name in parameters), None)
+    return next((parameters[name].default
+                 for name in names if name in parameters), None)
 
 
 def use_frames(cfg: ConfigDict, frames: int) -> None:
@@ -125,8 +125,7 @@ def use_size(cfg: ConfigDict, size: int) -> None:
                     step[key] = scale(step[key])
 
 
-def use_folder(cfg: ConfigDict,
-               root: str,
+def use_folder(cfg: ConfigDict, root: str,
                frozen_classes: Sequence[str] = ()) -> None:
     """Read your own videos, as ``tools/data/prepare.py folder`` lists them.
 
@@ -159,9 +158,11 @@ def use_folder(cfg: ConfigDict,
         cfg.model.cls_head.num_classes = len(classes)
 
 
-def use_rawframes(cfg: ConfigDict,
-                  filename_tmpl: str = 'img_{:05}.jpg',
-                  folders: tuple[str, str] = ('videos', 'rawframes')) -> None:
+def use_rawframes(
+    cfg: ConfigDict,
+    filename_tmpl: str = 'img_{:05}.jpg',
+    folders: tuple[str, str] = ('videos', 'rawframes')
+) -> None:
     """Read folders of frames in place of videos.
 
     Args:

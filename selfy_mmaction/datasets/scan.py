@@ -67,9 +67,8 @@ def _serve(read: Callable, dataset: BaseDataset, pipe: Connection) -> None:
         except BadClip as error:
             reply = str(error)
         except Exception as error:
-            reply = RuntimeError(
-                f'{clip_name(dataset.get_data_info(index))}: '
-                f'{type(error).__name__}: {error}')
+            reply = RuntimeError(f'{clip_name(dataset.get_data_info(index))}: '
+                                 f'{type(error).__name__}: {error}')
         pipe.send(reply)
 
 

@@ -25,7 +25,8 @@ class PillowResize(Resize):
         keep_ratio (bool): Whether the aspect ratio stays. Defaults to True.
     """
 
-    def __init__(self, scale: tuple[int, int],
+    def __init__(self,
+                 scale: tuple[int, int],
                  keep_ratio: bool = True) -> None:
         super().__init__(scale, keep_ratio)
 

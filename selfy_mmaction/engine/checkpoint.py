@@ -86,9 +86,9 @@ def find_last_checkpoint(work_dir: str) -> str | None:
     found = [(re.fullmatch(r'(epoch|iter)_(\d+)\.pth', path.name), path)
              for path in Path(work_dir).glob('*.pth')]
     # A training by epochs cannot resume from an iteration.
-    saved = sorted(
-        ((name[1] == 'epoch', int(name[2]), path) for name, path in found
-         if name), reverse=True)
+    saved = sorted(((name[1] == 'epoch', int(name[2]), path)
+                    for name, path in found if name),
+                   reverse=True)
     return next((str(path) for *_, path in saved if _is_sound(path)), None)
 
 
@@ -146,17 +146,25 @@ def check_start(model: nn.Module, checkpoint: dict, source: str) -> list[str]:
     own, given = model.state_dict(), get_state_dict(checkpoint)
     faults = _compare(own, given)
     classifier = [key for key in faults if key.startswith('cls_head.')]
-    blocks = {key: ''.join(re.findall(r'^backbone\.selfy\.\w+\.', key))
-              for key in faults}
-    absent = {name for name in blocks.values()
-              if name and not any(key.startswith(name) for key in given)}
+    blocks = {
+        key: ''.join(re.findall(r'^backbone\.selfy\.\w+\.', key))
+        for key in faults
+    }
+    absent = {
+        name
+        for name in blocks.values()
+        if name and not any(key.startswith(name) for key in given)
+    }
     new = [key for key in faults if key in classifier or blocks[key] in absent]
-    _check({key: faults[key] for key in faults if key not in new}, model,
-           given, source)
-    checkpoint.get('state_dict', checkpoint).update(
-        {key: own[key] for key in new})
-    messages = [f'{source} has no SELFY block {name[:-1]}: it keeps its '
-                'initialisation.' for name in sorted(absent)]
+    _check({key: faults[key]
+            for key in faults if key not in new}, model, given, source)
+    checkpoint.get('state_dict',
+                   checkpoint).update({key: own[key]
+                                       for key in new})
+    messages = [
+        f'{source} has no SELFY block {name[:-1]}: it keeps its '
+        'initialisation.' for name in sorted(absent)
+    ]
     if classifier:
         key = classifier[0]
         number = len(given[key]) if key in given else 'no'
@@ -179,7 +187,8 @@ def _compare(expected: dict[str, Tensor],
     """What is missing or of another shape, by its key."""
     expected, given = _shapes(expected), _shapes(given)
     return {
-        key: f'{key} has shape {given[key]} instead of {shape}'
+        key:
+        f'{key} has shape {given[key]} instead of {shape}'
         if key in given else f'{key} is missing'
         for key, shape in expected.items() if given.get(key) != shape
     }

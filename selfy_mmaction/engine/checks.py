@@ -98,8 +98,8 @@ def check_frames(cfg: Config, stage: str) -> None:
     check_model(cfg)
     segments = clip_frames(cfg)
     # what transformers call it
-    key = 'num_frames' if _get(
-        cfg, 'model.backbone.num_frames') else 'num_segments'
+    key = 'num_frames' if _get(cfg,
+                               'model.backbone.num_frames') else 'num_segments'
     for node in _dicts(cfg.get(f'{stage}_dataloader') or {}):
         if not segments or 'clip_len' not in node:
             continue

@@ -105,8 +105,10 @@ class LeaveOutHook(Hook):
             read_sample,
             max(cfg.get('num_workers', 0), 1))
         bad = {}
-        for part in all_gather_object(
-            {i: reason for i, reason in found if reason}):
+        for part in all_gather_object({
+                i: reason
+                for i, reason in found if reason
+        }):
             bad.update(part)
         if not bad:
             return
@@ -166,8 +168,8 @@ class ExactResumeHook(Hook):
         if self.pipeline:
             self.pipeline.epoch.fill_(runner.epoch)
 
-    def before_train_iter(self, runner: Runner, batch_idx: int,
-                          *args, **kwargs) -> None:
+    def before_train_iter(self, runner: Runner, batch_idx: int, *args,
+                          **kwargs) -> None:
         """Seed this process, for dropout."""
         # Not earlier: the first iterator of a data loader draws a number.
         if self.pipeline and batch_idx == 0:
@@ -211,8 +213,7 @@ class CheckNumbersHook(Hook):
                 f'rate is {rate:.2g} there) or set optim_wrapper.clip_grad, '
                 'and resume from the last checkpoint.')
 
-    def after_test_iter(self, runner: Runner, batch_idx: int,
-                        data_batch: dict,
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict,
                         outputs: Sequence[ActionDataSample]) -> None:
         """Check the scores of a batch."""
         for sample in outputs:
@@ -243,7 +244,6 @@ class CheckWeightsHook(Hook):
         else:
             for message in check_start(model, checkpoint, source):
                 runner.logger.info(message)
-
 
     def _check_epoch(self, runner: Runner, checkpoint: dict) -> None:
         """Raise unless an epoch ends at a checkpoint.
@@ -312,8 +312,7 @@ class DrawPredictionsHook(Hook):
         if self.show_dir:
             os.makedirs(self.show_dir, exist_ok=True)
 
-    def after_test_iter(self, runner: Runner, batch_idx: int,
-                        data_batch: dict,
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict,
                         outputs: Sequence[ActionDataSample]) -> None:
         """Draw the clips of a batch."""
         loader = runner.test_dataloader
@@ -325,8 +324,8 @@ class DrawPredictionsHook(Hook):
             # It fills up the last round with clips from the beginning.
             if index % self.interval or index >= len(loader.dataset):
                 continue
-            picture = self.draw(
-                clip, sample, loader.dataset.metainfo.get('classes'))
+            picture = self.draw(clip, sample,
+                                loader.dataset.metainfo.get('classes'))
             info = loader.dataset.get_data_info(index)
             source = osp.splitext(osp.basename(clip_name(info)))[0]
             name = f'{index:06}_{source}'

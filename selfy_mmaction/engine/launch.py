@@ -58,8 +58,9 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the arguments in one line."""
-        self.exit(2, f'{self.prog}: error: {message} '
-                  '(--help lists the arguments)\n')
+        self.exit(
+            2, f'{self.prog}: error: {message} '
+            '(--help lists the arguments)\n')
 
 
 @contextlib.contextmanager
@@ -187,9 +188,9 @@ def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
     try:
         os.makedirs(cfg.work_dir, exist_ok=True)
     except OSError as error:
-        raise OSError(f'work_dir {cfg.work_dir} cannot be made '
-                      f'({error.strerror}): give another --work-dir.'
-                      ) from error
+        raise OSError(
+            f'work_dir {cfg.work_dir} cannot be made '
+            f'({error.strerror}): give another --work-dir.') from error
     # On a full disk each message would come with a traceback; what ends a
     # run are the files that matter.
     logging.raiseExceptions = False
@@ -206,8 +207,8 @@ def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
                 int(os.environ.get('LOCAL_WORLD_SIZE', 1)),
                 torch.cuda.device_count())
     # Configs of others come without it.
-    cfg.setdefault('default_hooks', {}).setdefault(
-        'bad_clips', dict(type='BadClipsHook'))
+    cfg.setdefault('default_hooks', {}).setdefault('bad_clips',
+                                                   dict(type='BadClipsHook'))
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
     return _CalmRunner.from_cfg(cfg)
@@ -257,8 +258,7 @@ def init_cpu_processes(cfg: Config) -> None:
     MMEngine would set a CUDA device and hand it to the model's wrapper.
     """
     for name, variable in zip(
-            RANK_VARIABLES['pytorch'],
-            RANK_VARIABLES[cfg.launcher],
+            RANK_VARIABLES['pytorch'], RANK_VARIABLES[cfg.launcher],
             strict=True):
         if variable not in os.environ:
             raise ValueError(
@@ -276,6 +276,5 @@ def init_cpu_processes(cfg: Config) -> None:
         'type': 'MMDistributedDataParallel',
         'broadcast_buffers': False,
         'find_unused_parameters': cfg.get('find_unused_parameters', False),
-        **(cfg.get('model_wrapper_cfg') or {}),
-        'device_ids': None
+        **(cfg.get('model_wrapper_cfg') or {}), 'device_ids': None
     }

@@ -1,10 +1,10 @@
 """How parameters are grouped for the optimizer."""
-from mmaction.engine.optimizers.layer_decay_optim_wrapper_constructor import (
-    get_layer_id_for_vit,
-)
+from mmaction.engine.optimizers import layer_decay_optim_wrapper_constructor
 from mmaction.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
+
+_layer_decay = layer_decay_optim_wrapper_constructor
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -40,7 +40,7 @@ class SELFYLayerDecayConstructor(DefaultOptimWrapperConstructor):
         depth, groups = len(module.backbone.blocks), {}
         for name, param in module.named_parameters():
             if param.requires_grad:
-                layer = get_layer_id_for_vit(name, depth)
+                layer = _layer_decay.get_layer_id_for_vit(name, depth)
                 groups.setdefault((layer, param.ndim > 1), []).append(param)
         rate = self.paramwise_cfg['decay_rate']
         params += [

@@ -31,8 +31,9 @@ def find_shift_fault(expected: Iterable[str],
         str | None: What differs and what to do, if anything.
     """
     names = {key.replace('.net.', '.'): key for key in expected}
-    pairs = [(names[name], key) for name, key in
-             ((key.replace('.net.', '.'), key) for key in given)
+    pairs = [(names[name], key)
+             for name, key in ((key.replace('.net.', '.'), key)
+                               for key in given)
              if name in names and names[name] != key]
     if not pairs:
         return None
@@ -69,14 +70,15 @@ class _SELFYBackbone:
             raise ValueError('selfy_indices must be a list of stages, such '
                              f'as ({indices}, ), but got {indices}.')
         self.selfy_indices = tuple(indices)
-        if (len(set(self.selfy_indices)) != len(self.selfy_indices)
-                or not all(i in range(len(channels))
-                           for i in self.selfy_indices)):
+        if (len(set(self.selfy_indices)) != len(self.selfy_indices) or
+                not all(i in range(len(channels))
+                        for i in self.selfy_indices)):
             raise ValueError(
                 'selfy_indices must be different stages from 0 to '
                 f'{len(channels) - 1}, but got {self.selfy_indices}.')
         self.selfy = nn.ModuleDict({
-            self._stages[i]: MODELS.build({
+            self._stages[i]:
+            MODELS.build({
                 'in_channels': channels[i],
                 'num_segments': num_segments[i],
                 'with_cp': self.with_cp,
@@ -124,8 +126,8 @@ class _SELFYBackbone:
             block.init_weights()
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
-        fault = find_shift_fault(
-            (prefix + key for key in self.state_dict()), state_dict)
+        fault = find_shift_fault((prefix + key for key in self.state_dict()),
+                                 state_dict)
         if fault:
             raise ValueError('The checkpoint does not fit the backbone: '
                              f'{fault}')

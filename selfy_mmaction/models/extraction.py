@@ -21,8 +21,8 @@ from .conv import ConvNormAct
 _MAPS_PER_CHUNK = 2048
 
 
-def _as_matrix(conv: nn.Conv2d, weight: Tensor,
-               shape: tuple[int, int, int]) -> Tensor:
+def _as_matrix(conv: nn.Conv2d, weight: Tensor, shape: tuple[int, int,
+                                                             int]) -> Tensor:
     """A convolution's weight, as a matrix where that is cheapest.
 
     On maps this small these are the convolution that reads one channel and
@@ -91,9 +91,9 @@ class _ConvsOverWindow(nn.Module):
             conv = module.conv
             kernel, stride, padding = (conv.kernel_size, conv.stride,
                                        conv.padding)
-            out_shape = (*((shape[i] + 2 * padding[i] - kernel[i]) //
-                           stride[i] + 1 for i in range(2)),
-                         conv.out_channels)
+            out_shape = (
+                *((shape[i] + 2 * padding[i] - kernel[i]) // stride[i] + 1
+                  for i in range(2)), conv.out_channels)
             weight = _as_matrix(conv, module.weight_and_bias()[0], shape)
             links.append(
                 Link(weight, module.bn, shape, out_shape, stride, padding))

@@ -41,8 +41,7 @@ class STSSConvIntegration(nn.Module):
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError('kernel_size of STSSConvIntegration must be odd '
                              f'and positive, but got {kernel_size}.')
-        same = dict(
-            kernel_size=kernel_size, padding=kernel_size // 2, act=act)
+        same = dict(kernel_size=kernel_size, padding=kernel_size // 2, act=act)
         widths = (in_channels, *channels)
         self.convs = nn.Sequential(*[
             ConvNormAct(inner, outer, **same)

@@ -41,8 +41,7 @@ class BoundedViewsRecognizer2D(Recognizer2D):
             data_samples (SampleList): One sample per video.
         """
         # [N, V * T, 3, H, W] => [N * V, T, 3, H, W]
-        views = inputs.view(-1, self.cls_head.num_segments,
-                            *inputs.shape[2:])
+        views = inputs.view(-1, self.cls_head.num_segments, *inputs.shape[2:])
         scores = torch.cat([
             self._forward(batch, stage='head')
             for batch in views.split(self.max_testing_views)

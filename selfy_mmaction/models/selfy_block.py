@@ -105,8 +105,8 @@ class _AddStuffed(torch.autograd.Function):
         if ctx.relu:
             grad = relu_backward(grad, out[0])
         compact = grad[:, :, ::2, ::2]
-        return (grad, compact * scale[:, None, None],
-                (compact * y).sum((0, 2, 3)), grad.sum((0, 2, 3)), None)
+        return (grad, compact * scale[:, None, None], (compact * y).sum(
+            (0, 2, 3)), grad.sum((0, 2, 3)), None)
 
 
 class _ResidualAdd(nn.Module):
@@ -145,8 +145,7 @@ class _ResidualAdd(nn.Module):
                 output_padding=rest))
         return F.relu(out, inplace=True) if self.relu else out
 
-    def _scale_and_shift(self, y: Tensor,
-                         x: Tensor) -> tuple[Tensor, Tensor]:
+    def _scale_and_shift(self, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scale and shift of the norm, [C] each; a zero becomes the shift.
 
         Args:

@@ -75,8 +75,7 @@ class ViTSELFY(_SELFYBackbone, VisionTransformer):
                              f'number of layers, but got {frozen_stages}.')
         if pretrained:
             # MMAction2's forgets it.
-            kwargs['init_cfg'] = dict(
-                type='Pretrained', checkpoint=pretrained)
+            kwargs['init_cfg'] = dict(type='Pretrained', checkpoint=pretrained)
         super().__init__(
             embed_dims=embed_dims,
             depth=depth,

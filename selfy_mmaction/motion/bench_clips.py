@@ -129,8 +129,7 @@ def list_clips(part: str, split: str, num_clips: int,
     prefix = 'train_' if part == 'train' else ''
     return [
         BenchmarkClip(f'{prefix}{split}_{i:04d}.mp4', part, split,
-                      i % len(CLASSES),
-                      (seed, kind, SPLITS[split].stream, i))
+                      i % len(CLASSES), (seed, kind, SPLITS[split].stream, i))
         for i in range(num_clips)
     ]
 
@@ -239,8 +238,7 @@ def render_dataset(out: Path,
         FileExistsError: If ``out`` holds something else.
         ValueError: If the clips cannot be shared out evenly.
     """
-    settings = dict(
-        kind='benchmark', train=num_train, val=num_val, seed=seed)
+    settings = dict(kind='benchmark', train=num_train, val=num_val, seed=seed)
     lists = list_dataset(settings)
     lists['val'] = sum((lists[split] for split in SPLITS), [])
     return write_dataset(out, settings, lists, tuple(CLASSES), write_clip,
@@ -258,8 +256,8 @@ def list_dataset(settings: dict) -> dict[str, list[BenchmarkClip]]:
             f'that they are shared out in, but got {num_train}')
     train = [
         clip for split, share in TRAINED_ON.items()
-        for clip in list_clips('train', split, num_train // parts * share,
-                               seed)
+        for clip in list_clips('train', split, num_train // parts *
+                               share, seed)
     ]
     return dict(train=train) | {
         split: list_clips('val', split, num_val, seed)

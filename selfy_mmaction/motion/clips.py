@@ -76,7 +76,7 @@ def list_clips(split: str, num_clips: int, seed: int) -> list[QuickstartClip]:
     stream = list(PHOTOGRAPHS).index(split)
     return [
         QuickstartClip(f'{split}_{i:04d}.mp4', split, i % len(CLASSES),
-             (seed, stream, i)) for i in range(num_clips)
+                       (seed, stream, i)) for i in range(num_clips)
     ]
 
 
@@ -141,8 +141,8 @@ def render_frames(clip: QuickstartClip) -> Iterator[np.ndarray]:
     thing = cut_window(names[1], SCENE_SIZE // 4, rng)
     thing_scale = SIZE * side / len(thing)
     mask = np.zeros(thing.shape, np.float32)
-    cv2.circle(mask, (len(thing) // 2, ) * 2, len(thing) // 2 - 2, (1, 1, 1),
-               cv2.FILLED)
+    cv2.circle(mask, (len(thing) // 2, ) * 2,
+               len(thing) // 2 - 2, (1, 1, 1), cv2.FILLED)
 
     tracks = draw_tracks(clip.label, rng)
     for i in range(FRAMES):

@@ -26,28 +26,41 @@ NETWORKS = {
     'SELFY on TSM': 'selfy_tsm_r18_motion_bench',
 }
 _SOFT_ARGMAX = dict(_delete_=True, type='STSSSoftArgmaxExtraction')
-_MLP = dict(
-    _delete_=True, type='STSSMLPExtraction', channels=(32, 32, 32, 32))
+_MLP = dict(_delete_=True, type='STSSMLPExtraction', channels=(32, 32, 32, 32))
 # Name -> what of the block is another.
 _BLOCKS = {
-    'window 7 x 3 x 5': dict(window=(7, 3, 5)),
-    'window 7 x 3 x 9': dict(window=(7, 3, 9)),
-    'offset 0': dict(window=(1, 3, 13), offsets=(0, )),
-    'offset 1': dict(window=(1, 3, 13), offsets=(1, )),
-    'offsets -1 to 1': dict(window=(3, 3, 13)),
-    'offsets -2 to 2': dict(window=(5, 3, 13)),
-    'offsets 0 to 3': dict(window=(4, 3, 13), offsets=(0, 1, 2, 3)),
-    'dot product': dict(similarity='dot'),
-    'replicated frames at the border': dict(temporal_padding='replicate'),
-    'extraction by soft-argmax': dict(extraction=_SOFT_ARGMAX),
-    'extraction by MLP': dict(extraction=_MLP),
+    'window 7 x 3 x 5':
+    dict(window=(7, 3, 5)),
+    'window 7 x 3 x 9':
+    dict(window=(7, 3, 9)),
+    'offset 0':
+    dict(window=(1, 3, 13), offsets=(0, )),
+    'offset 1':
+    dict(window=(1, 3, 13), offsets=(1, )),
+    'offsets -1 to 1':
+    dict(window=(3, 3, 13)),
+    'offsets -2 to 2':
+    dict(window=(5, 3, 13)),
+    'offsets 0 to 3':
+    dict(window=(4, 3, 13), offsets=(0, 1, 2, 3)),
+    'dot product':
+    dict(similarity='dot'),
+    'replicated frames at the border':
+    dict(temporal_padding='replicate'),
+    'extraction by soft-argmax':
+    dict(extraction=_SOFT_ARGMAX),
+    'extraction by MLP':
+    dict(extraction=_MLP),
     'integration without spatial convolutions':
     dict(integration=dict(kernel_size=1)),
-    'integration by a 1 x 1 fusion': dict(
-        integration=dict(kernel_size=1, channels=(32, ))),
+    'integration by a 1 x 1 fusion':
+    dict(integration=dict(kernel_size=1, channels=(32, ))),
 }
 # Name -> what of the backbone of SELFY on TSM is another.
-ABLATIONS = {name: dict(selfy=block) for name, block in _BLOCKS.items()} | {
+ABLATIONS = {
+    name: dict(selfy=block)
+    for name, block in _BLOCKS.items()
+} | {
     'block after the second stage': dict(selfy_indices=(1, )),
     'blocks after both stages': dict(selfy_indices=(0, 1)),
 }
@@ -150,7 +163,8 @@ class Study:
         self.results = results
         self.displacements = {
             clip: bench_clips.draw_tracks(clip).displacement.mean()
-            for split in CURVE for clip in self.clips[split]
+            for split in CURVE
+            for clip in self.clips[split]
         }
 
     def names(self) -> list[str]:
@@ -180,9 +194,8 @@ class Study:
             seconds = np.median([run['seconds'] for run in runs])
             lines.append([
                 name, *(_format(self.accuracies(name, self.clips[split]))
-                        for split in bench_clips.SPLITS),
-                f'{macs / 1e9:.2f}', f'{runs[0]["params"] / 1e6:.2f}',
-                f'{seconds:.2f}'
+                        for split in bench_clips.SPLITS), f'{macs / 1e9:.2f}',
+                f'{runs[0]["params"] / 1e6:.2f}', f'{seconds:.2f}'
             ])
         return format_table([
             'network', *bench_clips.SPLITS, 'GMACs', 'parameters (M)',

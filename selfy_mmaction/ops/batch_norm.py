@@ -31,9 +31,9 @@ def uses_cpu_kernels(x: Tensor, *norms: nn.Module) -> bool:
             that was fused with its convolution.
     """
     return (_kernels_enabled and x.device.type == 'cpu'
-            and not torch.compiler.is_compiling()
-            and all(isinstance(norm, (nn.BatchNorm2d, nn.Identity))
-                    for norm in norms))
+            and not torch.compiler.is_compiling() and all(
+                isinstance(norm, (nn.BatchNorm2d, nn.Identity))
+                for norm in norms))
 
 
 @contextmanager

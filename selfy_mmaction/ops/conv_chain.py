@@ -107,8 +107,12 @@ def _positions(link: Link) -> int:
 class _ConvChain(torch.autograd.Function):
 
     @staticmethod
-    def forward(ctx, x: Tensor, links: Sequence[Link],
-                *parameters: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx,
+        x: Tensor,
+        links: Sequence[Link],
+        *parameters: Tensor,
+    ) -> tuple[Tensor, ...]:
         """[M, K], and weight, norm's weight and bias of each link
         => [M, K'], and mean and variance of each norm"""
         source, norm_relu, kept, statistics = x, None, [], []
@@ -147,8 +151,7 @@ class _ConvChain(torch.autograd.Function):
         grads = [None] * 3 * n
         # From behind the last ReLU to behind the last norm.
         grad_norm = torch.empty_like(kept[-1])
-        for g, z, target in chunks(_MAPS_PER_CHUNK, grad, kept[-1],
-                                   grad_norm):
+        for g, z, target in chunks(_MAPS_PER_CHUNK, grad, kept[-1], grad_norm):
             target.copy_(relu_backward(g, norm_relus[-1](z)))
             norm_relus[-1].add_grad(target, z)
         for i in reversed(range(n)):

@@ -57,5 +57,4 @@ def soft_argmax(similarities: Tensor,
     # Not as products with vectors, which autocast would round.
     displacement = torch.stack([(weights.sum(-1) * u).sum(-1),
                                 (weights.sum(-2) * v).sum(-1)], -1)
-    return (displacement.to(similarities.dtype),
-            similarities.amax((-2, -1)))
+    return (displacement.to(similarities.dtype), similarities.amax((-2, -1)))

@@ -18,8 +18,8 @@ LAYOUTS = ('NTCHW', 'NTHWC')
 
 
 def check_window(
-        window: Sequence[int],
-        offsets: Sequence[int] | None = None
+    window: Sequence[int],
+    offsets: Sequence[int] | None = None
 ) -> tuple[tuple[int, int, int], tuple[int, ...]]:
     """Return the window (L, U, V) and the L temporal offsets as tuples.
 

@@ -93,8 +93,8 @@ def _tiled(side: _Side) -> tuple[Tensor, Tensor]:
 def _neighbours(side: _Side, window: int) -> tuple[Tensor, Tensor]:
     """Keys of each position, [size, window], and whether they exist."""
     keys = (
-        torch.arange(side.size)[:, None] + side.first +
-        torch.arange(window) - window // 2)
+        torch.arange(side.size)[:, None] + side.first + torch.arange(window) -
+        window // 2)
     return keys.clamp(0, side.num_keys - 1), (keys >= 0) & (
         keys < side.num_keys)
 
@@ -107,14 +107,15 @@ def _band(rows: _Side, cols: _Side, U: int, V: int) -> Band:
     # Where a position lies among the queries, [h, W], ...
     h, w = torch.arange(rows.size)[:, None], torch.arange(cols.size)
     tile_h, tile_w = h // rows.tile, w // cols.tile
-    query = (((tile_w * tiles[0] + tile_h) * rows.tile + h % rows.tile) *
-             cols.tile + w % cols.tile)
+    query = ((
+        (tile_w * tiles[0] + tile_h) * rows.tile + h % rows.tile) * cols.tile +
+             w % cols.tile)
     # ... and a neighbour among the keys of its tile: [h, W, U, V]
     row_key = row - torch.tensor(rows.starts)[tile_h]
     col_key = col - torch.tensor(cols.starts)[tile_w][:, None]
-    index = ((query[..., None, None] * rows.reach +
-              row_key[:, None, :, None]) * cols.reach +
-             col_key[None, :, None])
+    index = (
+        (query[..., None, None] * rows.reach + row_key[:, None, :, None]) *
+        cols.reach + col_key[None, :, None])
     # Where the neighbour's map holds the position.
     u, v = torch.arange(U)[:, None], torch.arange(V)
     there = row[:, None, :, None] * cols.size + col[None, :, None]
@@ -152,8 +153,7 @@ def build(H: int, W: int, U: int, V: int, one_batch: bool) -> Plan:
     step, bands, spans = H if one_batch else tile, {}, []
     for start in range(0, H, step):
         stop = min(start + step, H)
-        span = Span(start, stop, max(start - U // 2, 0),
-                    min(stop + U // 2, H))
+        span = Span(start, stop, max(start - U // 2, 0), min(stop + U // 2, H))
         shape = (stop - start, span.key_stop - span.key_start,
                  start - span.key_start)
         if shape not in bands:
@@ -178,8 +178,8 @@ def moved(x: Any, device: torch.device, done: dict | None = None) -> Any:
             done[id(x)] = x.to(device)
         elif isinstance(x, tuple):
             parts = [moved(part, device, done) for part in x]
-            done[id(x)] = type(x)(*parts) if hasattr(
-                x, '_fields') else tuple(parts)
+            done[id(x)] = type(x)(
+                *parts) if hasattr(x, '_fields') else tuple(parts)
         else:
             return x
     return done[id(x)]

@@ -5,6 +5,7 @@ gradient; which code computes it is decided when it runs.
 """
 import os
 import warnings
+from collections.abc import Callable
 from contextlib import nullcontext
 from importlib import import_module
 from importlib.util import find_spec
@@ -87,30 +88,32 @@ def _products(q: Tensor, offsets: list[int], U: int, V: int,
 def _products_backward(grad: Tensor, q: Tensor, offsets: list[int], U: int,
                        V: int, replicate: bool) -> Tensor:
     with _own_type(q):
-        return _kernels(q).products_backward(grad, q, offsets, U, V,
-                                             replicate)
+        return _kernels(q).products_backward(grad, q, offsets, U, V, replicate)
 
 
 # Not by torch.library.custom_op: its first call imports torch._dynamo, which
 # takes a second.
 _library = torch.library.Library('selfy', 'FRAGMENT')
 _ARGS = 'Tensor q, int[] offsets, int U, int V, bool replicate'
-for _name, _arguments, _function in (
-    ('local_products', _ARGS, _products),
-    ('local_products_backward', f'Tensor grad, {_ARGS}', _products_backward)):
+
+
+def _define(name: str, args: str, function: Callable) -> Callable:
+    """Register an operator that computes the same way on every device."""
     _library.define(
-        f'{_name}({_arguments}) -> Tensor',
-        tags=(torch.Tag.pt2_compliant_tag, ))
-    _library.impl(_name, _function, 'CompositeExplicitAutograd')
+        f'{name}({args}) -> Tensor', tags=(torch.Tag.pt2_compliant_tag, ))
+    _library.impl(name, function, 'CompositeExplicitAutograd')
+    return getattr(torch.ops.selfy, name).default
+
 
 # Inner products of a clip's positions with their neighbours: q is
 # [N, T, H, W, C], offsets are L different ones (see `stss`), U and V the rows
 # and columns of the window. With replicate the first and the last frame stand
 # beyond the clip's ends; otherwise the product there is 0.
 # => [N, T, L, H, W, U, V]
-local_products = torch.ops.selfy.local_products.default
+local_products = _define('local_products', _ARGS, _products)
 # => the gradient of q, [N, T, H, W, C]
-local_products_backward = torch.ops.selfy.local_products_backward.default
+local_products_backward = _define('local_products_backward',
+                                  f'Tensor grad, {_ARGS}', _products_backward)
 
 
 @torch.library.register_fake('selfy::local_products', lib=_library)
@@ -130,8 +133,8 @@ def _save(ctx, inputs: tuple, output: Tensor) -> None:
 
 
 def _gradient(ctx, grad: Tensor) -> tuple:
-    return (local_products_backward(grad, *ctx.saved_tensors, *ctx.args),
-            *[None] * 4)
+    return (local_products_backward(grad, *ctx.saved_tensors,
+                                    *ctx.args), *[None] * 4)
 
 
 torch.library.register_autograd(

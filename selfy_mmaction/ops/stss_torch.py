@@ -18,8 +18,7 @@ from . import stss_bands
 _FRAMES = 4
 
 
-def beyond(offsets: Sequence[int],
-           T: int) -> Iterator[tuple[int, int, int]]:
+def beyond(offsets: Sequence[int], T: int) -> Iterator[tuple[int, int, int]]:
     """What stands beyond the clip's ends.
 
     Yields:
@@ -32,8 +31,7 @@ def beyond(offsets: Sequence[int],
                 yield t, i, min(max(t + offset, 0), T - 1)
 
 
-def repeats(offsets: Sequence[int],
-            T: int) -> tuple[list[tuple], list[tuple]]:
+def repeats(offsets: Sequence[int], T: int) -> tuple[list[tuple], list[tuple]]:
     """How entries beyond the clip's ends repeat others.
 
     Returns:
@@ -110,8 +108,8 @@ def products(q: Tensor, offsets: Sequence[int], U: int, V: int,
         inside = band.inside.to(q.dtype)
         for first, d in product(range(0, F, step), distances):
             # t sees t + d or, if no offset asks for that, t + d sees t
-            own, other, slot = (
-                (0, d, slots[d]) if d in slots else (d, 0, slots[-d]))
+            own, other, slot = ((0, d, slots[d]) if d in slots else
+                                (d, 0, slots[-d]))
             last = min(first + step, F - d)
             if first >= last:
                 continue
@@ -151,16 +149,16 @@ def _repeat(out: Tensor, q: Tensor, offsets: Sequence[int]) -> None:
         out[:, t, i] = out[:, t, j]
     if unknown:
         _, U, V = out.shape[-3:]
-        pairs = products(_pair_clips(q, unknown), (1, ), *out.shape[-2:],
-                         False)
+        pairs = products(
+            _pair_clips(q, unknown), (1, ), *out.shape[-2:], False)
         # [N * P, 2, 1, H, W, U, V] => [N, P, H, W, U, V]
         pairs = pairs[:, 0, 0].unflatten(0, (-1, len(unknown)))
         for p, (t, i, _) in enumerate(unknown):
             out[:, t, i] = pairs[:, p]
 
 
-def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int],
-                      U: int, V: int, replicate: bool) -> Tensor:
+def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int], U: int,
+                      V: int, replicate: bool) -> Tensor:
     """The gradient of :func:`products`, [N, T, H, W, C].
 
     What t sees of t + d and what t + d sees of t is one number with two
@@ -248,10 +246,10 @@ def _gather_repeats(grad: Tensor, q: Tensor, grad_q: Tensor,
         grad[:, t, j].add_(grad[:, t, i])
     if unknown:
         clips = _pair_clips(q, unknown)
-        grad_clips = grad.new_zeros(
-            clips.shape[0], 2, 1, *grad.shape[3:])
-        grad_clips[:, 0, 0] = torch.stack(
-            [grad[:, t, i] for t, i, _ in unknown], 1).flatten(0, 1)
+        grad_clips = grad.new_zeros(clips.shape[0], 2, 1, *grad.shape[3:])
+        grad_clips[:, 0,
+                   0] = torch.stack([grad[:, t, i] for t, i, _ in unknown],
+                                    1).flatten(0, 1)
         grad_clips = products_backward(grad_clips, clips, (1, ),
                                        *grad.shape[-2:], False)
         # [N * P, 2, H, W, C] => [N, P, 2, H, W, C]

@@ -37,10 +37,9 @@ def _load(q, f, row, col, channel, H, W, C, exists):
 
 
 @triton.jit
-def _forward(q, offsets, out, T, H, W, C, L, U: tl.constexpr,
-             V: tl.constexpr, REPLICATE: tl.constexpr, TILE: tl.constexpr,
-             KEYS: tl.constexpr, CHANNELS: tl.constexpr,
-             PRECISION: tl.constexpr):
+def _forward(q, offsets, out, T, H, W, C, L, U: tl.constexpr, V: tl.constexpr,
+             REPLICATE: tl.constexpr, TILE: tl.constexpr, KEYS: tl.constexpr,
+             CHANNELS: tl.constexpr, PRECISION: tl.constexpr):
     """Program (f * H + h, tile of columns, offset)."""
     row, start, slot = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     f, h = row // H, row % H
@@ -74,8 +73,8 @@ def _forward(q, offsets, out, T, H, W, C, L, U: tl.constexpr,
 
 
 @triton.jit
-def _add(total, grad, q, f, slot, row, u, place, other, key_row, key, v,
-         valid, channel, H, W, C, L, U: tl.constexpr, V: tl.constexpr,
+def _add(total, grad, q, f, slot, row, u, place, other, key_row, key, v, valid,
+         channel, H, W, C, L, U: tl.constexpr, V: tl.constexpr,
          PRECISION: tl.constexpr):
     """Add the product of a band of gradients with a row of features.
 
@@ -133,10 +132,10 @@ def _backward(grad, q, offsets, out, T, H, W, C, L, U: tl.constexpr,
         last = tl.minimum(last, T - 1)
         for seer in range(first, last + 1):
             for u in range(U):
-                total = _add(total, grad, q, clip + seer, slot,
-                             h - u + U // 2, u, key[None, :], clip + seer,
-                             h - u + U // 2, key, V - 1 - v, valid, channel,
-                             H, W, C, L, U, V, PRECISION)
+                total = _add(total, grad, q, clip + seer, slot, h - u + U // 2,
+                             u, key[None, :], clip + seer, h - u + U // 2, key,
+                             V - 1 - v, valid, channel, H, W, C, L, U, V,
+                             PRECISION)
     place = (row.to(tl.int64) * W + w)[:, None] * C + channel[None, :]
     tl.store(
         out + place,
@@ -184,21 +183,25 @@ def products(q: Tensor, offsets: Sequence[int], U: int, V: int,
     out = q.new_empty(N, T, L, H, W, U, V)
     if out.numel():
         sizes, options = _arguments(q, offsets, U, V, replicate)
-        _forward[N * T * H, triton.cdiv(W, _TILE), L](
-            q.contiguous(), _on(q.device, tuple(offsets)), out, *sizes,
-            **options)
+        _forward[N * T * H, triton.cdiv(W, _TILE),
+                 L](q.contiguous(), _on(q.device, tuple(offsets)), out, *sizes,
+                    **options)
     return out
 
 
-def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int],
-                      U: int, V: int, replicate: bool) -> Tensor:
+def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int], U: int,
+                      V: int, replicate: bool) -> Tensor:
     """The gradient of :func:`products`, [N, T, H, W, C]."""
     N, T, H, W, C = q.shape
     out = q.new_zeros(q.shape)
     if grad.numel() and q.numel():
         sizes, options = _arguments(q, offsets, U, V, replicate)
-        _backward[N * T * H, triton.cdiv(W, _TILE),
-                  triton.cdiv(C, options['CHANNELS'])](
-                      grad.contiguous(), q.contiguous(),
-                      _on(q.device, tuple(offsets)), out, *sizes, **options)
+        _backward[N * T * H,
+                  triton.cdiv(W, _TILE),
+                  triton.cdiv(C, options['CHANNELS'])](grad.contiguous(),
+                                                       q.contiguous(),
+                                                       _on(
+                                                           q.device,
+                                                           tuple(offsets)),
+                                                       out, *sizes, **options)
     return out

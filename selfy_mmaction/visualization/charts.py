@@ -49,7 +49,7 @@ def _color(index: int) -> tuple:
 
 
 def draw_training(runs: Mapping[str, Mapping[str, Curve]], keys: Sequence[str],
-                path: str) -> None:
+                  path: str) -> None:
     """Draw how logged values changed, a panel per value.
 
     Args:
@@ -180,8 +180,13 @@ def draw_confusion_matrix(matrix: np.ndarray, classes: Sequence[str],
         for (i, j), share in np.ndenumerate(shares):
             if share:
                 color = 'white' if share > 35 else 'black'
-                axes.text(j, i, f'{share:.0f}', color=color, ha='center',
-                          va='center')
+                axes.text(
+                    j,
+                    i,
+                    f'{share:.0f}',
+                    color=color,
+                    ha='center',
+                    va='center')
     # room for a line of text per class
     figure.set_size_inches(*[max(6, 0.18 * len(matrix))] * 2)
     axes.set_ylabel('true class')
@@ -212,8 +217,8 @@ def order_by_confusion(matrix: np.ndarray) -> np.ndarray:
 
 
 def draw_confusions(confusions: Sequence[Confusion], classes: Sequence[str],
-                    show: Callable[[int], tuple[np.ndarray, str]],
-                    path: str) -> None:
+                    show: Callable[[int], tuple[np.ndarray,
+                                                str]], path: str) -> None:
     """Draw clips that were taken for another class, a row per confusion.
 
     Args:
@@ -233,8 +238,7 @@ def draw_confusions(confusions: Sequence[Confusion], classes: Sequence[str],
                     layout='constrained')
     parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
     for part, confusion, strips in zip(parts, confusions, rows, strict=True):
-        truth, found = (
-            classes[i] for i in (confusion.truth, confusion.found))
+        truth, found = (classes[i] for i in (confusion.truth, confusion.found))
         part.suptitle(
             f'{truth}, taken for: {found} ({len(confusion.clips)} of '
             f'{confusion.total})',
@@ -253,6 +257,6 @@ def _to_strip(frames: np.ndarray) -> np.ndarray:
     """Put some of the frames in a row, [T, H, W, 3] => [H, W', 3]."""
     chosen = np.linspace(0, len(frames) - 1, _FRAMES).round().astype(int)
     # a white line between them
-    frames = np.pad(frames[chosen], [(0, 0), (0, 0), (0, 2), (0, 0)],
-                    constant_values=255)
+    frames = np.pad(
+        frames[chosen], [(0, 0), (0, 0), (0, 2), (0, 0)], constant_values=255)
     return np.concatenate(frames, axis=1)

@@ -50,8 +50,8 @@ def draw_flow(frame: np.ndarray, flow: np.ndarray,
     height, width = frame.shape[:2]
     # Position (i, j) is the middle of STRIDE x STRIDE pixels.
     colors = np.kron(
-        flow_to_color(flow, max_length),
-        np.ones((STRIDE, STRIDE, 1), np.uint8))
+        flow_to_color(flow, max_length), np.ones((STRIDE, STRIDE, 1),
+                                                 np.uint8))
     colors = np.pad(colors, ((0, height), (0, width), (0, 0)), 'edge')
     colors = colors[STRIDE // 2:][:height, STRIDE // 2:][:, :width].copy()
     side = min(height, width) // 5

@@ -92,8 +92,9 @@ def write_picture(path: Path, views: Sequence[np.ndarray]) -> None:
     count = min(_ROWS * _COLUMNS, len(views))
     # with a white gap between them
     chosen = [
-        np.pad(views[i * len(views) // count], ((0, 6), (0, 6), (0, 0)),
-               constant_values=255) for i in range(count)
+        np.pad(
+            views[i * len(views) // count], ((0, 6), (0, 6), (0, 0)),
+            constant_values=255) for i in range(count)
     ]
     columns = min(_COLUMNS, count)
     chosen += [np.full_like(chosen[0], 255)] * (-count % columns)
@@ -103,5 +104,6 @@ def write_picture(path: Path, views: Sequence[np.ndarray]) -> None:
     ]
     file = io.BytesIO()
     Image.fromarray(np.concatenate(rows)).save(
-        file, Image.registered_extensions()[path.suffix.lower()])
+        file,
+        Image.registered_extensions()[path.suffix.lower()])
     write_bytes(path, file.getvalue())

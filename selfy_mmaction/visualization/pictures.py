@@ -204,14 +204,20 @@ def _draw_similarities(row: SubFigure, seen: SelfSimilarity,
         if offset and np.isfinite(moves[l]).all():
             start = seen.stride * np.array([x, y])
             arrow = ax.annotate(
-                '', start + moves[l], start,
+                '',
+                start + moves[l],
+                start,
                 arrowprops=dict(
-                    arrowstyle='-|>', color='w', lw=2, shrinkA=0, shrinkB=0,
+                    arrowstyle='-|>',
+                    color='w',
+                    lw=2,
+                    shrinkA=0,
+                    shrinkB=0,
                     mutation_scale=14))
             # What reaches over the side of a frame takes no room.
             arrow.set_in_layout(False)
-            ax.plot(*(start + moves[l]), 'o', mfc='none', mec='w', ms=12,
-                    mew=2)
+            ax.plot(
+                *(start + moves[l]), 'o', mfc='none', mec='w', ms=12, mew=2)
     _add_bar(row, legend, norm, 'similarity')
 
 
@@ -232,9 +238,17 @@ def _draw_displacements(row: SubFigure, seen: SelfSimilarity, t: int,
         # The longest arrow is as long as a cell.
         rows, columns = seen.stride * np.indices(moves.shape[1:3])
         ax.quiver(
-            columns, rows, moves[l, ..., 0], moves[l, ..., 1], pivot='mid',
-            angles='xy', scale_units='xy', scale=longest / seen.stride,
-            width=0.006, headwidth=5, color='0.2')
+            columns,
+            rows,
+            moves[l, ..., 0],
+            moves[l, ..., 1],
+            pivot='mid',
+            angles='xy',
+            scale_units='xy',
+            scale=longest / seen.stride,
+            width=0.006,
+            headwidth=5,
+            color='0.2')
         for query in queries:
             _mark(ax, seen, query)
     y, x = np.mgrid[-1:1:101j, -1:1:101j]
@@ -302,8 +316,14 @@ def _show_frame(ax: Axes, seen: SelfSimilarity, t: int,
         frame = ((gray + seen.frames[t]) / 2).astype(np.uint8)
     else:
         frame = np.full((H, W, 3), 240, np.uint8)
-        ax.text(0.5, 0.5, 'beyond\nthe clip', transform=ax.transAxes,
-                ha='center', va='center', color='0.5')
+        ax.text(
+            0.5,
+            0.5,
+            'beyond\nthe clip',
+            transform=ax.transAxes,
+            ha='center',
+            va='center',
+            color='0.5')
     ax.imshow(frame, interpolation='bicubic')
     ax.set(xticks=[], yticks=[])
     ax.title.set_size(10)
@@ -311,8 +331,11 @@ def _show_frame(ax: Axes, seen: SelfSimilarity, t: int,
     return inside
 
 
-def _show_cells(ax: Axes, seen: SelfSimilarity, cells: np.ndarray,
-                first: tuple[int, int] = (0, 0), **kwargs) -> None:
+def _show_cells(ax: Axes,
+                seen: SelfSimilarity,
+                cells: np.ndarray,
+                first: tuple[int, int] = (0, 0),
+                **kwargs) -> None:
     """Lay cells [h, w] on a frame, the first of them at (row, column).
 
     All layers pad alike, so cell (i, j) looks at the pixels around
@@ -321,18 +344,34 @@ def _show_cells(ax: Axes, seen: SelfSimilarity, cells: np.ndarray,
     """
     (h, w), (y, x), s = cells.shape[:2], first, seen.stride
     left, top = s * (x - 0.5), s * (y - 0.5)
-    ax.imshow(cells, extent=(left, left + s * w, top + s * h, top),
-              alpha=0.65, **kwargs)
+    ax.imshow(
+        cells,
+        extent=(left, left + s * w, top + s * h, top),
+        alpha=0.65,
+        **kwargs)
 
 
-def _mark(ax: Axes, seen: SelfSimilarity, query: _Query,
+def _mark(ax: Axes,
+          seen: SelfSimilarity,
+          query: _Query,
           style: str = '-') -> None:
     s = seen.stride
     ax.add_patch(
-        Rectangle((s * (query.column - 0.5), s * (query.row - 0.5)), s, s,
-                  fill=False, color='w', lw=2, ls=style))
-    ax.text(s * (query.column + 0.6), s * query.row, query.name.strip(),
-            color='w', weight='bold', va='center', clip_on=True)
+        Rectangle((s * (query.column - 0.5), s * (query.row - 0.5)),
+                  s,
+                  s,
+                  fill=False,
+                  color='w',
+                  lw=2,
+                  ls=style))
+    ax.text(
+        s * (query.column + 0.6),
+        s * query.row,
+        query.name.strip(),
+        color='w',
+        weight='bold',
+        va='center',
+        clip_on=True)
 
 
 def _norm_of(values: np.ndarray) -> Normalize:

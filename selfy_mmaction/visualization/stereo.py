@@ -44,11 +44,13 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
         top.imshow(flow_to_color(flow, longest))
         top.set_title(name, size=9)
         image = bottom.imshow(
-            get_error(estimate.flow, truth), 'inferno', vmin=0,
+            get_error(estimate.flow, truth),
+            'inferno',
+            vmin=0,
             vmax=2 * STRIDE)
         bottom.set_facecolor('0.8')
-    figure.colorbar(image, ax=columns[-1][1], label='error (pixels)',
-                    extend='max')
+    figure.colorbar(
+        image, ax=columns[-1][1], label='error (pixels)', extend='max')
     for axes in figure.axes[:2 * len(shown) + 2]:
         axes.set(xticks=[], yticks=[])
     save(figure, path)

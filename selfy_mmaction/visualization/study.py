@@ -40,8 +40,7 @@ def draw_splits(study: Study, path: Path, label: int = 0) -> None:
     rows = bench_clips.FRAMES
     grid = figure.subplots(rows, len(bench_clips.SPLITS), squeeze=False)
     for split, column in zip(bench_clips.SPLITS, grid.T, strict=True):
-        clip = next(
-            clip for clip in study.clips[split] if clip.label == label)
+        clip = next(clip for clip in study.clips[split] if clip.label == label)
         frames = bench_clips.render_frames(clip)
         for axes, frame in zip(column, frames, strict=True):
             axes.imshow(frame)

@@ -65,15 +65,19 @@ def test_names_are_those_in_the_folder(path, files, names):
     assert load_dump(path).names == names
 
 
-@pytest.mark.parametrize('scores, labels', [
-    (SCORES, [[0, 1], 2]),
-    (SCORES, [[], 2]),
-    # of several views that were not averaged
-    (SCORES[:, None], [0, 2]),
-])
+@pytest.mark.parametrize(
+    'scores, labels',
+    [
+        (SCORES, [[0, 1], 2]),
+        (SCORES, [[], 2]),
+        # of several views that were not averaged
+        (SCORES[:, None], [0, 2]),
+    ])
 def test_samples_of_other_kinds_end_the_test(path, scores, labels):
-    with pytest.raises(ValueError, match=r'dump.npz: a sample has . labels .*'
-                       ': test without it.'):
+    with pytest.raises(
+            ValueError,
+            match=r'dump.npz: a sample has . labels .*'
+            ': test without it.'):
         write_dump(path, scores, labels)
     assert not os.path.exists(path)
 
@@ -104,29 +108,50 @@ def members(**change):
 
 
 NOT_DUMPS = {
-    'labels below': members(labels=np.array([0, -1])),
-    'labels above': members(labels=np.array([3, 1])),
-    'fewer labels': members(labels=np.array([0])),
-    'labels of floats': members(labels=np.array([0., 1.])),
-    'more labels each': members(labels=np.array([[0], [1]])),
-    'no samples': members(scores=SCORES[:0], labels=np.empty(0, int),
-                          names=np.empty(0, str)),
-    'no classes': members(scores=SCORES[:, :0]),
-    'NaN': members(scores=SCORES * np.nan),
-    'infinity': members(scores=np.float32([[np.inf, 0, 0], [-np.inf, 0, 0]])),
-    'scores of integers': members(scores=SCORES.astype(int)),
-    'a row of scores': members(scores=SCORES[0]),
-    'views': members(scores=SCORES[None]),
-    'scores of another kind': members(kind=np.array('votes')),
-    'kinds of scores': members(kind=np.array(['logits'])),
-    'fewer names': members(names=np.array(['a'])),
-    'names of bytes': members(names=np.array([b'a', b'b'])),
-    'objects': members(names=np.array(['a', None])),
-    'more class names': members(classes=np.array([*'wxyz'])),
-    'another member': members(more=np.array(0)),
+    'labels below':
+    members(labels=np.array([0, -1])),
+    'labels above':
+    members(labels=np.array([3, 1])),
+    'fewer labels':
+    members(labels=np.array([0])),
+    'labels of floats':
+    members(labels=np.array([0., 1.])),
+    'more labels each':
+    members(labels=np.array([[0], [1]])),
+    'no samples':
+    members(
+        scores=SCORES[:0], labels=np.empty(0, int), names=np.empty(0, str)),
+    'no classes':
+    members(scores=SCORES[:, :0]),
+    'NaN':
+    members(scores=SCORES * np.nan),
+    'infinity':
+    members(scores=np.float32([[np.inf, 0, 0], [-np.inf, 0, 0]])),
+    'scores of integers':
+    members(scores=SCORES.astype(int)),
+    'a row of scores':
+    members(scores=SCORES[0]),
+    'views':
+    members(scores=SCORES[None]),
+    'scores of another kind':
+    members(kind=np.array('votes')),
+    'kinds of scores':
+    members(kind=np.array(['logits'])),
+    'fewer names':
+    members(names=np.array(['a'])),
+    'names of bytes':
+    members(names=np.array([b'a', b'b'])),
+    'objects':
+    members(names=np.array(['a', None])),
+    'more class names':
+    members(classes=np.array([*'wxyz'])),
+    'another member':
+    members(more=np.array(0)),
     **{
-        f'no {name}':
-        {key: value for key, value in members().items() if key != name}
+        f'no {name}': {
+            key: value
+            for key, value in members().items() if key != name
+        }
         for name in members()
     }
 }
@@ -146,12 +171,14 @@ def test_other_archives_are_refused(path, name):
     assert '\n' not in message
 
 
-@pytest.mark.parametrize('digits, reason', [
-    (1, r'scores has 24 bytes for shape \(1, 3\)'),
-    (13, r'scores has 24 bytes for shape \(1000000000000, 3\)'),
-    # a number that would fill the screen
-    (4000, r'scores has 24 bytes for shape \.\.\.'),
-])
+@pytest.mark.parametrize(
+    'digits, reason',
+    [
+        (1, r'scores has 24 bytes for shape \(1, 3\)'),
+        (13, r'scores has 24 bytes for shape \(1000000000000, 3\)'),
+        # a number that would fill the screen
+        (4000, r'scores has 24 bytes for shape \.\.\.'),
+    ])
 def test_headers_tell_the_sizes_of_the_members(path, digits, reason):
     with zipfile.ZipFile(path, 'w') as archive:
         for name, value in members().items():
@@ -160,8 +187,11 @@ def test_headers_tell_the_sizes_of_the_members(path, digits, reason):
                     np.save(file, value)
                     continue
                 np.lib.format.write_array_header_1_0(
-                    file, dict(descr='<f4', fortran_order=False,
-                               shape=(10**(digits - 1), 3)))
+                    file,
+                    dict(
+                        descr='<f4',
+                        fortran_order=False,
+                        shape=(10**(digits - 1), 3)))
                 file.write(value.tobytes())
     with pytest.raises(ValueError, match=rf'\({reason}\): give one '):
         load_dump(path)
@@ -171,9 +201,11 @@ def test_headers_tell_the_sizes_of_the_members(path, digits, reason):
 def test_pickles_are_refused_unread(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(pickle.dumps([dict(gt_label=0)]))
-    with pytest.raises(ValueError, match=rf'{name} is a pickle, .* write an '
-                       r'.npz with tools/test.py CONFIG CHECKPOINT --dump '
-                       r'FILE.npz.$'):
+    with pytest.raises(
+            ValueError,
+            match=rf'{name} is a pickle, .* write an '
+            r'.npz with tools/test.py CONFIG CHECKPOINT --dump '
+            r'FILE.npz.$'):
         load_dump(str(path))
 
 
@@ -183,8 +215,8 @@ def test_a_test_says_what_its_scores_are(path, repo, average_clips):
     cfg.model.cls_head.average_clips = average_clips
     dump_results(cfg, path)
     metric = METRICS.build(cfg.test_evaluator[-1])
-    assert metric.kind == (
-        'logits' if average_clips == 'score' else 'probabilities')
+    assert metric.kind == ('logits'
+                           if average_clips == 'score' else 'probabilities')
 
 
 def test_logits_are_kept_and_turn_into_probabilities(path):
@@ -206,6 +238,8 @@ def test_scores_that_are_no_probabilities(path):
 
 def test_partial_tests_are_refused(path):
     write_dump(path, SCORES, [0, 2], FILES, left_out=3)
-    with pytest.raises(ValueError, match=r'dump.npz lacks 3 clips that .*: '
-                       'repair them, and test without --skip-bad.'):
+    with pytest.raises(
+            ValueError,
+            match=r'dump.npz lacks 3 clips that .*: '
+            'repair them, and test without --skip-bad.'):
         load_dump(path)

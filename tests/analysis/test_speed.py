@@ -19,16 +19,16 @@ def small(monkeypatch):
 
 def test_the_tool_prints_its_table_alone(load_tool, monkeypatch, capfd):
     """Nothing of the profiler, which writes past Python's streams."""
-    monkeypatch.setattr(
-        sys, 'argv', ['benchmark.py', 'block', '--rounds', '1'])
+    monkeypatch.setattr(sys, 'argv',
+                        ['benchmark.py', 'block', '--rounds', '1'])
     load_tool('benchmark').main()
     out, err = capfd.readouterr()
     assert err == ''
     head, rule, *rows, empty, machine = out.splitlines()
     assert head == '| what | measured | compared |'
     assert rule == '| --- | --- | --- |'
-    assert all(re.fullmatch(r'\| .+ \| [\d.]+ \w+.* \| .*\|', row)
-               for row in rows)
+    assert all(
+        re.fullmatch(r'\| .+ \| [\d.]+ \w+.* \| .*\|', row) for row in rows)
     assert empty == '' and f'PyTorch {torch.__version__}' in machine
 
 
@@ -55,6 +55,7 @@ def test_no_speed_of_another_operator(monkeypatch):
 
 
 def test_peak_of_memory():
+
     def function():
         kept = torch.ones(1000)  # 4000 bytes
         torch.ones(5000)  # 20000, freed before the next

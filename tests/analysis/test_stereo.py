@@ -87,8 +87,8 @@ def test_the_photographs_move_as_the_truth_says():
 def test_known_shift(pair):
     comparison = stereo.Comparison(pair)
     numbers = {
-        name: dict(
-            zip(stereo.COLUMNS, comparison.measure(estimate), strict=True))
+        name:
+        dict(zip(stereo.COLUMNS, comparison.measure(estimate), strict=True))
         for name, estimate in comparison.estimates.items()
     }
     assert list(numbers) == [
@@ -120,5 +120,5 @@ def test_each_row_counts_the_same_positions(pair):
     numbers = comparison.measure(stereo.Estimate(flow, mismatch))
     unknown = 1 - reference.known[valid].mean()
     assert 0 < unknown < 0.1
-    np.testing.assert_allclose(numbers[:6], [
-        5 * unknown, 100 - 100 * unknown, 50, STRIDE, 0, 100])
+    np.testing.assert_allclose(
+        numbers[:6], [5 * unknown, 100 - 100 * unknown, 50, STRIDE, 0, 100])

@@ -50,8 +50,8 @@ def test_files_are_what_the_tool_would_write(zoo, copy):
 
     again = Zoo(copy.root)
     again.write()
-    for written, kept in ((again.metafile, zoo.metafile),
-                          (again.page, zoo.page)):
+    for written, kept in ((again.metafile, zoo.metafile), (again.page,
+                                                           zoo.page)):
         assert written.read_text() == kept.read_text()
 
 
@@ -68,8 +68,8 @@ def test_complexity_is_the_measured_one(repo, zoo, name):
 def test_complexity_of_the_main_configs(zoo):
     """The numbers of the official code."""
     for name, flops, params in (('selfy_tsm_r50_sthv1', 36.1, 24.8),
-                                ('selfy_tsm_r50_1x1x16_sthv1', 72.2, 24.8),
-                                ('tsm_r50_sthv1', 32.9, 23.9)):
+                                ('selfy_tsm_r50_1x1x16_sthv1', 72.2,
+                                 24.8), ('tsm_r50_sthv1', 32.9, 23.9)):
         metadata = zoo.models[name]['Metadata']
         assert round(metadata['FLOPs'] / 1e9, 1) == flops
         assert round(metadata['Parameters'] / 1e6, 1) == params
@@ -77,10 +77,17 @@ def test_complexity_of_the_main_configs(zoo):
 
 def test_rows_of_the_paper(zoo):
     published = {
-        'sthv1_8': 52.5, 'sthv1_16': 54.3, 'sthv1_8_16': 55.8,
-        'sthv1_8_16_2clip': 56.6, 'sthv2_8': 64.5, 'sthv2_16': 65.7,
-        'sthv2_8_16_2clip': 67.7, 'k400_16': 77.1, 'diving48_v1_16': 41.6,
-        'gym99_16': 87.7, 'gym288_16': 49.5
+        'sthv1_8': 52.5,
+        'sthv1_16': 54.3,
+        'sthv1_8_16': 55.8,
+        'sthv1_8_16_2clip': 56.6,
+        'sthv2_8': 64.5,
+        'sthv2_16': 65.7,
+        'sthv2_8_16_2clip': 67.7,
+        'k400_16': 77.1,
+        'diving48_v1_16': 41.6,
+        'gym99_16': 87.7,
+        'gym288_16': 49.5
     }
     assert {name: row['Paper'] for name, row in zoo.rows.items()} == published
     for row in zoo.rows.values():
@@ -90,13 +97,13 @@ def test_rows_of_the_paper(zoo):
         }
         assert data == {row['Dataset']}
         gym = 'FineGym' in row['Dataset']
-        assert row['Metric'] == (
-            'Mean Class Accuracy' if gym else 'Top 1 Accuracy')
+        assert row['Metric'] == ('Mean Class Accuracy'
+                                 if gym else 'Top 1 Accuracy')
         # The average of two networks is named.
         assert ('Average' in row) == (len(row['Configs']) > 1)
         assert row.get('Average', 'logits') in KINDS
-        assert row['Recipe'].split(';')[0] in (
-            'official', 'same authors', 'ours')
+        assert row['Recipe'].split(';')[0] in ('official', 'same authors',
+                                               'ours')
 
 
 def test_paper_and_measured_accuracies_are_kept_apart(copy):
@@ -107,7 +114,8 @@ def test_paper_and_measured_accuracies_are_kept_apart(copy):
     found.update(lambda cfg, size: dict(flops=1, params=1))
     model = found.models[name]
     assert model['Results'][0]['Metrics'] == {
-        'Paper Top 1 Accuracy': 54.3, 'Top 1 Accuracy': 50.12
+        'Paper Top 1 Accuracy': 54.3,
+        'Top 1 Accuracy': 50.12
     }
     line, = re.findall(rf'^\| \[{name}\].*$', copy.page.read_text(), re.M)
     assert line.endswith(
@@ -144,8 +152,8 @@ def test_new_and_removed_configs(copy):
     }
 
 
-@pytest.mark.parametrize('name', [
-    'my_net', 'vit_b16_k400', 'selfy_videomae_k400'])
+@pytest.mark.parametrize('name',
+                         ['my_net', 'vit_b16_k400', 'selfy_videomae_k400'])
 def test_config_outside_the_convention_is_named(name):
     with pytest.raises(ValueError, match=f'config {name} is not named'):
         describe(name, Config(), dict(flops=1, params=1))
@@ -161,8 +169,8 @@ def test_transformers_are_described(repo, selfy):
     assert entry['In Collection'] == ('SELFY' if selfy else 'VideoMAE')
     assert entry['In Collection'] in COLLECTIONS
     metadata = entry['Metadata']
-    assert metadata['Architecture'] == ['ViT-B/16', 'VideoMAE'] + (
-        ['SELFY'] if selfy else [])
+    assert metadata['Architecture'] == ['ViT-B/16', 'VideoMAE'
+                                        ] + (['SELFY'] if selfy else [])
     assert metadata['Frames'] == 16
     assert metadata['Resolution'] == '224x224'
     assert metadata['Epochs'] == 100
@@ -170,8 +178,10 @@ def test_transformers_are_described(repo, selfy):
 
 
 def test_configs_of_the_project_follow_the_convention(zoo):
-    data = {model['Metadata']['Training Data']
-            for model in zoo.models.values()}
+    data = {
+        model['Metadata']['Training Data']
+        for model in zoo.models.values()
+    }
     assert data == set(DATASETS.values())
 
 
@@ -190,9 +200,8 @@ def test_configs_of_a_user_stop_nothing(copy):
     left_out = copy.update(lambda cfg, size: dict(flops=1, params=1))
     assert set(left_out) == {'my_net', broken}
     assert left_out['my_net'].startswith('config my_net is not named [selfy')
-    assert set(copy.models) == {
-        'tsm_r50_sthv2', 'tsm_r50_1x1x16_my_dives', broken
-    }
+    assert set(
+        copy.models) == {'tsm_r50_sthv2', 'tsm_r50_1x1x16_my_dives', broken}
     metadata = copy.models['tsm_r50_1x1x16_my_dives']['Metadata']
     assert metadata['Training Data'] == 'my_dives'
     assert copy.models[broken] == kept

@@ -49,20 +49,23 @@ def listed(root, split):
             pipeline=[]))
     names = read(root / 'classes.txt')
     infos = map(data.get_data_info, range(len(data)))
-    return {info['filename'].removeprefix(f'{root}/'): names[info['label']]
-            for info in infos}
+    return {
+        info['filename'].removeprefix(f'{root}/'): names[info['label']]
+        for info in infos
+    }
 
 
 def find(preparation, pattern):
     """The findings that match a pattern."""
-    return [line for line in preparation.findings.lines()
-            if re.search(pattern, line)]
+    return [
+        line for line in preparation.findings.lines()
+        if re.search(pattern, line)
+    ]
 
 
 def test_folders_are_classes(root):
     (root / 'turn left/deeper').mkdir()
-    (root / 'turn left/left5.mp4').rename(
-        root / 'turn left/deeper/left5.MP4')
+    (root / 'turn left/left5.mp4').rename(root / 'turn left/deeper/left5.MP4')
     preparation = FolderPreparation(root, val_share=1 / 3)
     assert preparation.run()
     assert read(root / 'classes.txt') == ['turn left', 'turn right']
@@ -70,16 +73,17 @@ def test_folders_are_classes(root):
     assert not train.keys() & val.keys()
     for clips, number in (train, 4), (val, 2):
         assert Counter(clips.values()) == {
-            'turn left': number, 'turn right': number
+            'turn left': number,
+            'turn right': number
         }
         for path, label in clips.items():
             assert (root / path).is_file()
             assert path.startswith(f'{label}/')
-    assert [line.split() for line in preparation.table().splitlines()] == [
-        ['clips', 'classes'], ['train', '8', '2'], ['val', '4', '2']
-    ]
-    assert find(preparation, "^warning: .* frozen_classes of the config "
-                "names them: 'turn left', 'turn right'$")
+    assert [line.split() for line in preparation.table().splitlines()
+            ] == [['clips', 'classes'], ['train', '8', '2'], ['val', '4', '2']]
+    assert find(
+        preparation, "^warning: .* frozen_classes of the config "
+        "names them: 'turn left', 'turn right'$")
     assert read(preparation.problems_file) == preparation.findings.lines()
     before = (root / 'folder_val_list_videos.txt').read_text()
     assert FolderPreparation(root, val_share=1 / 3).run()
@@ -103,7 +107,8 @@ def test_groups_of_a_table_stay_together(root, tmp_path):
         'to the left, slowly', 'to the right, slowly'
     ]
     scenes = {
-        split: {int(path[-5]) // 2 for path in listed(root, split)}
+        split: {int(path[-5]) // 2
+                for path in listed(root, split)}
         for split in ('train', 'val')
     }
     assert len(scenes['val']) == 1 and len(scenes['train']) == 2
@@ -126,9 +131,10 @@ def test_what_is_thin_is_said(root, clips):
     assert find(preparation, 'classes of less than 5 clips: once, wave$')
     assert find(preparation, 'without a clip to validate on.*: once$')
     assert find(preparation, 'less than 8 frames.*: turn left/short.mp4$')
-    assert find(preparation, r'^warning: \d of \d clips to validate on look '
-                'like one to train on.*wave/(a.mp4 and wave/b.webm|b.webm and '
-                'wave/a.mp4)')
+    assert find(
+        preparation, r'^warning: \d of \d clips to validate on look '
+        'like one to train on.*wave/(a.mp4 and wave/b.webm|b.webm and '
+        'wave/a.mp4)')
     assert find(preparation, 'without a video, .* no classes: notes$')
 
 
@@ -159,8 +165,8 @@ def test_unsound_lines_of_a_table(root, tmp_path):
     table = tmp_path / 'table.csv'
     good = [f'turn left/left{i}.mp4,{"ab"[i % 2]}' for i in range(6)]
     table.write_text('\n'.join([
-        'clip,label', *good, 'turn left/left0.mp4,b', 'no.mp4,a',
-        '../x.mp4,a', 'turn left/left1.mp4,', ''
+        'clip,label', *good, 'turn left/left0.mp4,b', 'no.mp4,a', '../x.mp4,a',
+        'turn left/left1.mp4,', ''
     ]))
     preparation = FolderPreparation(root, table)
     assert not preparation.run()
@@ -209,8 +215,8 @@ def make_clips(sizes):
     """Clips of groups: group -> class -> how many."""
     return [
         Clip(f'{group}/{label}/{i}', label, group)
-        for group, labels in sizes.items()
-        for label, number in labels.items() for i in range(number)
+        for group, labels in sizes.items() for label, number in labels.items()
+        for i in range(number)
     ]
 
 
@@ -218,7 +224,9 @@ def make_clips(sizes):
 def test_each_class_is_held_out_by_its_share(seed):
     rng = random.Random(seed)
     clips = make_clips({
-        f'{label}{i}': {label: 1}
+        f'{label}{i}': {
+            label: 1
+        }
         for label, number in dict(a=100, b=10, c=4, d=2, e=1).items()
         for i in range(number)
     })
@@ -227,8 +235,13 @@ def test_each_class_is_held_out_by_its_share(seed):
     assert counts == dict(a=20, b=2, c=1, d=1)
     # Recordings that show several classes, and one that shows most.
     clips = make_clips({
-        'long': dict(a=40, b=2), **{i: dict(a=2, b=1) for i in range(10)},
-        'only': dict(c=3), 'p': dict(d=5, c=1), 'q': dict(d=6)
+        'long': dict(a=40, b=2),
+        **{
+            i: dict(a=2, b=1)
+            for i in range(10)
+        }, 'only': dict(c=3),
+        'p': dict(d=5, c=1),
+        'q': dict(d=6)
     })
     held = hold_out(clips, 0.2, rng)
     counts = Counter(clip.label for clip in clips if clip.group in held)
@@ -239,10 +252,17 @@ def test_each_class_is_held_out_by_its_share(seed):
 
 
 @pytest.mark.parametrize('name, expected', [
-    ('turn left', True), ('turnRight', True), ('LEFT_HAND', True),
-    ('leftwards', True), ('spin counter-clockwise', True),
-    ('anticlockwise', True), ('spin cw', True), ('nod up', False),
-    ('bright', False), ('leftover', False), ('copyright', False),
+    ('turn left', True),
+    ('turnRight', True),
+    ('LEFT_HAND', True),
+    ('leftwards', True),
+    ('spin counter-clockwise', True),
+    ('anticlockwise', True),
+    ('spin cw', True),
+    ('nod up', False),
+    ('bright', False),
+    ('leftover', False),
+    ('copyright', False),
 ])
 def test_directions_in_names(name, expected):
     assert is_directional(name) == expected

@@ -28,28 +28,32 @@ def load(repo):
 
 
 def list_pipelines(cfg):
-    splits = (cfg.get(f'{split}_dataloader')
-              for split in ('train', 'val', 'test'))
-    return [loader.dataset.pipeline for loader in splits if loader] + [
-        cfg.test_pipeline]
+    splits = (
+        cfg.get(f'{split}_dataloader') for split in ('train', 'val', 'test'))
+    return [loader.dataset.pipeline
+            for loader in splits if loader] + [cfg.test_pipeline]
 
 
 def test_a_step_is_found_by_the_end_of_its_type():
     pipeline = [
-        dict(type='DecordInit'), dict(type='DenseSampleFrames', num_clips=8),
+        dict(type='DecordInit'),
+        dict(type='DenseSampleFrames', num_clips=8),
         dict(type=SampleFrames)
     ]
     assert find_step(pipeline, 'SampleFrames') is pipeline[1]
     # A type can be the class itself.
     assert find_step(pipeline[2:], 'SampleFrames') is pipeline[2]
-    with pytest.raises(ValueError, match='Flip in this pipeline of the config:'
-                       ' DecordInit, DenseSampleFrames, SampleFrames'):
+    with pytest.raises(
+            ValueError,
+            match='Flip in this pipeline of the config:'
+            ' DecordInit, DenseSampleFrames, SampleFrames'):
         find_step(pipeline, 'Flip')
 
 
-@pytest.mark.parametrize(('name', 'frames'), [
-    ('selfy_tsm_r50_sthv2', 8), ('tsm_r50_1x1x16_k400', 16),
-    ('selfy_vit_b16_videomae_k400', 16)])
+@pytest.mark.parametrize(('name', 'frames'),
+                         [('selfy_tsm_r50_sthv2', 8),
+                          ('tsm_r50_1x1x16_k400', 16),
+                          ('selfy_vit_b16_videomae_k400', 16)])
 def test_frames_of_a_clip(load, name, frames):
     assert clip_frames(load(name)) == frames
 
@@ -83,8 +87,8 @@ def test_storages_turn_into_each_other(load, name):
         tmpl = cfg.train_dataloader.dataset.filename_tmpl
         turns = [use_videos, lambda cfg: use_rawframes(cfg, tmpl)]
         decoders.reverse()
-    for turn, decoder, other in zip(turns, decoders, decoders[::-1],
-                                    strict=True):
+    for turn, decoder, other in zip(
+            turns, decoders, decoders[::-1], strict=True):
         turn(cfg)
         for pipeline in list_pipelines(cfg):
             types = [step['type'] for step in pipeline]
@@ -113,32 +117,42 @@ def test_frames_need_a_step_that_samples_them():
         use_frames(cfg, 16)
 
 
-@pytest.mark.parametrize(('steps', 'size'), [
-    ([dict(scale=(320, 240), keep_ratio=False)], (240, 320)),
-    ([dict(scale=(320, 240), keep_ratio=False), dict(crop_size=224)],
-     (224, 224)),
-    ([dict(scale=(-1, 256)), dict(crop_size=(96, 64)), dict(flip_ratio=0.5)],
-     (64, 96)),
-    ([dict(scale=(-1, 256)), dict(size=112)], (112, 112)),
-    # A crop of many sizes, which a resizing ends.
-    ([dict(input_size=224), dict(scale=(112, 56), keep_ratio=False)],
-     (56, 112)),
-    ([dict(crop_size=224), dict(scale=(80, 64), keep_ratio=False),
-      dict(input_format='NCHW')], (64, 80)),
-])
+@pytest.mark.parametrize(
+    ('steps', 'size'),
+    [
+        ([dict(scale=(320, 240), keep_ratio=False)], (240, 320)),
+        ([dict(scale=(320, 240), keep_ratio=False),
+          dict(crop_size=224)], (224, 224)),
+        ([
+            dict(scale=(-1, 256)),
+            dict(crop_size=(96, 64)),
+            dict(flip_ratio=0.5)
+        ], (64, 96)),
+        ([dict(scale=(-1, 256)), dict(size=112)], (112, 112)),
+        # A crop of many sizes, which a resizing ends.
+        ([dict(input_size=224),
+          dict(scale=(112, 56), keep_ratio=False)], (56, 112)),
+        ([
+            dict(crop_size=224),
+            dict(scale=(80, 64), keep_ratio=False),
+            dict(input_format='NCHW')
+        ], (64, 80)),
+    ])
 def test_frame_size_is_the_last_that_is_fixed(steps, size):
     assert frame_size(steps) == size
 
 
-@pytest.mark.parametrize('steps', [
-    [], [dict(scale=(-1, 256)), dict(scale=(320, 240), keep_ratio=True)]])
+@pytest.mark.parametrize(
+    'steps',
+    [[], [dict(scale=(-1, 256)),
+          dict(scale=(320, 240), keep_ratio=True)]])
 def test_frame_size_must_be_fixed(steps):
     with pytest.raises(ValueError, match='add a CenterCrop'):
         frame_size(steps)
 
 
-@pytest.mark.parametrize('name', [
-    'selfy_tsm_r50_1x1x16_sthv1_2clip', 'selfy_tsm_r50_1x1x16_k400'])
+@pytest.mark.parametrize(
+    'name', ['selfy_tsm_r50_1x1x16_sthv1_2clip', 'selfy_tsm_r50_1x1x16_k400'])
 def test_a_config_that_calls_them_can_be_dumped(load, name, tmp_path):
     cfg = load(name)
     path = tmp_path / 'dumped.py'
@@ -153,6 +167,7 @@ def test_sizes_are_in_proportion(load):
         assert frame_size(loader.dataset.pipeline) == (112, 112)
         step, *_ = (s for s in loader.dataset.pipeline if s.type == 'Resize')
         assert step.scale == (160, 120)
-    crop, = (s for s in cfg.train_dataloader.dataset.pipeline
-             if s.type == 'MultiScaleCrop')
+    crop, = (
+        s for s in cfg.train_dataloader.dataset.pipeline
+        if s.type == 'MultiScaleCrop')
     assert crop.input_size == 112 and crop.scales == (1, 0.875, 0.75, 0.66)

@@ -18,8 +18,9 @@ from selfy_mmaction.datasets.releases import Preparation
 def videos(tmp_path_factory):
     """A video of each kind."""
     folder = tmp_path_factory.mktemp('kinds')
-    return dict(mp4=releases.make_video(folder / 'one.mp4'),
-                webm=releases.make_video(folder / 'one.webm'))
+    return dict(
+        mp4=releases.make_video(folder / 'one.mp4'),
+        webm=releases.make_video(folder / 'one.webm'))
 
 
 @pytest.fixture
@@ -67,7 +68,8 @@ def test_lists_hold_each_clip_with_its_label(dataset, release, tmp_path,
                 pipeline=[]))
         assert len(data) == len(of_split)
         for info, (name, label) in zip(
-                map(data.get_data_info, range(len(data))), of_split.items(),
+                map(data.get_data_info, range(len(data))),
+                of_split.items(),
                 strict=True):
             place = info.get('frame_dir') or info['filename']
             assert os.path.exists(place)
@@ -77,8 +79,13 @@ def test_lists_hold_each_clip_with_its_label(dataset, release, tmp_path,
             assert info['label'] == label or classes[info['label']] == label
             assert info.get('total_frames', 20) == 20
     assert len(classes) == dict(
-        sthv1=174, sthv2=174, k400=400, diving48=48, diving48_v1=48,
-        gym99=99, gym288=288)[dataset]
+        sthv1=174,
+        sthv2=174,
+        k400=400,
+        diving48=48,
+        diving48_v1=48,
+        gym99=99,
+        gym288=288)[dataset]
 
     before = snapshot(tmp_path)
     assert Preparation(dataset, tmp_path, partial_copy=True, workers=2).run()
@@ -86,16 +93,18 @@ def test_lists_hold_each_clip_with_its_label(dataset, release, tmp_path,
 
 
 @pytest.mark.parametrize('parent', ['', 'annotations'])
-def test_labels_as_somethings_archive_of_today_has_them(release, tmp_path,
-                                                        parent):
+def test_labels_as_somethings_archive_of_today_has_them(
+        release, tmp_path, parent):
     clips = release('sthv2')
     folder = tmp_path / parent / 'labels'
     folder.mkdir(parents=True)
     for path in tmp_path.glob('something-something-v2-*.json'):
         path.rename(folder / path.name.removeprefix('something-something-v2-'))
     assert Preparation('sthv2', tmp_path, partial_copy=True).run()
-    names = [line.split('.')[0] for split in ('train', 'val')
-             for line in read(tmp_path / f'sthv2_{split}_list_videos.txt')]
+    names = [
+        line.split('.')[0] for split in ('train', 'val')
+        for line in read(tmp_path / f'sthv2_{split}_list_videos.txt')
+    ]
     assert names == [*clips['train'], *clips['val']]
     (folder / 'train.json').unlink()
     with pytest.raises(FileNotFoundError, match='v2-train.json or labels/tr'):
@@ -110,8 +119,10 @@ def test_gym288_is_named_by_its_categories(release, tmp_path):
 
 def find(preparation, pattern):
     """The findings that match a pattern."""
-    return [line for line in preparation.findings.lines()
-            if re.search(pattern, line)]
+    return [
+        line for line in preparation.findings.lines()
+        if re.search(pattern, line)
+    ]
 
 
 def test_published_counts_hold_for_a_whole_release(release, tmp_path):
@@ -147,8 +158,10 @@ def test_unsound_lines_are_reported_and_left_out(release, tmp_path):
                    f'16;{releases.LEFT}\n')  # no frames
     preparation = Preparation('sthv1', tmp_path, partial_copy=True)
     assert not preparation.run()
-    assert [line for line in preparation.findings.lines()
-            if 'published' not in line] == [
+    assert [
+        line for line in preparation.findings.lines()
+        if 'published' not in line
+    ] == [
         'error: train: 11 is there twice; the first counts',
         "error: train: '../../etc' leads out of the folder of the data",
         "error: train: '/etc' leads out of the folder of the data",
@@ -206,17 +219,20 @@ def test_version_of_finegym_is_the_named_one(release, tmp_path):
         assert preparation.run()
         assert len(read(tmp_path / 'gym99_train_list_videos.txt')) == count
         version = version or 'v1.1'
-        assert find(preparation, f'^warning: train: {count} clips are '
-                    f'annotated, {published} are published as {version}$')
+        assert find(
+            preparation, f'^warning: train: {count} clips are '
+            f'annotated, {published} are published as {version}$')
         assert preparation.table().split()[0] == version
     new.unlink()
     with pytest.raises(FileNotFoundError, match='v1.1.txt or .*, or give ano'):
         Preparation('gym99', tmp_path).run()
 
 
-@pytest.mark.parametrize(('dataset', 'version', 'counts'), [
-    ('gym99', 'v1.1', (26320, 8521)), ('gym99', 'v1.0', (20484, 8521)),
-    ('gym288', 'v1.1', (29334, 9646)), ('gym288', 'v1.0', (22671, 9646))])
+@pytest.mark.parametrize(('dataset', 'version', 'counts'),
+                         [('gym99', 'v1.1', (26320, 8521)),
+                          ('gym99', 'v1.0', (20484, 8521)),
+                          ('gym288', 'v1.1', (29334, 9646)),
+                          ('gym288', 'v1.0', (22671, 9646))])
 def test_published_counts_of_finegym_are_exact(dataset, version, counts,
                                                release, tmp_path):
     release(dataset)
@@ -230,14 +246,17 @@ def test_published_counts_of_finegym_are_exact(dataset, version, counts,
     right = Preparation(dataset, tmp_path, version=version)
     right.run()
     assert not find(right, 'are published')
-    with pytest.raises(ValueError, match=f'{train} has the {counts[0]} elemen'
-                       f'ts of {version}: give --version {version}, or the '):
+    with pytest.raises(
+            ValueError,
+            match=f'{train} has the {counts[0]} elemen'
+            f'ts of {version}: give --version {version}, or the '):
         Preparation(dataset, tmp_path, version=other).run()
     write_elements(train, counts[0] - 1)
     short = Preparation(dataset, tmp_path, version=version)
     assert not short.run()
-    assert find(short, f'^error: train: {counts[0] - 1} clips are annotated, '
-                f'{counts[0]} are published as {version}')
+    assert find(
+        short, f'^error: train: {counts[0] - 1} clips are annotated, '
+        f'{counts[0]} are published as {version}')
 
 
 def test_frames_that_are_missing(release, tmp_path):
@@ -253,8 +272,10 @@ def test_frames_that_are_missing(release, tmp_path):
                 'error: train: 11 has 19 images, but no 00007.jpg')
     assert find(preparation, 'error: train: 12 has no 00001.jpg')
     assert find(preparation, 'error: val: 21 has no folder')
-    assert [line.split()[0] for line in read(
-        tmp_path / 'sthv1_train_list_rawframes.txt')] == ['13', '14']
+    assert [
+        line.split()[0]
+        for line in read(tmp_path / 'sthv1_train_list_rawframes.txt')
+    ] == ['13', '14']
     numbers = preparation.summary
     assert numbers['train']['unreadable'] == 2
     assert numbers['val']['missing'] == 1
@@ -309,8 +330,9 @@ def test_frames_of_a_release_of_videos(release, tmp_path):
     for name in [*clips['train'], *clips['val']]:
         releases.make_frames(tmp_path / 'rawframes' / name, 'img_{:05}.jpg')
     assert Preparation('diving48', tmp_path, 'rawframes', True).run()
-    assert read(tmp_path / 'diving48_train_list_rawframes.txt')[1] == (
-        '_8Vy3dlHg2w_00001 20 10')
+    assert read(
+        tmp_path /
+        'diving48_train_list_rawframes.txt')[1] == ('_8Vy3dlHg2w_00001 20 10')
 
 
 def write_official(folder, prefix, classes, frames=20):
@@ -331,8 +353,8 @@ def test_official_lists_count_their_labels_alphabetically(
         release, tmp_path, class_names):
     release('sthv1')
     lists = write_official(tmp_path, '/Dataset/SSV1/', class_names)
-    assert Preparation('sthv1', tmp_path, partial_copy=True,
-                       official_lists=lists).run()
+    assert Preparation(
+        'sthv1', tmp_path, partial_copy=True, official_lists=lists).run()
     right = class_names.index(releases.RIGHT)
     assert right != sorted(class_names).index(releases.RIGHT)
     assert read(tmp_path / 'sthv1_train_list_rawframes.txt') == [
@@ -340,8 +362,8 @@ def test_official_lists_count_their_labels_alphabetically(
     ]
     # their numbers of frames are checked
     lists = write_official(tmp_path, '/Dataset/SSV1/', class_names, 21)
-    other = Preparation('sthv1', tmp_path, partial_copy=True,
-                        official_lists=lists)
+    other = Preparation(
+        'sthv1', tmp_path, partial_copy=True, official_lists=lists)
     assert not other.run()
     assert find(other, 'train: 11 has 20 frames instead of 21')
 
@@ -351,37 +373,41 @@ def test_paths_leave_the_folder_only_when_asked(release, tmp_path,
     release('sthv1')
     frames = f'{tmp_path / "rawframes"}/'
     lists = write_official(tmp_path, frames, class_names)
-    assert Preparation('sthv1', tmp_path, partial_copy=True,
-                       official_lists=lists, keep_paths=True).run()
+    assert Preparation(
+        'sthv1',
+        tmp_path,
+        partial_copy=True,
+        official_lists=lists,
+        keep_paths=True).run()
     listed = read(tmp_path / 'sthv1_val_list_rawframes.txt')
     assert listed[0].split()[0] == f'{frames}21'
 
 
 @pytest.mark.parametrize(('dataset', 'spoil', 'message'), [
-    ('sthv1', lambda root: (
-        root / 'something-something-v1-train.csv').unlink(),
+    ('sthv1', lambda root:
+     (root / 'something-something-v1-train.csv').unlink(),
      'something-something-v1-train.csv is neither in .*/annotations nor in'),
-    ('sthv1', lambda root: (
-        root / 'something-something-v1-train.csv').write_text('11\n'),
+    ('sthv1', lambda root:
+     (root / 'something-something-v1-train.csv').write_text('11\n'),
      'line 1 has 1 columns instead of 2'),
     ('sthv1', lambda root: shutil.rmtree(root / 'rawframes'),
      'folder .*/rawframes does not exist: move or link'),
-    ('sthv2', lambda root: (
-        root / 'something-something-v2-train.json').write_text('[{"id":'),
+    ('sthv2', lambda root:
+     (root / 'something-something-v2-train.json').write_text('[{"id":'),
      'v2-train.json is not valid JSON'),
-    ('sthv2', lambda root: (
-        root / 'something-something-v2-train.json').write_text('{}'),
+    ('sthv2', lambda root:
+     (root / 'something-something-v2-train.json').write_text('{}'),
      'v2-train.json holds a dict instead of a list'),
-    ('sthv2', lambda root: (
-        root / 'something-something-v2-train.json').write_text('[{"id":1}]'),
+    ('sthv2', lambda root:
+     (root / 'something-something-v2-train.json').write_text('[{"id":1}]'),
      "item 0 has no 'template'"),
     ('k400', lambda root: (root / 'kinetics_val.csv').write_text('a,b\n1,2\n'),
      "kinetics_val.csv has no column 'label'"),
-    ('gym99', lambda root: (
-        root / 'annotations/gym99_val_element.txt').write_text('name x\n'),
+    ('gym99', lambda root:
+     (root / 'annotations/gym99_val_element.txt').write_text('name x\n'),
      "name: 'x' is not a whole number"),
-    ('gym288', lambda root: (
-        root / 'annotations/gym288_categories.txt').write_text('no\n'),
+    ('gym288', lambda root:
+     (root / 'annotations/gym288_categories.txt').write_text('no\n'),
      'does not name the classes 0 to 287'),
 ])
 def test_wrong_files_are_named(dataset, spoil, message, release, tmp_path):
@@ -408,15 +434,17 @@ def test_wrong_options_are_refused(options, message, tmp_path):
 def test_the_command_says_what_it_found(repo, release, tmp_path):
     release('diving48')
     (tmp_path / 'videos/2x00lRzlTVQ_00000.mp4').unlink()
-    done = subprocess.run(
-        [sys.executable, repo / 'tools/data/prepare.py', 'diving48', tmp_path,
-         '--workers', '2'], capture_output=True, text=True)
+    done = subprocess.run([
+        sys.executable, repo / 'tools/data/prepare.py', 'diving48', tmp_path,
+        '--workers', '2'
+    ],
+                          capture_output=True,
+                          text=True)
     assert done.returncode == 1, done.stderr
-    assert [line.split() for line in done.stdout.splitlines()[:3]] == [
-        ['published', 'annotated', 'missing', 'unreadable', 'listed'],
-        ['train', '~15000', '4', '0', '0', '4'],
-        ['val', '~2000', '2', '1', '0', '1']
-    ]
+    assert [line.split() for line in done.stdout.splitlines()[:3]] == [[
+        'published', 'annotated', 'missing', 'unreadable', 'listed'
+    ], ['train', '~15000', '4', '0', '0',
+        '4'], ['val', '~2000', '2', '1', '0', '1']]
     problem = 'error: val: 2x00lRzlTVQ_00000 has no video'
     assert problem in done.stdout.splitlines()
     assert problem in read(tmp_path / 'diving48_problems.txt')

@@ -36,9 +36,8 @@ def test_classes_may_be_a_file(tmp_path):
     path = tmp_path / 'classes.txt'
     path.write_text('\n'.join(CLASSES) + '\n')
     flip = SelectiveFlip(['turn right'], str(path), flip_ratio=1)
-    assert [bool(flip(make_sample(i))['flip']) for i in range(3)] == [
-        True, True, False
-    ]
+    assert [bool(flip(make_sample(i))['flip'])
+            for i in range(3)] == [True, True, False]
 
 
 def test_unknown_class_is_named():
@@ -68,6 +67,6 @@ def test_frames_are_resized_as_by_pil(shape, scale, keep_ratio, expected):
     assert results['img_shape'] == expected
     size = expected[::-1]
     for out, source in zip(results['imgs'], (frame, frame[::-1]), strict=True):
-        right = np.array(Image.fromarray(source).resize(
-            size, Image.Resampling.BILINEAR))
+        right = np.array(
+            Image.fromarray(source).resize(size, Image.Resampling.BILINEAR))
         np.testing.assert_array_equal(out, right)

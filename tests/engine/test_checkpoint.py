@@ -11,8 +11,13 @@ from selfy_mmaction.engine.checkpoint import check_start
 CONFIG = dict(
     type='Recognizer2D',
     backbone=dict(
-        type='ResNetSELFY', depth=18, num_stages=2, strides=(1, 2),
-        dilations=(1, 1), out_indices=(1, ), pretrained=None,
+        type='ResNetSELFY',
+        depth=18,
+        num_stages=2,
+        strides=(1, 2),
+        dilations=(1, 1),
+        out_indices=(1, ),
+        pretrained=None,
         selfy=dict(type='SELFYBlock', mid_channels=8)),
     cls_head=dict(type='TSMHead', num_classes=4, in_channels=128))
 
@@ -35,16 +40,19 @@ def model():
 @pytest.fixture
 def tsm(model):
     """A checkpoint of MMAction2's own TSM of that size."""
-    weights = {key: torch.randn(value.shape) if value.ndim else value
-               for key, value in model.state_dict().items()
-               if '.selfy.' not in key}
+    weights = {
+        key: torch.randn(value.shape) if value.ndim else value
+        for key, value in model.state_dict().items() if '.selfy.' not in key
+    }
     return dict(meta={}, state_dict=weights)
 
 
 @pytest.mark.parametrize('prefix', ['', 'module.'])
 def test_all_but_the_block_comes_from_the_checkpoint(model, tsm, prefix):
-    tsm['state_dict'] = {prefix + key: value
-                         for key, value in tsm['state_dict'].items()}
+    tsm['state_dict'] = {
+        prefix + key: value
+        for key, value in tsm['state_dict'].items()
+    }
     given = dict(tsm['state_dict'])
     assert check_start(model, tsm, 'tsm.pth') == [
         'tsm.pth has no SELFY block backbone.selfy.layer2: it keeps its '
@@ -54,9 +62,11 @@ def test_all_but_the_block_comes_from_the_checkpoint(model, tsm, prefix):
     for key, value in tsm['state_dict'].items():
         assert value is given.get(key) or torch.equal(value, own[key])
     # MMEngine minds no counts of batches.
-    assert {key.removeprefix('module.') for key in tsm['state_dict']} >= {
-        key for key in own if not key.endswith('num_batches_tracked')
-    }
+    assert {key.removeprefix('module.')
+            for key in tsm['state_dict']} >= {
+                key
+                for key in own if not key.endswith('num_batches_tracked')
+            }
 
 
 def test_a_classifier_of_other_classes_is_new(model, tsm):
@@ -77,17 +87,18 @@ def test_a_classifier_of_other_classes_is_new(model, tsm):
     ('selfy.layer2.extraction', r'backbone.selfy.layer2.extraction\S+ is '),
 ])
 def test_nothing_else_may_be_missing(model, pattern, message):
-    checkpoint = dict(state_dict={
-        key: value for key, value in model.state_dict().items()
-        if pattern not in key
-    })
+    checkpoint = dict(
+        state_dict={
+            key: value
+            for key, value in model.state_dict().items() if pattern not in key
+        })
     with pytest.raises(ValueError, match=f'x.pth does not fit .*: {message}'):
         check_start(model, checkpoint, 'x.pth')
 
 
 def test_a_block_of_another_window_is_refused(model):
-    other = build(selfy=dict(
-        type='SELFYBlock', mid_channels=8, window=(3, 9, 9)))
+    other = build(
+        selfy=dict(type='SELFYBlock', mid_channels=8, window=(3, 9, 9)))
     with pytest.raises(ValueError, match='x.pth does not fit .* has shape '):
         check_start(model, dict(state_dict=other.state_dict()), 'x.pth')
 
@@ -95,7 +106,12 @@ def test_a_block_of_another_window_is_refused(model):
 @pytest.mark.parametrize('kind', ['ResNetSELFY', 'ResNetTSM'])
 @pytest.mark.parametrize('shift', [False, True])
 def test_another_shift_is_named(kind, shift):
-    model, other = (build(kind, is_shift=value, num_stages=4, strides=(
-        1, 2, 2, 2), dilations=(1, 1, 1, 1)) for value in (shift, not shift))
+    model, other = (
+        build(
+            kind,
+            is_shift=value,
+            num_stages=4,
+            strides=(1, 2, 2, 2),
+            dilations=(1, 1, 1, 1)) for value in (shift, not shift))
     with pytest.raises(ValueError, match=f'set .*is_shift={not shift}.$'):
         check_start(model, dict(state_dict=other.state_dict()), 'x.pth')

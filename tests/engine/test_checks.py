@@ -22,8 +22,10 @@ def test_frames_of_a_clip(backbone, frames):
 
 
 def test_a_default_is_compared_as_well():
-    cfg = Config(dict(model=dict(
-        backbone=dict(type='ResNetSELFY', num_segments=16),
-        cls_head=dict(type='TSMHead'))))
+    cfg = Config(
+        dict(
+            model=dict(
+                backbone=dict(type='ResNetSELFY', num_segments=16),
+                cls_head=dict(type='TSMHead'))))
     with pytest.raises(ValueError, match='=16, but .*cls_head.num_segments=8'):
         check_model(cfg)

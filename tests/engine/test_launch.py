@@ -28,9 +28,11 @@ def test_a_lost_batch_ends_the_run(reason, message, monkeypatch):
     monkeypatch.setattr(Queue, '_on_queue_feeder_error',
                         Queue._on_queue_feeder_error)
     launch.end_where_batches_are_lost()
-    loader = DataLoader(
-        [Unsendable(reason)], num_workers=1, timeout=30, collate_fn=list,
-        multiprocessing_context='fork')
+    loader = DataLoader([Unsendable(reason)],
+                        num_workers=1,
+                        timeout=30,
+                        collate_fn=list,
+                        multiprocessing_context='fork')
     with pytest.raises(RuntimeError) as info:
         next(iter(loader))
     assert re.fullmatch(message, errors.describe_error(info.value))

@@ -5,8 +5,14 @@ from mmaction.structures import ActionDataSample
 from selfy_mmaction.analysis.dumps import DumpScores
 
 
-def write_dump(path, scores, labels, files=None, key='filename', classes=None,
-               kind='probabilities', **meta):
+def write_dump(path,
+               scores,
+               labels,
+               files=None,
+               key='filename',
+               classes=None,
+               kind='probabilities',
+               **meta):
     """Let the metric of a test write its predictions.
 
     Args:

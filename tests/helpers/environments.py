@@ -29,11 +29,16 @@ class Environment:
             (self.site / path.name).symlink_to(path)
 
     def run(self, *args, env=None, **kwargs):
-        env = {**os.environ, 'PIP_DISABLE_PIP_VERSION_CHECK': '1',
-               **(env or {})}
+        env = {
+            **os.environ, 'PIP_DISABLE_PIP_VERSION_CHECK': '1',
+            **(env or {})
+        }
         env.pop('PYTHONPATH', None)
-        return subprocess.run([self.python, *args], capture_output=True,
-                              text=True, env=env, **kwargs)
+        return subprocess.run([self.python, *args],
+                              capture_output=True,
+                              text=True,
+                              env=env,
+                              **kwargs)
 
     def install(self, *args):
         run = self.run('-m', 'pip', 'install', '--no-deps', *args)

@@ -37,13 +37,17 @@ def read_classes(repo: Path, dataset: str) -> list[str]:
 def sthv1(root: Path, repo: Path, **_) -> dict[str, dict[str, str]]:
     """csv files and folders of frames."""
     clips = dict(
-        train={str(i): (LEFT, RIGHT)[i % 2] for i in (11, 12, 13, 14)},
-        val={'21': LEFT, '22': RIGHT})
-    (root / 'something-something-v1-labels.csv').write_text(
-        '\n'.join(read_classes(repo, 'sthv1')) + '\n')
+        train={str(i): (LEFT, RIGHT)[i % 2]
+               for i in (11, 12, 13, 14)},
+        val={
+            '21': LEFT,
+            '22': RIGHT
+        })
+    (root / 'something-something-v1-labels.csv'
+     ).write_text('\n'.join(read_classes(repo, 'sthv1')) + '\n')
     for split, name in ('train', 'train'), ('val', 'validation'):
-        (root / f'something-something-v1-{name}.csv').write_text(
-            ''.join(f'{i};{label}\n' for i, label in clips[split].items()))
+        (root / f'something-something-v1-{name}.csv').write_text(''.join(
+            f'{i};{label}\n' for i, label in clips[split].items()))
     (root / 'something-something-v1-test.csv').write_text('31\n')
     for name in [*clips['train'], *clips['val']]:
         make_frames(root / 'rawframes' / name, '{:05}.jpg')
@@ -63,12 +67,22 @@ def sthv2(root: Path, repo: Path, webm: Path,
           **_) -> dict[str, dict[str, str]]:
     """JSON lists, templates in brackets, and webm files."""
     clips = dict(
-        train={'101': LEFT, '102': RIGHT, '103': LEFT, '104': 'Folding '
-               'something'},
-        val={'201': LEFT, '202': RIGHT})
+        train={
+            '101': LEFT,
+            '102': RIGHT,
+            '103': LEFT,
+            '104': 'Folding '
+            'something'
+        },
+        val={
+            '201': LEFT,
+            '202': RIGHT
+        })
     names = read_classes(repo, 'sthv2')
-    write_json(root / 'something-something-v2-labels.json',
-               {name: str(i) for i, name in enumerate(names)})
+    write_json(root / 'something-something-v2-labels.json', {
+        name: str(i)
+        for i, name in enumerate(names)
+    })
     for split, name in ('train', 'train'), ('val', 'validation'):
         write_json(root / f'something-something-v2-{name}.json', [
             dict(
@@ -85,12 +99,15 @@ def sthv2(root: Path, repo: Path, webm: Path,
 def k400(root: Path, mp4: Path, **_) -> dict[str, dict[str, str]]:
     """csv files and a folder of videos per class."""
     clips = dict(
-        train={f'{"abcd"[i]}-Bc_eFg{i}hI_0000{i}0_0000{i + 1}0': label
-               for i, label in enumerate(
-                   ['abseiling', 'zumba', 'tying knot (not on a tie)',
-                    'zumba'])},
-        val={'kLmNoPqRsT0_000007_000017': 'zumba',
-             'kLmNoPqRsT1_000107_000117': 'abseiling'})
+        train={
+            f'{"abcd"[i]}-Bc_eFg{i}hI_0000{i}0_0000{i + 1}0': label
+            for i, label in enumerate(
+                ['abseiling', 'zumba', 'tying knot (not on a tie)', 'zumba'])
+        },
+        val={
+            'kLmNoPqRsT0_000007_000017': 'zumba',
+            'kLmNoPqRsT1_000107_000117': 'abseiling'
+        })
     for split, of_split in clips.items():
         with open(root / f'kinetics_{split}.csv', 'w', newline='') as file:
             rows = csv.writer(file)
@@ -99,9 +116,8 @@ def k400(root: Path, mp4: Path, **_) -> dict[str, dict[str, str]]:
             for name, label in of_split.items():
                 video, start, end = name.rsplit('_', 2)
                 rows.writerow([label, video, int(start), int(end), split])
-                copy_videos(
-                    root / f'videos_{split}' / label.replace(' ', '_'), mp4,
-                    [name])
+                copy_videos(root / f'videos_{split}' / label.replace(' ', '_'),
+                            mp4, [name])
     return clips
 
 
@@ -112,8 +128,12 @@ def diving48(root: Path, repo: Path, mp4: Path,
     write_json(root / 'Diving48_vocab.json',
                [name.split('+') for name in names])
     clips = dict(
-        train={f'_8Vy3dlHg2w_0000{i}': 10 * i for i in range(4)},
-        val={'2x00lRzlTVQ_00000': 47, '2x00lRzlTVQ_00001': 0})
+        train={f'_8Vy3dlHg2w_0000{i}': 10 * i
+               for i in range(4)},
+        val={
+            '2x00lRzlTVQ_00000': 47,
+            '2x00lRzlTVQ_00001': 0
+        })
     for split, name in ('train', 'train'), ('val', 'test'):
         for version, shift in ('', 1), ('V2_', 0):
             write_json(root / f'Diving48_{version}{name}.json', [
@@ -121,12 +141,14 @@ def diving48(root: Path, repo: Path, mp4: Path,
                     vid_name=clip,
                     label=(label + shift) % 48,
                     start_frame=0,
-                    end_frame=FRAMES)
-                for clip, label in clips[split].items()
+                    end_frame=FRAMES) for clip, label in clips[split].items()
             ])
     copy_videos(root / 'videos', mp4, [*clips['train'], *clips['val']])
     return {
-        split: {name: names[label] for name, label in of_split.items()}
+        split: {
+            name: names[label]
+            for name, label in of_split.items()
+        }
         for split, of_split in clips.items()
     }
 
@@ -134,10 +156,14 @@ def diving48(root: Path, repo: Path, mp4: Path,
 def gym(root: Path, mp4: Path, **_) -> dict[str, dict[str, int]]:
     """Events and elements, and the lists of Gym99 and Gym288."""
     clips = dict(
-        train={f'0LtLS9wROrk_E_002407_002435_A_000{i}_0005': 20 * i
-               for i in range(4)},
-        val={'zfqS-wCJSsw_E_006732_006824_A_0000_0007': 98,
-             'zfqS-wCJSsw_E_006732_006824_A_0007_0009': 0})
+        train={
+            f'0LtLS9wROrk_E_002407_002435_A_000{i}_0005': 20 * i
+            for i in range(4)
+        },
+        val={
+            'zfqS-wCJSsw_E_006732_006824_A_0000_0007': 98,
+            'zfqS-wCJSsw_E_006732_006824_A_0007_0009': 0
+        })
     events = {}
     for name in [*clips['train'], *clips['val']]:
         video, event, element = name[:11], name[12:27], name[28:]

@@ -112,19 +112,19 @@ def main_config(repo) -> str:
 
 
 @pytest.fixture(scope='session')
-def trained(repo, main_config, small, tool_env,
-            tmp_path_factory) -> Training:
+def trained(repo, main_config, small, tool_env, tmp_path_factory) -> Training:
     """The main config, trained for two iterations by two processes."""
     folder = tmp_path_factory.mktemp('trained')
-    done = subprocess.run(
-        [
-            repo / 'tools/dist_train.sh', main_config, '2', '--work-dir',
-            'work dir', '--auto-scale-lr', '--cfg-options', *small
-        ],
-        cwd=folder,
-        env={**tool_env, 'PORT': str(get_free_port())},
-        capture_output=True,
-        text=True)
+    done = subprocess.run([
+        repo / 'tools/dist_train.sh', main_config, '2', '--work-dir',
+        'work dir', '--auto-scale-lr', '--cfg-options', *small
+    ],
+                          cwd=folder,
+                          env={
+                              **tool_env, 'PORT': str(get_free_port())
+                          },
+                          capture_output=True,
+                          text=True)
     assert done.returncode == 0, done.stderr
     return Training(main_config, small, folder / 'work dir',
                     done.stdout + done.stderr)

@@ -102,8 +102,10 @@ def test_tsn_and_tsm_with_any_blocks_start_as_without(is_shift, indices):
     backbone = selfynet(is_shift=is_shift, selfy_indices=indices)
     backbone.init_weights()
     plain = tsm(is_shift=is_shift)
-    plain.load_state_dict(
-        {k: v for k, v in backbone.state_dict().items() if 'selfy' not in k})
+    plain.load_state_dict({
+        k: v
+        for k, v in backbone.state_dict().items() if 'selfy' not in k
+    })
     assert len(backbone.selfy) == len(indices)
     x = clip(num_clips=2, size=40)
     with torch.no_grad():
@@ -122,8 +124,10 @@ def test_mobilenet_starts_as_its_tsm(indices):
             selfy_indices=indices))
     backbone.init_weights()
     plain = MODELS.build(dict(type='MobileNetV2TSM', num_segments=4))
-    plain.load_state_dict(
-        {k: v for k, v in backbone.state_dict().items() if 'selfy' not in k})
+    plain.load_state_dict({
+        k: v
+        for k, v in backbone.state_dict().items() if 'selfy' not in k
+    })
     x = clip()
     with torch.no_grad():
         assert torch.equal(backbone(x), plain(x))
@@ -138,8 +142,9 @@ def test_several_outputs():
 
 def test_fewer_stages_are_the_first_of_all():
     whole = awaken(selfynet(out_indices=(1, ))).eval()
-    part = selfynet(num_stages=2, strides=(1, 2), dilations=(1, 1),
-                    out_indices=(1, )).eval()
+    part = selfynet(
+        num_stages=2, strides=(1, 2), dilations=(1, 1),
+        out_indices=(1, )).eval()
     part.load_state_dict({
         key: value
         for key, value in whole.state_dict().items()
@@ -211,9 +216,10 @@ def test_torchvision_weights_are_found(tmp_path, monkeypatch):
     cache.mkdir(parents=True)
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     plain = tsm(is_shift=False)
-    torch.save(
-        {torchvision_name(k): v for k, v in plain.state_dict().items()},
-        cache / 'resnet18-f37072fd.pth')
+    torch.save({
+        torchvision_name(k): v
+        for k, v in plain.state_dict().items()
+    }, cache / 'resnet18-f37072fd.pth')
     for kind in ('ResNetSELFY', 'ResNetTSM'):
         backbone = MODELS.build(
             dict(type=kind, depth=18, pretrained='torchvision://resnet18'))
@@ -259,10 +265,10 @@ def test_load_from_a_tsm_checkpoint_says_what_it_leaves(tmp_path, caplog):
 def test_weights_of_another_shift_are_refused(kind, shift, tmp_path):
     """Loaded by name, each first convolution of a block would be left out."""
     depth = dict(depth=18) if kind == 'ResNet' else {}
-    plain, backbone = (
-        MODELS.build(dict(type=name, num_segments=4, is_shift=value, **depth))
-        for name, value in ((f'{kind}TSM', not shift), (f'{kind}SELFY', shift))
-    )
+    plain, backbone = (MODELS.build(
+        dict(type=name, num_segments=4, is_shift=value, **depth))
+                       for name, value in ((f'{kind}TSM', not shift),
+                                           (f'{kind}SELFY', shift)))
     message = f'does not fit .*: set model.backbone.is_shift={not shift}.$'
     with pytest.raises(ValueError, match=message):
         backbone.load_state_dict(plain.state_dict(), strict=False)
@@ -316,8 +322,8 @@ def test_partial_bn_leaves_the_block():
 @pytest.mark.parametrize('kwargs', [{}, dict(partial_bn=True)])
 def test_norm_eval_holds_for_all(kwargs):
     backbone = selfynet(norm_eval=True, **kwargs).train()
-    assert not any(m.training for m in backbone.modules()
-                   if isinstance(m, _BatchNorm))
+    assert not any(m.training
+                   for m in backbone.modules() if isinstance(m, _BatchNorm))
     assert all(p.requires_grad for p in backbone.selfy.parameters())
 
 
@@ -382,7 +388,8 @@ def test_tsm_optim_wrapper_constructor():
             optimizer=dict(type='SGD', lr=0.01, weight_decay=5e-4)))
     decay = {
         id(p): group['weight_decay']
-        for group in optimizer.param_groups for p in group['params']
+        for group in optimizer.param_groups
+        for p in group['params']
     }
     block = model.backbone.selfy['layer2']
     for name, parameter in block.named_parameters():

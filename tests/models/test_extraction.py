@@ -71,10 +71,13 @@ def plain_perceptrons(extraction, U):
 
 
 @pytest.mark.parametrize('U', range(1, 16, 2))
-@pytest.mark.parametrize('build, plain', [
-    (lambda window: STSSConvExtraction(window, (2, 3, 4, 5)), plain_convs),
-    (lambda window: STSSMLPExtraction(window, (6, 7, 5)), plain_perceptrons),
-], ids=['convolutions', 'perceptrons'])
+@pytest.mark.parametrize(
+    'build, plain', [
+        (lambda window: STSSConvExtraction(window, (2, 3, 4, 5)), plain_convs),
+        (lambda window: STSSMLPExtraction(window,
+                                          (6, 7, 5)), plain_perceptrons),
+    ],
+    ids=['convolutions', 'perceptrons'])
 def test_equals_plain_layers(build, plain, U):
     """In training, with every gradient, and in evaluation."""
     extraction = build((3, U, U)).double()
@@ -98,8 +101,7 @@ def test_equals_plain_layers(build, plain, U):
     extraction.eval(), reference.eval()
     with torch.no_grad():
         expected = reference(x.flatten(0, 4).flatten(1))
-        torch.testing.assert_close(
-            extraction(x), expected.view(actual.shape))
+        torch.testing.assert_close(extraction(x), expected.view(actual.shape))
 
 
 def test_soft_argmax_gives_displacement_and_confidence():
@@ -110,8 +112,8 @@ def test_soft_argmax_gives_displacement_and_confidence():
     assert torch.equal(out[..., 2], confidence)
 
 
-@pytest.mark.parametrize('extraction', EXTRACTIONS[1:],
-                         ids=lambda e: e['type'])
+@pytest.mark.parametrize(
+    'extraction', EXTRACTIONS[1:], ids=lambda e: e['type'])
 def test_is_traced_and_recomputed_as_it_computes(extraction):
     """By torch.export for any number of clips, and by checkpointing."""
     block = awake_block(extraction, window=(3, 5, 7))
@@ -125,7 +127,9 @@ def test_is_traced_and_recomputed_as_it_computes(extraction):
     clips = torch.export.Dim('clips', min=2, max=8)
     with torch.no_grad():
         program = torch.export.export(
-            block, (x, ), dynamic_shapes=({0: 3 * clips}, ))
+            block, (x, ), dynamic_shapes=({
+                0: 3 * clips
+            }, ))
         x = torch.randn(12, 8, 6, 7)
         torch.testing.assert_close(program.module()(x), block(x))
 

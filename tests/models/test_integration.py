@@ -73,7 +73,9 @@ def test_what_a_position_sees(design):
 @pytest.mark.parametrize('design', DESIGNS)
 def test_a_block_with_it_starts_as_the_identity_and_learns(design):
     block = SELFYBlock(
-        8, 3, 6, (3, 5, 5),
+        8,
+        3,
+        6, (3, 5, 5),
         integration=dict(type='STSSConvIntegration', **design))
     x = torch.randn(6, 8, 9, 7).relu()
     assert torch.equal(block(x), x)

@@ -71,10 +71,7 @@ def test_module_is_the_authors(case):
     block.eval()
     with torch.no_grad():
         torch.testing.assert_close(
-            block(x) - x,
-            to_maps(arrays['eval'], meta),
-            rtol=1e-9,
-            atol=1e-10)
+            block(x) - x, to_maps(arrays['eval'], meta), rtol=1e-9, atol=1e-10)
     block.train()
     added = block(x) - x
     torch.testing.assert_close(
@@ -138,8 +135,8 @@ def test_starts_as_the_identity_and_every_parameter_learns(relu, size):
     # What is added before a norm by the statistics of the batch is lost in
     # it, up to rounding; all else has a gradient.
     assert all(p.grad is not None for p in block.parameters())
-    assert all(
-        p.grad.abs().max() > 1e-6 for name, p in block.named_parameters())
+    assert all(p.grad.abs().max() > 1e-6
+               for name, p in block.named_parameters())
 
 
 def test_with_cp_changes_nothing():
@@ -152,8 +149,9 @@ def test_with_cp_changes_nothing():
         block.with_cp = with_cp
         before = {k: v.clone() for k, v in block.state_dict().items()}
         out = block(x)
-        results.append((out, *torch.autograd.grad(
-            out.sum(), [x, *block.parameters()]), *block.buffers()))
+        results.append(
+            (out, *torch.autograd.grad(out.sum(), [x, *block.parameters()]),
+             *block.buffers()))
         results[-1] = [value.detach().clone() for value in results[-1]]
         block.load_state_dict(before)
     torch.testing.assert_close(*results)
@@ -175,8 +173,12 @@ def test_other_keys_are_named():
 
 @pytest.mark.parametrize('backbone', [
     dict(type='ResNetSELFY', depth=18, num_segments=4),
-    dict(type='ResNetSELFY', depth=18, num_segments=4, is_shift=False,
-         selfy_indices=(0, 2)),
+    dict(
+        type='ResNetSELFY',
+        depth=18,
+        num_segments=4,
+        is_shift=False,
+        selfy_indices=(0, 2)),
     dict(type='MobileNetV2SELFY', num_segments=4),
 ])
 def test_backbones_take_it_for_their_block(backbone):
@@ -203,8 +205,7 @@ def test_complexity_is_that_of_the_layers():
         positions * (6 * 5 + 128 * 6 + 3 * 35 * 64) +
         # two convolutions for each offset, and the fusion
         positions * 9 * (3 * 2 * 64 * 64 + 3 * 64 * 128))
-    assert count_block(block, H, W) == (2 * order,
-                                        2 * positions * 3 * 35 * 5)
+    assert count_block(block, H, W) == (2 * order, 2 * positions * 3 * 35 * 5)
 
 
 def test_the_recipes_optimizer_has_every_parameter():

@@ -32,8 +32,11 @@ def golden(name):
 
 def converted(named):
     """Official names inside the block to those of our block."""
-    state_dict = convert_official_state_dict(
-        {f'module.base_model.selfy.{key}': x for key, x in named.items()})
+    state_dict = convert_official_state_dict({
+        f'module.base_model.selfy.{key}':
+        x
+        for key, x in named.items()
+    })
     return {key.removeprefix(PREFIX): x for key, x in state_dict.items()}
 
 
@@ -189,13 +192,15 @@ def norms(block):
     freeze_some_norms,
     lambda block: fuse_conv_bn(block.eval()),
 ])
-@pytest.mark.parametrize('kwargs', [
-    dict(window=(3, 5, 7)),
-    dict(
-        extraction=dict(type='STSSMLPExtraction', channels=(6, 5)),
-        relu=False),
-    dict(extraction=dict(type='STSSSoftArgmaxExtraction'), with_cp=True),
-], ids=['convolutions', 'mlp', 'soft-argmax'])
+@pytest.mark.parametrize(
+    'kwargs', [
+        dict(window=(3, 5, 7)),
+        dict(
+            extraction=dict(type='STSSMLPExtraction', channels=(6, 5)),
+            relu=False),
+        dict(extraction=dict(type='STSSSoftArgmaxExtraction'), with_cp=True),
+    ],
+    ids=['convolutions', 'mlp', 'soft-argmax'])
 def test_other_devices_compute_the_same(kwargs, change):
     """PyTorch's layers, which they take, in two training steps."""
     ours = awake(small_block(**kwargs)).double()
@@ -268,8 +273,8 @@ def test_every_parameter_gets_a_gradient(training):
         assert parameter.grad is not None and parameter.grad.any(), name
 
 
-@pytest.mark.parametrize('window', [(1, 1, 1), (3, 3, 3), (5, 5, 7),
-                                    (1, 9, 9), (9, 15, 11)])
+@pytest.mark.parametrize('window', [(1, 1, 1), (3, 3, 3), (5, 5, 7), (1, 9, 9),
+                                    (9, 15, 11)])
 def test_any_odd_window(window):
     block = awake(small_block(window=window))
     x = torch.randn(3, 8, 6, 6)
@@ -339,7 +344,9 @@ def test_exports_with_any_number_of_clips():
     block = awake(small_block()).eval()
     clips = torch.export.Dim('clips', min=2, max=8)
     program = torch.export.export(
-        block, (torch.randn(6, 8, 7, 8), ), dynamic_shapes=({0: 3 * clips}, ))
+        block, (torch.randn(6, 8, 7, 8), ), dynamic_shapes=({
+            0: 3 * clips
+        }, ))
     for frames in (6, 12):
         x = torch.randn(frames, 8, 7, 8)
         torch.testing.assert_close(program.module()(x), block(x))

@@ -54,8 +54,11 @@ def vit(**kwargs):
 
 def selfy_vit(selfy=SELFY, selfy_indices=(1, ), **kwargs):
     return MODELS.build(
-        dict(type='ViTSELFY', selfy=selfy, selfy_indices=selfy_indices,
-             **SMALL | kwargs))
+        dict(
+            type='ViTSELFY',
+            selfy=selfy,
+            selfy_indices=selfy_indices,
+            **SMALL | kwargs))
 
 
 def clips(height=32, width=32):
@@ -191,8 +194,9 @@ def test_checkpoint_of_the_plain_network_scores_the_same(tmp_path):
     plain = recognizer(dict(type='VisionTransformer', **SMALL)).eval()
     path = tmp_path / 'plain.pth'
     torch.save(dict(state_dict=plain.state_dict()), path)
-    model = recognizer(dict(type='ViTSELFY', selfy=SELFY,
-                            selfy_indices=(1, ), **SMALL)).eval()
+    model = recognizer(
+        dict(type='ViTSELFY', selfy=SELFY, selfy_indices=(1, ),
+             **SMALL)).eval()
     missing, unexpected = model.load_state_dict(
         plain.state_dict(), strict=False)
     assert not unexpected
@@ -205,8 +209,8 @@ def test_checkpoint_of_the_plain_network_scores_the_same(tmp_path):
     scores = []
     for network in model, plain:
         with torch.no_grad():
-            samples = network.predict(
-                views, [ActionDataSample() for _ in range(2)])
+            samples = network.predict(views,
+                                      [ActionDataSample() for _ in range(2)])
         scores.append(torch.stack([s.pred_score for s in samples]))
     assert torch.equal(*scores)
 
@@ -285,11 +289,16 @@ def test_rates_fall_from_layer_to_layer():
             optimizer=dict(type='AdamW', lr=1.0, weight_decay=0.05)))
     settings = {
         id(p): (group['lr'], group['weight_decay'])
-        for group in wrapper.optimizer.param_groups for p in group['params']
+        for group in wrapper.optimizer.param_groups
+        for p in group['params']
     }
     rates = {
-        'patch_embed': 1 / 16, 'blocks.0': 1 / 8, 'blocks.1': 1 / 4,
-        'blocks.2': 1 / 2, 'fc_norm': 1, 'selfy.1': 1
+        'patch_embed': 1 / 16,
+        'blocks.0': 1 / 8,
+        'blocks.1': 1 / 4,
+        'blocks.2': 1 / 2,
+        'fc_norm': 1,
+        'selfy.1': 1
     }
     for name, p in model.named_parameters():
         rate, = [
@@ -309,14 +318,17 @@ def test_rates_fall_from_layer_to_layer():
             optimizer=dict(type='AdamW', lr=1.0, weight_decay=0.05)))
     expected = {
         id(p): (group['lr'], group['weight_decay'])
-        for group in expected.optimizer.param_groups for p in group['params']
+        for group in expected.optimizer.param_groups
+        for p in group['params']
     }
     for (name, p), (_, ours) in zip(
             plain.named_parameters(),
-            ((name, p) for name, p in model.named_parameters()
-             if 'selfy' not in name), strict=True):
-        group, = (group for group in wrapper.optimizer.param_groups
-                  if any(p is ours for p in group['params']))
+        ((name, p)
+         for name, p in model.named_parameters() if 'selfy' not in name),
+            strict=True):
+        group, = (
+            group for group in wrapper.optimizer.param_groups
+            if any(p is ours for p in group['params']))
         assert (group['lr'], group['weight_decay']) == expected[id(p)], name
 
 
@@ -333,13 +345,14 @@ def test_mistakes_are_named(options, message):
 
 
 def test_clips_of_other_lengths_are_refused():
-    with pytest.raises(ValueError, match='num_frames=4 frames, but got clips '
-                       'of 2'):
+    with pytest.raises(
+            ValueError, match='num_frames=4 frames, but got clips '
+            'of 2'):
         selfy_vit()(clips()[:, :, :2])
 
 
-@pytest.mark.parametrize('paramwise', [
-    None, dict(decay_rate=0.75, num_layers=12)])
+@pytest.mark.parametrize('paramwise',
+                         [None, dict(decay_rate=0.75, num_layers=12)])
 def test_settings_of_the_constructor_are_checked(paramwise):
     with pytest.raises(ValueError, match='must have the key decay_rate alone'):
         build_optim_wrapper(

@@ -35,6 +35,7 @@ def root(tmp_path_factory):
 
 
 def test_lists_name_every_video_and_class_equally_often(root):
+
     def read(name):
         lines = (root / f'{name}.txt').read_text().splitlines()
         return [line.split() for line in lines]
@@ -65,7 +66,8 @@ def test_tests_show_other_photographs_than_the_training(monkeypatch):
     for part in 'train', 'val':
         names = seen[part] = set()
         monkeypatch.setattr(
-            bench_clips, 'cut_window',
+            bench_clips,
+            'cut_window',
             lambda name, size, rng, names=names: names.add(name) or cut(
                 name, size, rng))
         for clip in bench_clips.list_clips(part, 'fast', 24, seed=0):
@@ -109,10 +111,8 @@ def test_only_frames_that_lie_three_apart_tell_long_clips_apart():
     assert tracks.scene.tolist() == [0, 1, 2] * 2 + [0, 1]
     # Scenes stand anywhere: where the next one is tells nothing.
     jumps = {
-        label: [
-            (t.x[1, 0] - t.x[0, 0]) % bench_clips.WIDTH
-            for t in many('long', label)
-        ]
+        label: [(t.x[1, 0] - t.x[0, 0]) % bench_clips.WIDTH
+                for t in many('long', label)]
         for label in (0, 1)
     }
     middles = [np.histogram(jumps[i], 4, (0, 128))[0] for i in (0, 1)]
@@ -125,8 +125,9 @@ def test_single_frames_are_distributed_alike_in_every_class(split):
     spacing = bench_clips.WIDTH / bench_clips.CARDS
     for frame in 0, 5, bench_clips.FRAMES - 1:
         shares = [
-            np.histogram([t.x[frame, 0] % spacing for t in many(split, label)],
-                         4, (0, spacing))[0] / 300
+            np.histogram([t.x[frame, 0] % spacing
+                          for t in many(split, label)], 4,
+                         (0, spacing))[0] / 300
             for label in range(len(bench_clips.CLASSES))
         ]
         # 5 standard deviations of a share of 300 clips
@@ -157,8 +158,10 @@ def test_fast_cards_do_not_tell_their_direction_unless_matched(one, other):
 
 @pytest.mark.parametrize('split', ['occluded', 'blurred'])
 def test_damaged_clips_are_medium_ones_but_for_a_middle_frame(split):
-    for good, bad in zip(*(bench_clips.list_clips('val', name, 12, seed=3)
-                           for name in ('medium', split)), strict=True):
+    for good, bad in zip(
+            *(bench_clips.list_clips('val', name, 12, seed=3)
+              for name in ('medium', split)),
+            strict=True):
         differ = [
             not np.array_equal(*frames) for frames in zip(
                 *map(bench_clips.render_frames, (good, bad)), strict=True)

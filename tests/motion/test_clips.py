@@ -97,8 +97,8 @@ def estimate_class(frames):
 
 def test_clips_show_what_their_class_says(root):
     agree = [
-        estimate_class(read_video(root / 'videos' / name)) ==
-        clips.CLASSES[label]
+        estimate_class(read_video(root / 'videos' /
+                                  name)) == clips.CLASSES[label]
         for split in ('train', 'val')
         for name, label in zip(*read_list(root, split), strict=True)
     ]
@@ -109,8 +109,9 @@ def test_clips_show_what_their_class_says(root):
 def test_a_class_is_its_neighbour_played_backwards():
     for label in range(0, 8, 2):
         there, back = (
-            list(clips.render_frames(
-                clips.QuickstartClip('', 'val', i, (7, i // 2))))
+            list(
+                clips.render_frames(
+                    clips.QuickstartClip('', 'val', i, (7, i // 2))))
             for i in (label, label + 1))
         assert not np.array_equal(there[0], there[-1])
         assert np.array_equal(there, back[::-1])
@@ -122,12 +123,13 @@ def test_single_frames_are_distributed_alike_in_every_class():
         rng = np.random.default_rng(label)
         tracks = [clips.draw_tracks(label, rng) for _ in range(1000)]
         # A random frame of each clip: [5, 1000]
-        frames.append([[track[name][rng.integers(clips.FRAMES)]
-                        for track in tracks] for name in sorted(tracks[0])])
+        frames.append(
+            [[track[name][rng.integers(clips.FRAMES)] for track in tracks]
+             for name in sorted(tracks[0])])
     # [8, 5, 9], in units of the standard deviation
     deciles = np.quantile(frames, np.arange(0.1, 1, 0.1), axis=2)
-    deciles = deciles.transpose(1, 2, 0) / np.std(frames, axis=2).mean(
-        0)[:, None]
+    deciles = deciles.transpose(1, 2, 0) / np.std(
+        frames, axis=2).mean(0)[:, None]
     assert np.ptp(deciles, axis=0).max() < 0.25
 
 

@@ -37,8 +37,10 @@ def run(load_tool, monkeypatch, data, tmp_path):
 
 def get_cells(path):
     """Name -> cells of a Markdown table."""
-    rows = [line.strip('| ').split(' | ')
-            for line in path.read_text().splitlines()]
+    rows = [
+        line.strip('| ').split(' | ')
+        for line in path.read_text().splitlines()
+    ]
     return {row[0]: dict(zip(rows[0], row, strict=True)) for row in rows[2:]}
 
 
@@ -57,9 +59,11 @@ def test_from_no_result_to_tables_and_again(run, data, tmp_path, capsys):
 
     # What the table says is what the networks said of the clips.
     results = {
-        seed: json.loads(
-            (out / f'tsn_r18_motion_bench/seed_{seed}/result.json'
-             ).read_text()) for seed in (0, 1)
+        seed:
+        json.loads(
+            (out /
+             f'tsn_r18_motion_bench/seed_{seed}/result.json').read_text())
+        for seed in (0, 1)
     }
     clips = bench_clips.list_clips('val', 'fast', 6, seed=0)
     right = [
@@ -101,10 +105,12 @@ def test_from_no_result_to_tables_and_again(run, data, tmp_path, capsys):
 def test_ranges_of_the_curve_are_those_of_the_splits(data):
     clips = bench_clips.list_dataset(
         json.loads((data / 'motion.json').read_text()))
-    result = dict(predictions={
-        clip.name[:-4]: clip.label if clip.split == 'fast' else -1
-        for split in bench_clips.SPLITS for clip in clips[split]
-    })
+    result = dict(
+        predictions={
+            clip.name[:-4]: clip.label if clip.split == 'fast' else -1
+            for split in bench_clips.SPLITS
+            for clip in clips[split]
+        })
     study = experiment.Study(data, {experiment.Run('TSM', 0): result})
     cells, accuracies = study.curve('TSM')
     low, high = bench_clips.SPLITS['fast'].displacement

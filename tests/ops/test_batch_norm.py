@@ -52,13 +52,15 @@ def check(norm, x, cotangent):
     dict(track_running_stats=False),
 ])
 @pytest.mark.parametrize('channels_last', [True, False])
-@pytest.mark.parametrize('shape', [
-    (3, 5, 7, 6),
-    (2, 1, 1, 1),  # one value per map
-    (1, 3, 1, 4),
-    (5, 4, 100, 99),  # 49500 rows, of which a chunk has 32768
-    (1, 7, 18725, 1),  # and one row more than a chunk has
-])
+@pytest.mark.parametrize(
+    'shape',
+    [
+        (3, 5, 7, 6),
+        (2, 1, 1, 1),  # one value per map
+        (1, 3, 1, 4),
+        (5, 4, 100, 99),  # 49500 rows, of which a chunk has 32768
+        (1, 7, 18725, 1),  # and one row more than a chunk has
+    ])
 def test_equals_pytorchs_layers(shape, channels_last, kwargs):
     norm, x = norm_of(shape[1], **kwargs), maps_of(shape, channels_last)
     check(norm, x, torch.randn_like(x))
@@ -72,8 +74,8 @@ def test_a_gradient_of_another_layout():
 
 def test_gradcheck():
     norm, x = norm_of(2), maps_of((2, 2, 3, 1))
-    assert torch.autograd.gradcheck(
-        lambda x, *_: batch_norm_relu(x, norm), (x, *norm.parameters()))
+    assert torch.autograd.gradcheck(lambda x, *_: batch_norm_relu(x, norm),
+                                    (x, *norm.parameters()))
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
@@ -98,8 +100,8 @@ def test_half_precision(dtype):
 def test_float32_where_channels_are_last():
     """There PyTorch's own layer is off by 6e-6 or more."""
     norm = norm_of(64)
-    x = (torch.randn(8, 64, 28, 28) + 5).contiguous(
-        memory_format=torch.channels_last)
+    x = (torch.randn(8, 64, 28, 28) +
+         5).contiguous(memory_format=torch.channels_last)
     actual = batch_norm_relu(x, copy.deepcopy(norm).float())
     torch.testing.assert_close(
         actual.double(), norm(x.double()).relu(), rtol=0, atol=2e-6)

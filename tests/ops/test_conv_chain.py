@@ -83,13 +83,15 @@ def check(layers, maps, as_matrix=False):
 
 
 @pytest.mark.parametrize('as_matrix', [False, True])
-@pytest.mark.parametrize('number', [
-    2,
-    7,
-    1024,  # a chunk
-    1025,  # and one map more
-    2500,
-])
+@pytest.mark.parametrize(
+    'number',
+    [
+        2,
+        7,
+        1024,  # a chunk
+        1025,  # and one map more
+        2500,
+    ])
 @pytest.mark.parametrize('chain', CHAINS)
 def test_equals_pytorchs_layers(chain, number, as_matrix):
     maps = torch.randn(number, CHANNELS[0], 5, 9).double().requires_grad_()
@@ -123,8 +125,8 @@ def test_half_precision(dtype, autocast):
     maps = torch.randn(1500, CHANNELS[0], 5, 9, requires_grad=True)
     links = links_of(copy.deepcopy(layers).double(), 5, 9)
     links = [
-        link._replace(weight=conv.weight, bn=norm) for link, conv, norm in
-        zip(links, layers[::3], layers[1::3], strict=True)
+        link._replace(weight=conv.weight, bn=norm) for link, conv, norm in zip(
+            links, layers[::3], layers[1::3], strict=True)
     ]
     rows = rows_of(maps)
     if not autocast:

@@ -88,8 +88,8 @@ def features(*shape):
 
 @pytest.mark.parametrize('replicate', [False, True])
 @pytest.mark.parametrize('window', [(5, 3, 3), (3, 5, 5), (1, 3, 3)])
-@pytest.mark.parametrize('kind', [
-    'cosine', 'dotproduct', 'dotproduct_softmax'])
+@pytest.mark.parametrize('kind',
+                         ['cosine', 'dotproduct', 'dotproduct_softmax'])
 def test_moss_and_the_robots_models(kind, window, replicate, device):
     padding = 'replicate' if replicate else 'zeros'
     options = dict(temporal_padding=padding)
@@ -101,8 +101,7 @@ def test_moss_and_the_robots_models(kind, window, replicate, device):
         if kind == 'cosine':
             return stss(F.normalize(x, dim=2), window, 'dot', **options)
         if kind == 'dotproduct':
-            return stss(
-                x, window, 'dot', scale=x.shape[2]**-0.5, **options)
+            return stss(x, window, 'dot', scale=x.shape[2]**-0.5, **options)
         return stss(x, window, 'softmax', **options)
 
     assert_same(ours, lambda x: copies(x, window, kind, replicate), x)
@@ -115,7 +114,10 @@ def test_vit_pytorch(causal, device):
     x = features(2, 4, 5, 7, 6).to(device)
     assert_same(
         lambda x: stss(
-            F.normalize(x, dim=-1), window, 'dot', offsets=offsets,
+            F.normalize(x, dim=-1),
+            window,
+            'dot',
+            offsets=offsets,
             layout='NTHWC'), lambda x: vit_pytorch(x, window, causal), x)
 
 
@@ -125,11 +127,12 @@ def test_tokens_of_a_grid():
     x = features(2 * T * H * W, 6)
     assert_same(
         lambda x: stss(
-            F.normalize(x, dim=1).view(-1, T, H, W, 6), (3, 3, 3), 'dot',
-            'replicate', layout='NTHWC'),
-        lambda x: copies(
-            x.view(-1, T, H, W, 6).movedim(-1, 2), (3, 3, 3), 'cosine', True),
-        x)
+            F.normalize(x, dim=1).view(-1, T, H, W, 6), (3, 3, 3),
+            'dot',
+            'replicate',
+            layout='NTHWC'), lambda x: copies(
+                x.view(-1, T, H, W, 6).movedim(-1, 2),
+                (3, 3, 3), 'cosine', True), x)
 
 
 def test_our_eps_is_not_theirs():

@@ -22,8 +22,10 @@ def test_gives_what_the_whole_clip_gives(offsets, kwargs, temporal_padding):
     if 'layout' in kwargs:
         clip = clip.movedim(2, 4)
     args = dict(
-        window=(len(offsets), 3, 5), offsets=offsets,
-        temporal_padding=temporal_padding, **kwargs)
+        window=(len(offsets), 3, 5),
+        offsets=offsets,
+        temporal_padding=temporal_padding,
+        **kwargs)
     expected = stss(clip, **args)
     stream = STSSStream(**args)
     for _ in range(2):
@@ -47,7 +49,8 @@ def test_the_frame_may_be_overwritten():
     stream(frame)
     frame.copy_(clip[:, 1])
     torch.testing.assert_close(
-        stream(frame), stss(clip, (1, 3, 3), offsets=(-1, ))[:, 1])
+        stream(frame),
+        stss(clip, (1, 3, 3), offsets=(-1, ))[:, 1])
 
 
 def test_bad_use_is_named():

@@ -20,8 +20,14 @@ def features(*shape, dtype=torch.float64, seed=0):
 
 @settings(max_examples=30, deadline=None)
 @given(
-    N=st.integers(1, 2), T=st.integers(1, 4), C=st.integers(1, 5),
-    H=st.integers(1, 5), W=st.integers(1, 6), L=ODD, U=ODD, V=ODD,
+    N=st.integers(1, 2),
+    T=st.integers(1, 4),
+    C=st.integers(1, 5),
+    H=st.integers(1, 5),
+    W=st.integers(1, 6),
+    L=ODD,
+    U=ODD,
+    V=ODD,
     similarity=st.sampled_from(['cosine', 'dot']),
     temporal_padding=st.sampled_from(['zeros', 'replicate']))
 def test_equals_the_definition(N, T, C, H, W, L, U, V, similarity,
@@ -36,8 +42,13 @@ def test_equals_the_definition(N, T, C, H, W, L, U, V, similarity,
 
 @settings(max_examples=20, deadline=None)
 @given(
-    T=st.integers(1, 4), H=st.integers(1, 5), W=st.integers(1, 6), L=ODD,
-    U=ODD, V=ODD, similarity=st.sampled_from(['cosine', 'dot']),
+    T=st.integers(1, 4),
+    H=st.integers(1, 5),
+    W=st.integers(1, 6),
+    L=ODD,
+    U=ODD,
+    V=ODD,
+    similarity=st.sampled_from(['cosine', 'dot']),
     temporal_padding=st.sampled_from(['zeros', 'replicate']))
 def test_the_copies_equal_the_definition(T, H, W, L, U, V, similarity,
                                          temporal_padding):
@@ -50,31 +61,30 @@ def test_the_copies_equal_the_definition(T, H, W, L, U, V, similarity,
 @settings(max_examples=20, deadline=None)
 @given(
     T=st.integers(1, 4),
-    offsets=st.lists(
-        st.integers(-4, 4), min_size=1, max_size=4, unique=True),
+    offsets=st.lists(st.integers(-4, 4), min_size=1, max_size=4, unique=True),
     temporal_padding=st.sampled_from(['zeros', 'replicate']))
 def test_any_temporal_offsets(T, offsets, temporal_padding):
     x = features(2, T, 3, 4, 3).requires_grad_()
     window = (len(offsets), 3, 5)
-    ours = stss(
-        x, window, temporal_padding=temporal_padding, offsets=offsets)
+    ours = stss(x, window, temporal_padding=temporal_padding, offsets=offsets)
     loop = stss_loop(
         x, window, temporal_padding=temporal_padding, offsets=offsets)
     torch.testing.assert_close(ours, loop, rtol=1e-9, atol=1e-10)
     cotangent = features(*ours.shape, seed=1)
     torch.testing.assert_close(
         torch.autograd.grad(ours, x, cotangent),
-        torch.autograd.grad(
-            loop + 0 * x.sum(), x, cotangent),
+        torch.autograd.grad(loop + 0 * x.sum(), x, cotangent),
         rtol=1e-8,
         atol=1e-9)
 
 
-@pytest.mark.parametrize('shape, window', [
-    ((1, 2, 3, 19, 4), (3, 5, 3)),  # a side that is cut into tiles
-    ((1, 1, 2, 18, 17), (1, 3, 5)),  # both sides, with uneven last tiles
-    ((1, 2, 2, 17, 3), (5, 19, 7)),  # a window larger than a tile
-])
+@pytest.mark.parametrize(
+    'shape, window',
+    [
+        ((1, 2, 3, 19, 4), (3, 5, 3)),  # a side that is cut into tiles
+        ((1, 1, 2, 18, 17), (1, 3, 5)),  # both sides, with uneven last tiles
+        ((1, 2, 2, 17, 3), (5, 19, 7)),  # a window larger than a tile
+    ])
 def test_large_maps_equal_the_definition(shape, window):
     x = features(*shape)
     torch.testing.assert_close(
@@ -98,7 +108,9 @@ def test_exported_stss_is_the_same(size, kwargs):
     x = features(2, 3, 4, *size)
     clips = torch.export.Dim('clips')
     program = torch.export.export(
-        STSS(), (x, ), dynamic_shapes=({0: clips}, )).module()
+        STSS(), (x, ), dynamic_shapes=({
+            0: clips
+        }, )).module()
     for clip in x, x[:1]:
         torch.testing.assert_close(
             program(clip), stss(clip, **kwargs), rtol=1e-9, atol=1e-10)
@@ -126,8 +138,8 @@ def test_float32_forward_and_gradients(shape, window, temporal_padding):
 @pytest.mark.parametrize('window', [(3, 3, 5), (5, 1, 1), (1, 5, 3)])
 def test_gradcheck(window, similarity):
     x = features(1, 3, 2, 3, 4).requires_grad_()
-    assert torch.autograd.gradcheck(
-        lambda x: stss(x, window, similarity), (x, ))
+    assert torch.autograd.gradcheck(lambda x: stss(x, window, similarity),
+                                    (x, ))
 
 
 def test_gradcheck_of_tiles():

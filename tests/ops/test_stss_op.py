@@ -78,9 +78,9 @@ def test_one_batch_equals_spans(monkeypatch, shape, window, offsets,
         stss_torch.products_backward(grad, q, *args), expected_grad)
 
 
-@pytest.mark.parametrize('dtype, tolerance', [
-    (torch.float32, 1e-5), (torch.float16, 1e-2), (torch.bfloat16, 5e-2)
-])
+@pytest.mark.parametrize('dtype, tolerance', [(torch.float32, 1e-5),
+                                              (torch.float16, 1e-2),
+                                              (torch.bfloat16, 5e-2)])
 @pytest.mark.parametrize('temporal_padding', ['zeros', 'replicate'])
 @pytest.mark.parametrize('shape', [(2, 4, 20, 5, 7), (1, 3, 70, 18, 35)])
 def test_every_type_on_the_device(device, dtype, tolerance, shape,
@@ -92,20 +92,23 @@ def test_every_type_on_the_device(device, dtype, tolerance, shape,
     actual, expected = stss(x, *args), stss(wide, *args)
     assert actual.device == x.device and actual.dtype == dtype
     cotangent = torch.ones_like(expected)
-    actual_grad, = torch.autograd.grad(
-        actual, x, cotangent.to(device, dtype))
+    actual_grad, = torch.autograd.grad(actual, x, cotangent.to(device, dtype))
     expected_grad, = torch.autograd.grad(expected, wide, cotangent)
     for ours, exact in (actual, expected), (actual_grad, expected_grad):
         torch.testing.assert_close(
-            ours.detach().cpu().double(), exact.detach(), rtol=tolerance,
+            ours.detach().cpu().double(),
+            exact.detach(),
+            rtol=tolerance,
             atol=tolerance * exact.abs().max().item())
 
 
-@pytest.mark.parametrize('offsets, pairs', [
-    (OFFSETS, 4 + 3 + 2),
-    ((-2, -1, 0), 4 + 3 + 2),
-    ((-1, ), 3 + 2),  # a clip of two frames for the first with itself
-])
+@pytest.mark.parametrize(
+    'offsets, pairs',
+    [
+        (OFFSETS, 4 + 3 + 2),
+        ((-2, -1, 0), 4 + 3 + 2),
+        ((-1, ), 3 + 2),  # a clip of two frames for the first with itself
+    ])
 def test_replicate_multiplies_no_pair_twice(monkeypatch, offsets, pairs):
     multiplied, bmm = [], torch.bmm
 

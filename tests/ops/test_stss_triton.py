@@ -22,10 +22,12 @@ interpreted = pytest.mark.skipif(
 
 @pytest.mark.skipif(INTERPRETED, reason='this is the run in the interpreter')
 def test_in_the_interpreter():
-    subprocess.run(
-        [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider',
-         __file__],
-        check=True, env=dict(os.environ, TRITON_INTERPRET='1'))
+    subprocess.run([
+        sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider',
+        __file__
+    ],
+                   check=True,
+                   env=dict(os.environ, TRITON_INTERPRET='1'))
 
 
 def random_case(seed):
@@ -55,11 +57,15 @@ def test_equals_pytorch(seed):
     wide = q.double(), grad.double()
     torch.testing.assert_close(
         stss_triton.products(q, *args).double(),
-        stss_torch.products(wide[0], *args), rtol=1e-5, atol=1e-5)
+        stss_torch.products(wide[0], *args),
+        rtol=1e-5,
+        atol=1e-5)
     expected = stss_torch.products_backward(wide[1], wide[0], *args)
     torch.testing.assert_close(
-        stss_triton.products_backward(grad, q, *args).double(), expected,
-        rtol=1e-5, atol=1e-6 * max(expected.abs().max().item(), 1))
+        stss_triton.products_backward(grad, q, *args).double(),
+        expected,
+        rtol=1e-5,
+        atol=1e-6 * max(expected.abs().max().item(), 1))
 
 
 @interpreted
@@ -70,8 +76,8 @@ def test_float16():
     args = ([-1, 0, 1], 3, 5, True)
     q, grad = inputs((1, 3, 3, 5, 20), args, dtype)
     for actual, expected in [
-        (stss_triton.products(q, *args),
-         stss_torch.products(q.double(), *args)),
+        (stss_triton.products(q,
+                              *args), stss_torch.products(q.double(), *args)),
         (stss_triton.products_backward(grad, q, *args),
          stss_torch.products_backward(grad.double(), q.double(), *args))
     ]:
@@ -97,16 +103,18 @@ def used(compiled, arch, folder):
     ptxas = triton.knobs.nvidia.ptxas.path
     report = subprocess.run(
         [ptxas, '-v', f'--gpu-name={arch}', ptx, '-o', folder / 'cubin'],
-        check=True, capture_output=True, text=True).stderr
+        check=True,
+        capture_output=True,
+        text=True).stderr
     return (int(re.search(r'Used (\d+) registers', report)[1]),
             int(re.search(r'(\d+) bytes spill stores', report)[1]))
 
 
 @pytest.mark.skipif(INTERPRETED, reason='nothing is compiled there')
 @pytest.mark.parametrize('name', ['_forward', '_backward'])
-@pytest.mark.parametrize('dtype, precision', [
-    ('fp32', 'ieee'), ('fp32', 'tf32'), ('fp16', 'ieee'), ('bf16', 'ieee')
-])
+@pytest.mark.parametrize('dtype, precision',
+                         [('fp32', 'ieee'), ('fp32', 'tf32'), ('fp16', 'ieee'),
+                          ('bf16', 'ieee')])
 @pytest.mark.parametrize('capability', [80, 90])
 def test_compiles_ahead_of_time(tmp_path, name, dtype, precision, capability):
     from triton.backends.compiler import GPUTarget
@@ -114,10 +122,13 @@ def test_compiles_ahead_of_time(tmp_path, name, dtype, precision, capability):
     from selfy_mmaction.ops import stss_triton
     kernel = getattr(stss_triton, name)
     constants = dict(
-        U=9, V=9, REPLICATE=True, PRECISION=precision,
+        U=9,
+        V=9,
+        REPLICATE=True,
+        PRECISION=precision,
         **stss_triton.blocks(128, 9, 4 if dtype == 'fp32' else 2))
-    pointers = dict(q=f'*{dtype}', grad=f'*{dtype}', out=f'*{dtype}',
-                    offsets='*i32')
+    pointers = dict(
+        q=f'*{dtype}', grad=f'*{dtype}', out=f'*{dtype}', offsets='*i32')
     signature = {
         arg: 'constexpr' if arg in constants else pointers.get(arg, 'i32')
         for arg in kernel.arg_names

@@ -257,8 +257,8 @@ def load_config(repo, motion_options, monkeypatch):
             str(repo / 'configs/selfy_tsm_r18_motion.py'), {})
         cfg.merge_from_dict({
             key: value
-            for key, value in options.items() if 'data_root' in key
-            or 'classes' in key
+            for key, value in options.items()
+            if 'data_root' in key or 'classes' in key
         })
         return cfg
 
@@ -286,16 +286,15 @@ def test_clips_of_an_epoch_do_not_depend_on_who_reads_them(load_config):
         guard(dataset, lambda name, reason: None)
         sample_frames = dataset.pipeline.transforms[1]
         dataset.pipeline.transforms.insert(
-            1, lambda results: None
-            if results['filename'] == bad else results)
+            1, lambda results: None if results['filename'] == bad else results)
         assert sample_frames.num_clips == 8
         dataset.pipeline = SeededPipeline(dataset.pipeline, seed=1)
         epochs = []
         for epoch in 0, 1:
             dataset.pipeline.epoch.fill_(epoch)
             epochs.append(
-                torch.stack([clip for batch in loader
-                             for clip in batch['inputs']]))
+                torch.stack(
+                    [clip for batch in loader for clip in batch['inputs']]))
         return epochs
 
     alone, two = read(0), read(2)

@@ -62,8 +62,8 @@ def sizes(folder):
 
 def wait_for_lines(process, number):
     """Wait for lines of progress."""
-    while (process.runs and
-           len(re.findall(r'Epoch\((?:train|val)\)', process.log)) < number):
+    while (process.runs and len(
+            re.findall(r'Epoch\((?:train|val)\)', process.log)) < number):
         time.sleep(0.01)
 
 
@@ -96,7 +96,8 @@ def test_disturbed_training_ends_as_any_other(train, whole, tmp_path):
     assert re.fullmatch(
         r'train.py: error: could not write \S+/epoch_\d+.pth: File too large. '
         'Earlier checkpoints are whole: make room and continue with '
-        '--resume.', process.log.strip().splitlines()[-1])
+        '--resume.',
+        process.log.strip().splitlines()[-1])
     assert find_last_checkpoint(run) == last
     assert not last or Path(last).read_bytes() == saved
 
@@ -106,7 +107,8 @@ def test_disturbed_training_ends_as_any_other(train, whole, tmp_path):
     assert expected.keys() == found.keys()
     for key, value in expected.items():
         assert torch.equal(value, found[key]), key
-    best = [{path.name for path in (folder / 'run').glob('best_*')}
+    best = [{path.name
+             for path in (folder / 'run').glob('best_*')}
             for folder in (whole, tmp_path)]
     assert best[0] == best[1] and len(best[0]) == 1
 

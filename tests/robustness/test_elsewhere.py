@@ -125,10 +125,10 @@ def test_names_do_not_steer_the_terminal(motion, run_tool, tmp_path, capfd):
     named = shutil.copy(video, tmp_path / f'{ESCAPE[:-1]}.mp4')
     lost = motion.videos / f'{ESCAPE[:-1]}.mp4'
     for checkpoint, clip, code in (('classes.pth', named, 0),
-                                   ('keys.pth', video, 1),
-                                   ('classes.pth', lost, 1)):
-        ended = run_tool('predict', clip, motion.config,
-                         tmp_path / checkpoint, '--device', 'cpu')
+                                   ('keys.pth', video, 1), ('classes.pth',
+                                                            lost, 1)):
+        ended = run_tool('predict', clip, motion.config, tmp_path / checkpoint,
+                         '--device', 'cpu')
         out, err = capfd.readouterr()
         said = f'{ended}\n{out}{err}'
         assert bool(ended) == bool(code)

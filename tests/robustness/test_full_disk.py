@@ -33,15 +33,21 @@ CHECKPOINT = dict(
     meta=dict(cfg='', dataset_meta={}),
     state_dict=dict(weight=torch.zeros(1000)))
 WRITERS = {
-    'dump.npz': lambda path: DumpScores(str(path)).compute_metrics(
+    'dump.npz':
+    lambda path: DumpScores(str(path)).compute_metrics(
         [dict(label=0, scores=np.zeros(1000))]),
-    'video.gif': lambda path: write_video(path, NOISE, 12),
-    'video.mp4': lambda path: write_video(path, NOISE, 12),
-    'picture.png': lambda path: write_picture(path, NOISE),
-    'picture.jpg': lambda path: write_picture(path, NOISE),
-    'epoch_1.pth': lambda path: AtomicBackend().put(bytes(2 * SIZE), path),
-    'x.safetensors': lambda path: publishing.save_safetensors(
-        CHECKPOINT, path),
+    'video.gif':
+    lambda path: write_video(path, NOISE, 12),
+    'video.mp4':
+    lambda path: write_video(path, NOISE, 12),
+    'picture.png':
+    lambda path: write_picture(path, NOISE),
+    'picture.jpg':
+    lambda path: write_picture(path, NOISE),
+    'epoch_1.pth':
+    lambda path: AtomicBackend().put(bytes(2 * SIZE), path),
+    'x.safetensors':
+    lambda path: publishing.save_safetensors(CHECKPOINT, path),
 }
 
 
@@ -81,10 +87,13 @@ def published(repo):
 
 def test_predicting_says_what_it_could_not_write(published, video_dir,
                                                  tmp_path):
-    process = ToolProcess('predict', [
-        video_dir / 'left0.mp4', *published, '--device', 'cpu', '--out',
-        'out.mp4'
-    ], tmp_path, limit=SIZE)
+    process = ToolProcess(
+        'predict', [
+            video_dir / 'left0.mp4', *published, '--device', 'cpu', '--out',
+            'out.mp4'
+        ],
+        tmp_path,
+        limit=SIZE)
     assert process.wait() == 1
     assert process.log.splitlines()[-1].startswith(
         'predict.py: error: could not write out.mp4: ')
@@ -92,9 +101,11 @@ def test_predicting_says_what_it_could_not_write(published, video_dir,
 
 
 def test_training_ends_with_a_line(published, motion_options, tmp_path):
-    process = ToolProcess('train', [
-        published[0], '--work-dir', 'run', '--cfg-options', *motion_options
-    ], tmp_path, limit=SIZE)
+    process = ToolProcess(
+        'train',
+        [published[0], '--work-dir', 'run', '--cfg-options', *motion_options],
+        tmp_path,
+        limit=SIZE)
     assert process.wait() == 1
     *others, last = process.log.splitlines()
     assert last == (

@@ -55,9 +55,10 @@ def damage(data: bytes, rng: random.Random) -> bytes:
             case 2:
                 data[at:at] = rng.randbytes(rng.choice([1, 4, 64]))
             case 3:
-                data[at:at + 4] = rng.choice(
-                    [b'\xff\xff\xff\xff', b'\xff\xff\xff\x7f', b'\0\0\0\0',
-                     b'{}[]', b'"\\\n,', b'../.', b'9999'])
+                data[at:at + 4] = rng.choice([
+                    b'\xff\xff\xff\xff', b'\xff\xff\xff\x7f', b'\0\0\0\0',
+                    b'{}[]', b'"\\\n,', b'../.', b'9999'
+                ])
             case 4:
                 other = rng.randrange(len(data) + 1)
                 data[at:at] = data[other:other + 50]
@@ -147,12 +148,14 @@ CHECKPOINT = dict(
 OFFICIAL = dict(
     epoch=50,
     state_dict={
-        'module.base_model.conv1.weight': torch.ones(4, 3, 7, 7),
+        'module.base_model.conv1.weight':
+        torch.ones(4, 3, 7, 7),
         'module.base_model.selfy.stss_integration.conv0.0.weight':
         torch.ones(4, 4, 1, 3, 3),
         'module.base_model.selfy.stss_integration.upsample.0.weight':
         torch.ones(4, 8, 1, 1, 1),
-        'module.new_fc.weight': torch.ones(3, 8, 1)
+        'module.new_fc.weight':
+        torch.ones(3, 8, 1)
     })
 DUMP = dict(
     scores=np.full((3, 3), 1 / 3, np.float32),
@@ -203,11 +206,12 @@ def read_official(path):
     try:
         convert_official_state_dict(weights)
     except ValueError as error:  # as the tool says it
-        raise ValueError(f'{path}: {str(error).encode("unicode_escape")}'
-                         ) from error
+        raise ValueError(
+            f'{path}: {str(error).encode("unicode_escape")}') from error
 
 
 def list_of(kind, key):
+
     def read(path):
         (path.parent / 'clips').mkdir(exist_ok=True)
         check_list(
@@ -216,6 +220,7 @@ def list_of(kind, key):
                 data_root=str(path.parent),
                 ann_file=path.name,
                 data_prefix={key: 'clips'}), 3)
+
     return read
 
 
@@ -233,14 +238,18 @@ LOADERS = {
     'official checkpoint':
     (read_official, 'official.pth.tar', both_formats(OFFICIAL)),
     'dump': (lambda path: load_dump(str(path)), 'dump.npz', [archive(DUMP)]),
-    'list of videos': (list_of('VideoDataset', 'video'), 'train.txt',
-                       [b'a/0.mp4 0\n1.mp4 1\n2.mp4 2\n']),
+    'list of videos':
+    (list_of('VideoDataset',
+             'video'), 'train.txt', [b'a/0.mp4 0\n1.mp4 1\n2.mp4 2\n']),
     'list of frames': (list_of('RawframeDataset', 'img'), 'train.txt',
                        [b'a/0 12 0\n1 15 1\n2 99 2\n']),
     'classes': (lambda path: read_classes(str(path), 3, 'the model'),
                 'classes.txt', ['a\nb\nn\u00e9\n'.encode()]),
     'onnx': (read_onnx, 'model.onnx',
-             [onnx_model({k: json.dumps(v) for k, v in META.items()})]),
+             [onnx_model({
+                 k: json.dumps(v)
+                 for k, v in META.items()
+             })]),
     'motion': (read_motion, 'motion/motion.json',
                [json.dumps(dict(train=8, val=8, seed=0)).encode()]),
 }
@@ -254,21 +263,22 @@ def test_damaged_files(name, tmp_path):
     # what is not damaged is read
     assert attack(read, path, contents) == {True: len(contents), False: 0}
     rng = random.Random(name)
-    found = attack(read, path, (damage(rng.choice(contents), rng)
-                                for _ in range(500)))
+    found = attack(read, path,
+                   (damage(rng.choice(contents), rng) for _ in range(500)))
     assert found[False] > 250
-    assert sorted(x.name for x in path.parent.iterdir() if x.is_file()) == [
-        path.name
-    ]
+    assert sorted(x.name for x in path.parent.iterdir()
+                  if x.is_file()) == [path.name]
 
 
 def test_hostile_metadata_of_a_model(tmp_path):
     rng = random.Random(0)
-    texts = [
-        json.dumps(value) for value in HOSTILE_VALUES
-    ] + ['{', '[' * 100000, 'import os']
+    texts = [json.dumps(value)
+             for value in HOSTILE_VALUES] + ['{', '[' * 100000, 'import os']
     contents = [
-        onnx_model({k: json.dumps(v) for k, v in META.items()}
+        onnx_model({
+            k: json.dumps(v)
+            for k, v in META.items()
+        }
                    | {rng.choice([*META]): rng.choice(texts)})
         for _ in range(100)
     ]
@@ -278,8 +288,8 @@ def test_hostile_metadata_of_a_model(tmp_path):
 
 @pytest.mark.parametrize('dataset', releases.RELEASES)
 def test_damaged_annotations(dataset, tmp_path, repo, capfd):
-    video = releases.make_video(
-        tmp_path / ('v.webm' if dataset == 'sthv2' else 'v.mp4'))
+    video = releases.make_video(tmp_path /
+                                ('v.webm' if dataset == 'sthv2' else 'v.mp4'))
     root = tmp_path / dataset
     root.mkdir()
     releases.RELEASES[dataset](
@@ -314,9 +324,10 @@ def test_damaged_annotations(dataset, tmp_path, repo, capfd):
 
 
 NUMBERS = [
-    None, True, 0, -1, 2, 2.5, 10**15, float('nan'), 'x', '', [], {}, [[9]],
-    (5, 9), (5, 9, 9, 9), (5, 8, 9), (4, 9, 9), (0, 9, 9), (5, -9, 9),
-    (5, 9., 9), (5, '9', 9), (5, None, 9), (5, 10**15 + 1, 9), 'abc'
+    None, True, 0, -1, 2, 2.5, 10**15,
+    float('nan'), 'x', '', [], {}, [[9]], (5, 9), (5, 9, 9, 9), (5, 8, 9),
+    (4, 9, 9), (0, 9, 9), (5, -9, 9), (5, 9., 9), (5, '9', 9), (5, None, 9),
+    (5, 10**15 + 1, 9), 'abc'
 ]
 OPTIONS = dict(
     window=NUMBERS,
@@ -335,9 +346,9 @@ OPTIONS = dict(
     ])
 
 
-@pytest.mark.parametrize('name, value', [
-    (name, value) for name, values in OPTIONS.items() for value in values
-])
+@pytest.mark.parametrize('name, value', [(name, value)
+                                         for name, values in OPTIONS.items()
+                                         for value in values])
 def test_impossible_options(name, value):
     """An error when the block is built, not one of its arithmetic."""
     cfg = {'in_channels': 8, 'num_segments': 5, 'mid_channels': 8, name: value}
@@ -371,9 +382,10 @@ def test_no_dump_runs_code(tmp_path):
     mark = tmp_path / 'mark'
     call = Call(os.mkdir, str(mark))
     objects = np.array([call] * 3, object)
-    contents = [
-        archive(dict(DUMP, **{name: objects})) for name in DUMP
-    ] + [pickle.dumps(call), pickle.dumps([dict(pred_score=call)], 2)]
+    contents = [archive(dict(DUMP, **{name: objects})) for name in DUMP] + [
+        pickle.dumps(call),
+        pickle.dumps([dict(pred_score=call)], 2)
+    ]
     found = attack(LOADERS['dump'][0], tmp_path / 'dump.npz', contents)
     assert found == {True: 0, False: 7} and not mark.exists()
     with np.load(io.BytesIO(contents[0]), allow_pickle=True) as file:
@@ -420,16 +432,21 @@ def claiming(dtype: str, *shape: int, lie: bool = False) -> bytes:
 
 @pytest.mark.parametrize('name, content', [
     ('checkpoint', saved({'fc.weight': expanded(10**9, 10**3)})),
-    ('official checkpoint', saved({
-        'module.base_model.selfy.stss_integration.upsample.0.weight':
-        expanded(10**4, 10**6, 1, 1, 1)
-    })),
+    ('official checkpoint',
+     saved({
+         'module.base_model.selfy.stss_integration.upsample.0.weight':
+         expanded(10**4, 10**6, 1, 1, 1)
+     })),
     ('checkpoint', compressed(saved({'fc.weight': torch.zeros(10**6)}))),
     ('dump', claiming('<f4', 10**12, 3)),
     ('dump', claiming('<f4', 10**12, 3, lie=True)),
     ('dump', claiming(f'({10**8},)<f8', 0, 3)),
-    ('dump', compressed(archive(dict(
-        DUMP, scores=np.eye(1000)[:3], classes=np.array(['x'] * 1000))))),
+    ('dump',
+     compressed(
+         archive(
+             dict(
+                 DUMP, scores=np.eye(1000)[:3], classes=np.array(
+                     ['x'] * 1000))))),
 ])
 def test_small_files_take_little_memory(name, content, tmp_path):
     read, file, _ = LOADERS[name]
@@ -442,8 +459,7 @@ def hostile_run(tmp_path, repo):
     config = tmp_path / 'selfy_tsm_r18_motion.py'
     config.write_text(f'import os; os.mkdir({str(tmp_path / "mark")!r})\n')
     name = os.path.relpath(tmp_path, repo / 'configs')
-    return dict(
-        CHECKPOINT, meta=dict(experiment_name=f'{name}/{config.stem}'))
+    return dict(CHECKPOINT, meta=dict(experiment_name=f'{name}/{config.stem}'))
 
 
 def test_no_config_is_run_from_elsewhere(hostile_run, run_tool, tmp_path,

@@ -28,7 +28,6 @@ model = dict(backbone=dict(num_stages=1, strides=(1, ), dilations=(1, ),
              cls_head=dict(in_channels=64))
 """
 
-
 FRAMES = """
 _base_ = 'config.py'
 train_dataloader = dict(dataset=dict(
@@ -56,8 +55,8 @@ def project(repo, video_dir, tmp_path_factory):
         (root / f'data/{split}.txt').write_text(''.join(
             f'{side}{i}.mp4 {label}\n' for i in numbers
             for label, side in enumerate(['left', 'right'])))
-    (root / 'data/classes.txt').write_text(
-        ''.join(f'class {i}\n' for i in range(8)))
+    (root / 'data/classes.txt').write_text(''.join(f'class {i}\n'
+                                                   for i in range(8)))
     for name, text in LISTS.items():
         (root / f'data/{name}.txt').write_text(text)
     (root / 'data/frames/1').mkdir(parents=True)
@@ -78,8 +77,8 @@ def project(repo, video_dir, tmp_path_factory):
     weights['cls_head.fc_cls.bias'] = torch.full((8, ), torch.nan)
     torch.save(dict(state_dict=weights, meta=meta), root / 'diverged.pth')
     for name, label, classes in ('a', 0, 8), ('b', 0, 3), ('other', 1, 8):
-        write_dump(root / f'{name}.npz', torch.ones(1, classes) / classes,
-                   [label])
+        write_dump(root / f'{name}.npz',
+                   torch.ones(1, classes) / classes, [label])
     return root
 
 
@@ -298,8 +297,8 @@ MISTAKES = [
      'weights.pth is not a text file in UTF-8: give .*'),
     (predict('--topk', '0'), '--topk 0: give .*'),
     (predict('--device', 'gpu'), 'device gpu: Expected one of cpu, cuda, .*'),
-    (predict('--backend', 'onnx'),
-     'weights.pth is not an ONNX model that .* can read.'),
+    (predict('--backend',
+             'onnx'), 'weights.pth is not an ONNX model that .* can read.'),
     (('export_onnx', 'config.py', 'weights.pth', 'data'),
      'data is a folder: give the name of a file.'),
     (('export_onnx', 'config.py', 'weights.pth', 'config.py/a.onnx'),
@@ -428,9 +427,11 @@ def test_every_tool_can_show_tracebacks(repo, load_tool, monkeypatch, capsys):
 def test_a_process_says_no_more(repo, project, tool_env):
     call = [sys.executable, repo / 'tools/get_flops.py', 'no.py']
     runs = [
-        subprocess.run([*call, *more], env=tool_env, cwd=project,
-                       capture_output=True, text=True)
-        for more in ([], ['--traceback'])
+        subprocess.run([*call, *more],
+                       env=tool_env,
+                       cwd=project,
+                       capture_output=True,
+                       text=True) for more in ([], ['--traceback'])
     ]
     assert [run.returncode for run in runs] == [1, 1]
     message = 'config no.py does not exist.\n'

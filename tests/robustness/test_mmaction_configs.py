@@ -70,8 +70,8 @@ def project(tmp_path, motion_root):
         weights = tmp_path / 'mmaction.pth'
         torch.save(dict(meta={}, state_dict=plain.state_dict()), weights)
         config = tmp_path / 'own.py'
-        config.write_text(f'_base_ = {str(base)!r}\n'
-                          + FIVE_LINES.format(load_from=str(weights)))
+        config.write_text(f'_base_ = {str(base)!r}\n' +
+                          FIVE_LINES.format(load_from=str(weights)))
         cfg = shrink(Config.fromfile(config), motion_root)
         cfg.merge_from_dict(settings)
         cfg.dump(config)
@@ -147,8 +147,11 @@ def test_frames_that_do_not_fit_are_named(project, run_tool, motion_root):
         'test_dataloader samples 25 frames (clip_len x num_clips), but '
         'model.backbone.num_segments=3: sample 3, or a multiple for several '
         'views.')
-    config, _ = project('tsn', **{'model.backbone.is_shift': False,
-                                  'model.backbone.num_segments': 3})
+    config, _ = project(
+        'tsn', **{
+            'model.backbone.is_shift': False,
+            'model.backbone.num_segments': 3
+        })
     assert run_tool('test', config, weights) == f'test.py: error: {message}'
     assert run_tool('predict', motion_root / 'videos/left0.mp4', config,
                     weights) == f'predict.py: error: {message}'

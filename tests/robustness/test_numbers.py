@@ -35,9 +35,9 @@ def test_constant_features(similarity, value, dtype):
             inside, torch.full_like(inside, expected), rtol=0, atol=1e-2)
 
 
-@pytest.mark.parametrize('dtype, largest', [
-    (torch.float32, 1e17), (torch.bfloat16, 1e17), (torch.float16, 65504)
-])
+@pytest.mark.parametrize('dtype, largest', [(torch.float32, 1e17),
+                                            (torch.bfloat16, 1e17),
+                                            (torch.float16, 65504)])
 def test_huge_features_are_compared(dtype, largest):
     torch.manual_seed(0)
     x = torch.randn(1, 4, 128, 5, 6)
@@ -147,9 +147,10 @@ def train(main_config, tiny, load_tool, monkeypatch, tmp_path):
 def test_a_seed_gives_the_same_weights(train):
     """Bit for bit, with what other processes decode and augment."""
     workers = ['train_dataloader.num_workers=2', '--deterministic', '--seed']
-    first, again, other = (
-        train(name, *workers, seed)
-        for name, seed in [('first', '1'), ('again', '1'), ('other', '2')])
+    first, again, other = (train(name, *workers, seed)
+                           for name, seed in [('first',
+                                               '1'), ('again',
+                                                      '1'), ('other', '2')])
     assert torch.are_deterministic_algorithms_enabled()
     for key, value in first.items():
         assert torch.equal(value, again[key]), key

@@ -30,14 +30,19 @@ def test_two_processes_compute_as_one(config, motion_options, tmp_path):
     There are 3 clips to test on: one process has two of them.
     """
     options = [
-        '--work-dir', 'run', '--cfg-options', *motion_options,
-        'train_cfg.max_epochs=2', 'param_scheduler.0.total_steps=2',
+        '--work-dir',
+        'run',
+        '--cfg-options',
+        *motion_options,
+        'train_cfg.max_epochs=2',
+        'param_scheduler.0.total_steps=2',
         # Batch statistics are those of a process.
         'model.backbone.norm_eval=True',
         # Masks cannot be equal: each process draws its own.
         'model.cls_head.dropout_ratio=0',
         # Adam makes steps of a size of gradients that rounding left of none.
-        'optim_wrapper.optimizer.type=SGD', 'optim_wrapper.optimizer.lr=0.1',
+        'optim_wrapper.optimizer.type=SGD',
+        'optim_wrapper.optimizer.lr=0.1',
         'param_scheduler.0.eta_max=0.1'
     ]
     for split in 'train', 'val', 'test':  # quicker to start and to end
@@ -84,8 +89,15 @@ def launch(repo, config, motion_options, free_port, start_process):
 
     def start(*options):
         return start_process(
-            repo / 'tools/dist_train.sh', config, '2', '--work-dir', 'run',
-            '--cfg-options', *motion_options, *options, PORT=free_port)
+            repo / 'tools/dist_train.sh',
+            config,
+            '2',
+            '--work-dir',
+            'run',
+            '--cfg-options',
+            *motion_options,
+            *options,
+            PORT=free_port)
 
     return start
 

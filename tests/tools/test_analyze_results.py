@@ -25,8 +25,8 @@ def tested(repo, tmp_path_factory, video_dir):
     data.mkdir(parents=True)
     (data / 'videos').symlink_to(video_dir)
     (data / 'classes.txt').write_text('\n'.join(CLASSES))
-    (data / 'val.txt').write_text(
-        ''.join(f'{name}.mp4 {label}\n' for name, label in CLIPS))
+    (data / 'val.txt').write_text(''.join(f'{name}.mp4 {label}\n'
+                                          for name, label in CLIPS))
     (data / 'other.txt').write_text('left0.mp4 0\nright0.mp4 1\n')
     return folder
 
@@ -103,8 +103,9 @@ def test_bad_input_is_one_line(run, dump, args, message):
 
 
 def test_clips_of_a_confusion_are_its_surest(tmp_path):
-    colors = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0],
-                       [0, 255, 255]], np.uint8)
+    colors = np.array(
+        [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255]],
+        np.uint8)
     labels = np.array([0, 0, 0, 0, 1])
     sure = np.array([.6, .9, .2, .7, .8])
     scores = np.stack([1 - sure, sure], axis=1)
@@ -112,9 +113,10 @@ def test_clips_of_a_confusion_are_its_surest(tmp_path):
     assert confusion[:2] == (0, 1)
     assert confusion.clips.tolist() == [1, 3, 0] and confusion.total == 4
     path = tmp_path / 'confusions.png'
-    charts.draw_confusions(
-        [confusion], ['x', 'y'], lambda i: (np.broadcast_to(
-            colors[i], (8, 16, 20, 3)), f'clip {i}'), str(path))
+    charts.draw_confusions([confusion], ['x', 'y'], lambda i:
+                           (np.broadcast_to(colors[i],
+                                            (8, 16, 20, 3)), f'clip {i}'),
+                           str(path))
     picture = cv2.imread(str(path)).reshape(-1, 3)[:, ::-1]
     shown = [(picture == color).all(1).sum() > 1000 for color in colors]
     assert shown == [True, True, False, True, False]

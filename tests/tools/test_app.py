@@ -29,9 +29,13 @@ def address(repo, tool_env, tmp_path_factory):
     with open(log, 'w') as file:
         process = subprocess.Popen(
             [sys.executable, repo / 'tools/app.py', '--port', port],
-            cwd=folder, stdout=file, stderr=subprocess.STDOUT,
-            env={**tool_env, 'PYTHONUNBUFFERED': '1',
-                 'GRADIO_TEMP_DIR': str(folder)})
+            cwd=folder,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={
+                **tool_env, 'PYTHONUNBUFFERED': '1',
+                'GRADIO_TEMP_DIR': str(folder)
+            })
     try:
         deadline = time.monotonic() + 180
         while not (found := re.search(r'http://\S+', log.read_text())):
@@ -67,11 +71,22 @@ def test_answers_and_refuses(address, repo, notes):
 
 @pytest.mark.parametrize('headers, status', [
     ({}, 200),
-    ({'Host': 'localhost:{port}', 'Origin': 'http://localhost:{port}'}, 200),
-    ({'Host': 'elsewhere.example:{port}'}, 403),
-    ({'Host': '127.0.0.1:1'}, 403),
-    ({'Origin': 'http://elsewhere.example'}, 403),
-    ({'Origin': 'null'}, 403),
+    ({
+        'Host': 'localhost:{port}',
+        'Origin': 'http://localhost:{port}'
+    }, 200),
+    ({
+        'Host': 'elsewhere.example:{port}'
+    }, 403),
+    ({
+        'Host': '127.0.0.1:1'
+    }, 403),
+    ({
+        'Origin': 'http://elsewhere.example'
+    }, 403),
+    ({
+        'Origin': 'null'
+    }, 403),
 ])
 def test_serves_no_other_site(address, headers, status):
     port = urlsplit(address).port
@@ -102,14 +117,16 @@ def test_page_in_a_browser(address, notes):
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=BROWSER,
-            args=['--no-sandbox', '--disable-gpu', '--no-first-run',
-                  '--disable-background-networking',
-                  '--disable-component-update', '--disable-sync'])
+            args=[
+                '--no-sandbox', '--disable-gpu', '--no-first-run',
+                '--disable-background-networking',
+                '--disable-component-update', '--disable-sync'
+            ])
         page = browser.new_page()
         page.set_default_timeout(60_000)
         hosts = set()
-        page.on('request', lambda request: hosts.add(
-            urlsplit(request.url).hostname))
+        page.on('request',
+                lambda request: hosts.add(urlsplit(request.url).hostname))
         page.goto(address)
         expect(page.get_by_role('heading')).to_contain_text('SELFY')
         # an example

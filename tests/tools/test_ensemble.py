@@ -17,7 +17,11 @@ FILES = ['cook/a.mp4', 'cook/b.mp4', 'run/c.mp4', 'run/d.mp4']
 def dump(tmp_path):
     """Write a dump as a test does."""
 
-    def write(name, scores, labels=LABELS, files=FILES, root='data/videos',
+    def write(name,
+              scores,
+              labels=LABELS,
+              files=FILES,
+              root='data/videos',
               **kwargs):
         if files:
             files = [f'{root}/{file}' for file in files]
@@ -49,26 +53,33 @@ def test_accuracies(report, dump):
     # For sample 2, e.g., (.1 + .2, .1 + .7, .8 + .1) is (.3, .8, .9).
     assert lines[3].split() == ['together', '100.00', '100.00', '100.00']
     # With the second alone its mistakes are back.
-    assert report(*dumps, '--weights', 0, 1).splitlines()[3].split()[1] == (
-        '50.00')
+    assert report(*dumps, '--weights', 0,
+                  1).splitlines()[3].split()[1] == ('50.00')
     # Wrong on sample 3: one of four samples, half of a class of three.
     assert report(*dumps, '--weights', 3, 1).splitlines()[3].split() == [
-        'together', '75.00', '100.00', '83.33']
+        'together', '75.00', '100.00', '83.33'
+    ]
     alone = report(dumps[0]).splitlines()
     assert [line.split() for line in alone[1:]] == [lines[1].split()]
 
 
 def test_logits_or_probabilities_are_averaged(report, run_tool, dump):
     # Alone, each is right on one of the samples.
-    first = dump('first.npz', [[6., 0, 0], [0, 0, 1]], [0, 1], FILES[:2],
-                 kind='logits')
-    second = dump('second.npz', [[0., 2, 0], [0, 3, 0]], [0, 1], FILES[:2],
-                  kind='logits')
+    first = dump(
+        'first.npz', [[6., 0, 0], [0, 0, 1]], [0, 1], FILES[:2], kind='logits')
+    second = dump(
+        'second.npz', [[0., 2, 0], [0, 3, 0]], [0, 1],
+        FILES[:2],
+        kind='logits')
     # Sample 0: 6 against 2 in logits; sample 1: 3 against 1.
-    assert report(first, second, '--average', 'logits').splitlines()[
-        3].split() == ['together', '100.00', '100.00', '100.00']
-    third = dump('third.npz', [[-9., 0, 0], [0, 3, 0]], [0, 1], FILES[:2],
-                 kind='logits')
+    assert report(first, second, '--average',
+                  'logits').splitlines()[3].split() == [
+                      'together', '100.00', '100.00', '100.00'
+                  ]
+    third = dump(
+        'third.npz', [[-9., 0, 0], [0, 3, 0]], [0, 1],
+        FILES[:2],
+        kind='logits')
     # Sample 0: 6 - 9 against 0 in logits, 1.00 + 0.00 against 0.00 + 0.50 in
     # probabilities.
     averages = [
@@ -89,8 +100,9 @@ def test_class_table_and_picture(report, dump, tmp_path):
     labels = tmp_path / 'labels.txt'
     labels.write_text('cooking\nrunning, fast\nflying\n')
     table, picture = tmp_path / 'table.csv', tmp_path / 'matrix.png'
-    report(dump('first.npz', FIRST), '--labels', labels, '--per-class', table,
-           '--confusion', picture)
+    report(
+        dump('first.npz', FIRST), '--labels', labels, '--per-class', table,
+        '--confusion', picture)
     assert table.read_text() == (
         'label,class,samples,accuracy,most often taken for\n'
         '1,"running, fast",1,0.00,cooking\n'
@@ -111,15 +123,19 @@ def test_classes_are_named_by_any_dump(report, dump, tmp_path):
     assert '\n2,fly,2,100.00,\n' in out
     assert '\n1,class 1,1,0.00,class 0\n' in report(first, '--per-class')
     # Those that are asked for come first.
-    assert '\n2,flying,2,' in report(
-        first, second, '--per-class', '--labels', labels)
+    assert '\n2,flying,2,' in report(first, second, '--per-class', '--labels',
+                                     labels)
 
 
 def test_frames_and_videos_elsewhere_are_the_same_samples(report, dump):
     frames = [file[:-4] for file in FILES]
     first = dump('first.npz', FIRST)
-    second = dump('second.npz', SECOND, files=frames, key='frame_dir',
-                  root='/mnt/frames')
+    second = dump(
+        'second.npz',
+        SECOND,
+        files=frames,
+        key='frame_dir',
+        root='/mnt/frames')
     assert 'together' in report(first, second)
 
 

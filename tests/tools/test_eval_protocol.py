@@ -33,27 +33,30 @@ def weights(main_config, tiny, tmp_path):
     return str(path)
 
 
-def test_one_and_two_processes_agree(repo, weights, tiny, sthv1_root,
-                                     tool_env, free_port, tmp_path):
+def test_one_and_two_processes_agree(repo, weights, tiny, sthv1_root, tool_env,
+                                     free_port, tmp_path):
     lines = [
-        line for split in ('val', 'train')
-        for line in (sthv1_root / f'sthv1_{split}_list_rawframes.txt'
-                     ).read_text().splitlines()
+        line for split in ('val', 'train') for line in (
+            sthv1_root /
+            f'sthv1_{split}_list_rawframes.txt').read_text().splitlines()
     ]
     # Two processes get three each, one of them twice.
     names = [line.split()[0] for line in lines[:5]]
     (tmp_path / 'odd.txt').write_text('\n'.join(lines[:5]))
     reports = {}
     for gpus in '1', '2':
-        done = subprocess.run(
-            [
-                sys.executable, repo / 'tools/eval_protocol.py', ROW,
-                '--checkpoints', weights, weights, '--gpus', gpus,
-                '--work-dir', gpus, '--cfg-options', *tiny,
-                f'test_dataloader.dataset.ann_file={tmp_path}/odd.txt'
-            ],
-            cwd=tmp_path, env={**tool_env, 'PORT': free_port},
-            capture_output=True, text=True)
+        done = subprocess.run([
+            sys.executable, repo / 'tools/eval_protocol.py', ROW,
+            '--checkpoints', weights, weights, '--gpus', gpus, '--work-dir',
+            gpus, '--cfg-options', *tiny,
+            f'test_dataloader.dataset.ann_file={tmp_path}/odd.txt'
+        ],
+                              cwd=tmp_path,
+                              env={
+                                  **tool_env, 'PORT': free_port
+                              },
+                              capture_output=True,
+                              text=True)
         assert done.returncode == 0, done.stderr
         assert ('How sure the recipe is: official; average and second clip of '
                 'TSM.\nTheir logits are averaged.\n5 samples ') in done.stdout
@@ -80,8 +83,8 @@ def test_one_and_two_processes_agree(repo, weights, tiny, sthv1_root,
      f'--checkpoints gives 1 files, but {ROW} needs 2: of selfy_tsm_r50_sthv1_'
      '2clip and selfy_tsm_r50_1x1x16_sthv1_2clip.'),
     (['sthv1_16', '--checkpoints', 'a.pth'], 'a.pth does not exist.'),
-    (['sthv1_16', '--checkpoints', 'a.pth', '--gpus', '0'],
-     '--gpus 0: give 1 or more.'),
+    (['sthv1_16', '--checkpoints', 'a.pth', '--gpus', '0'
+      ], '--gpus 0: give 1 or more.'),
 ])
 def test_wrong_arguments(run_tool, args, words):
     assert words in run_tool('eval_protocol', *args)

@@ -27,7 +27,6 @@ from selfy_mmaction.engine import launch
 
 SHAPE = (8, 3, 64, 64)
 
-
 CLASSES = [f'move {direction}' for direction in range(8)]
 
 
@@ -76,14 +75,13 @@ def predictor(config, checkpoint):
 def exported(repo, config, checkpoint, video_dir, tool_env):
     """The model that takes raw frames, and what the tool said."""
     path = checkpoint.with_name('tiny.onnx')
-    done = subprocess.run(
-        [
-            sys.executable, repo / 'tools/export_onnx.py', config, checkpoint,
-            path, '--raw', '--fuse', '--video', video_dir / 'left0.mp4'
-        ],
-        env=tool_env,
-        capture_output=True,
-        text=True)
+    done = subprocess.run([
+        sys.executable, repo / 'tools/export_onnx.py', config, checkpoint,
+        path, '--raw', '--fuse', '--video', video_dir / 'left0.mp4'
+    ],
+                          env=tool_env,
+                          capture_output=True,
+                          text=True)
     assert done.returncode == 0, done.stderr
     assert 'torchvision' not in done.stderr
     return path, done.stdout
@@ -110,8 +108,9 @@ def test_views_are_averaged_as_the_config_says(config, checkpoint, exported,
         logits = torch.cat([
             predictor.model(
                 predictor.model.data_preprocessor(
-                    dict(inputs=[clip], data_samples=[ActionDataSample()])
-                )['inputs'], stage='head') for clip in clips
+                    dict(inputs=[clip],
+                         data_samples=[ActionDataSample()]))['inputs'],
+                stage='head') for clip in clips
         ])
     expected = logits.mean(0).softmax(0)
     if average == 'prob':
@@ -134,8 +133,9 @@ def test_the_model_alone_classifies_raw_clips(exported, predictor):
     path, out = exported
     assert [line.split(':')[0].split('/')[-1] for line in out.splitlines()
             ] == ['random clips', 'left0.mp4', 'tiny.onnx']
-    assert [file.name for file in path.parent.iterdir()
-            if file.suffix != '.pth'] == ['tiny.onnx']
+    assert [
+        file.name for file in path.parent.iterdir() if file.suffix != '.pth'
+    ] == ['tiny.onnx']
 
     session = onnxruntime.InferenceSession(path)
     for number in 1, 2, 5:
@@ -151,8 +151,8 @@ def test_the_model_alone_classifies_raw_clips(exported, predictor):
         assert theirs.max() > 2 * theirs.min()
 
     meta = {
-        key: json.loads(value) for key, value in
-        session.get_modelmeta().custom_metadata_map.items()
+        key: json.loads(value)
+        for key, value in session.get_modelmeta().custom_metadata_map.items()
     }
     assert meta['classes'] == CLASSES
     assert tuple(meta['clip_shape']) == SHAPE
@@ -166,8 +166,9 @@ def test_the_graph_is_folded(exported):
     assert [(entry.domain, entry.version)
             for entry in model.opset_import] == [('', OPSET)]
     operators = {node.op_type for node in model.graph.node}
-    assert not operators & {'BatchNormalization', 'Rsqrt', 'Dropout', 'If',
-                            'Loop'}
+    assert not operators & {
+        'BatchNormalization', 'Rsqrt', 'Dropout', 'If', 'Loop'
+    }
     sizes = [np.prod(x.dims) for x in model.graph.initializer]
     parameters = 1.5e6
     assert sum(sizes) < 1.1 * parameters
@@ -187,8 +188,9 @@ def test_predictions_are_those_of_pytorch(run_tool, config, checkpoint,
         answers.append([p for part in parts for p in part['predictions']])
     theirs, ours = answers
     assert [p['name'] for p in ours] == [p['name'] for p in theirs]
-    assert [p['score'] for p in ours] == pytest.approx(
-        [p['score'] for p in theirs], rel=1e-3)
+    assert [p['score']
+            for p in ours] == pytest.approx([p['score'] for p in theirs],
+                                            rel=1e-3)
 
 
 def test_another_network_is_refused(exported, predictor, main_config,

@@ -34,8 +34,8 @@ def test_table_and_picture(load_tool, monkeypatch, tmp_path, capsys,
     table = (folder / 'table.md').read_text()
     assert table in capsys.readouterr().out
     head, _, *lines = (
-        line.strip('| ').split(' | ') for line in table.split('\n\n')[0]
-        .splitlines())
+        line.strip('| ').split(' | ')
+        for line in table.split('\n\n')[0].splitlines())
     assert head == ['size', 'method', *COLUMNS]
     rows = {name: cells for size, name, *cells in lines if size == '92 x 62'}
     names = [

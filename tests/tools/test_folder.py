@@ -59,8 +59,7 @@ def run(project, load_tool, monkeypatch, capsys):
         except SystemExit as done:
             code = done.code
         captured = capsys.readouterr()
-        return SimpleNamespace(
-            code=code, out=captured.out, err=captured.err)
+        return SimpleNamespace(code=code, out=captured.out, err=captured.err)
 
     return run
 
@@ -93,8 +92,9 @@ def test_from_a_folder_to_predictions(run, project):
     # It began with the published network.
     published, = (project / 'checkpoints').glob('selfy_tsm_r18_motion_2*.pth')
     began = torch.load(published)['state_dict']
-    key = next(k for k in began if k.startswith('backbone.layer1')
-               and k.endswith('conv.weight'))
+    key = next(
+        k for k in began
+        if k.startswith('backbone.layer1') and k.endswith('conv.weight'))
     change = (saved['state_dict'][key] - began[key]).norm()
     assert 0 < change < 0.2 * began[key].norm()
 
@@ -162,8 +162,11 @@ def test_main_config_reads_the_folder(prepared, monkeypatch):
     init_default_scope('mmaction')
     model = MODELS.build(cfg.model)
     groups = build_optim_wrapper(model, cfg.optim_wrapper).param_groups
-    rates = {id(parameter): group['lr']
-             for group in groups for parameter in group['params']}
+    rates = {
+        id(parameter): group['lr']
+        for group in groups
+        for parameter in group['params']
+    }
     assert rates[id(model.cls_head.fc_cls.weight)] == 5 * rate
     assert rates[id(model.backbone.conv1.conv.weight)] == rate
 
@@ -180,11 +183,14 @@ train_dataloader = dict(dataset=dataset)
 model = dict(cls_head=dict(num_classes=3))
 """)
     cfg = launch.load_config(str(prepared / 'configs/mine.py'), {})
-    with pytest.raises(ValueError, match='SelectiveFlip of train_dataloader '
-                       'has other classes than metainfo.classes'):
+    with pytest.raises(
+            ValueError,
+            match='SelectiveFlip of train_dataloader '
+            'has other classes than metainfo.classes'):
         launch.check_lists(cfg, 'train')
-    step, = (step for step in cfg.train_dataloader.dataset.pipeline
-             if 'Flip' in step.type)
+    step, = (
+        step for step in cfg.train_dataloader.dataset.pipeline
+        if 'Flip' in step.type)
     step.classes, step.frozen_classes = CLASSES, CLASSES[1:]
     launch.check_lists(cfg, 'train')
 
@@ -196,8 +202,10 @@ def test_a_space_in_a_list_is_named(prepared):
     path = prepared / 'data/turns/spaced.txt'
     path.write_text('turn left/left0.mp4 1\n')
     cfg.train_dataloader.dataset.ann_file = path.name
-    with pytest.raises(ValueError, match="line 1 is 'turn left/left0.mp4 1'.*"
-                       'Has a name a space'):
+    with pytest.raises(
+            ValueError,
+            match="line 1 is 'turn left/left0.mp4 1'.*"
+            'Has a name a space'):
         launch.check_lists(cfg, 'train')
 
 
@@ -211,16 +219,17 @@ def test_settings_of_the_guide(repo, prepared):
     init_default_scope('mmaction')
     stop, = map(HOOKS.build, cfg.custom_hooks)
     assert stop.rule == 'greater'
-    assert all(VISBACKENDS.get(backend.type)
-               for backend in cfg.visualizer.vis_backends)
+    assert all(
+        VISBACKENDS.get(backend.type)
+        for backend in cfg.visualizer.vis_backends)
     assert cfg.default_hooks.checkpoint.save_best == 'acc/mean1'
     assert cfg.default_hooks.checkpoint.type == 'CheckpointHook'
     head = MODELS.build(cfg.model.cls_head)
     weights = head.loss_cls.class_weight
     assert len(weights) == head.num_classes
     # A clip of a heavy class moves the classifier more than its share.
-    scores, labels = torch.zeros(2, 3, requires_grad=True), torch.tensor(
-        [0, 2])
+    scores, labels = torch.zeros(
+        2, 3, requires_grad=True), torch.tensor([0, 2])
     head.loss_cls(scores, labels).backward()
     light, heavy = scores.grad.norm(dim=1)
     torch.testing.assert_close(heavy / light, weights[2] / weights[0])

@@ -10,8 +10,9 @@ def count(repo, load_tool, monkeypatch, capsys):
     """Runs the tool; returns the multiply-adds that it prints, in G."""
 
     def count(config, *options):
-        monkeypatch.setattr(sys, 'argv',
-                            ['get_flops.py', str(config), *options])
+        monkeypatch.setattr(
+            sys, 'argv',
+            ['get_flops.py', str(config), *options])
         load_tool('get_flops').main()
         line = capsys.readouterr().out.splitlines()[0]
         return float(line.removeprefix('multiply-adds: ').removesuffix(' G'))

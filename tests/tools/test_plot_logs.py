@@ -6,9 +6,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import (
-    EventAccumulator,
-)
+from tensorboard.backend.event_processing import event_accumulator
 
 from selfy_mmaction.analysis.logs import load_curves
 
@@ -39,8 +37,8 @@ def train(repo, load_tool, folder, monkeypatch, capfd):
             'train.py', f'{repo}/configs/selfy_tsm_r18_motion.py',
             '--work-dir', 'run', *args, '--cfg-options',
             f'train_cfg.max_epochs={epochs}',
-            'default_hooks.logger.interval=1',
-            'train_dataloader.batch_size=2', 'train_dataloader.num_workers=0',
+            'default_hooks.logger.interval=1', 'train_dataloader.batch_size=2',
+            'train_dataloader.num_workers=0',
             'train_dataloader.persistent_workers=False',
             'val_dataloader.num_workers=0',
             'val_dataloader.persistent_workers=False'
@@ -58,7 +56,8 @@ def test_progress_is_logged_for_people_and_tensorboard(train, folder):
     for i, line in enumerate(lines, 1):
         assert re.match(rf'Epoch\(train\) +\[1\]\[{i}/2\] ', line)
         assert re.search(r'eta: 0:00:\d\d ', line)
-    events = EventAccumulator(str(next(folder.glob('run/*/vis_data'))))
+    events = event_accumulator.EventAccumulator(
+        str(next(folder.glob('run/*/vis_data'))))
     events.Reload()
     for event, line in zip(events.Scalars('loss'), lines, strict=True):
         assert f' loss: {event.value:.4f} ' in line
@@ -94,8 +93,10 @@ def log(tmp_path):
         entries = [
             dict(loss=loss, lr=.1, epoch=1, iter=step, step=step)
             for step, loss in losses.items()
-        ] + [{'acc/top1': value, 'step': step}
-             for step, value in accuracies.items()]
+        ] + [{
+            'acc/top1': value,
+            'step': step
+        } for step, value in accuracies.items()]
         text = ''.join(json.dumps(entry) + '\n' for entry in entries)
         (folder / 'scalars.json').write_text(text + end)
         return str(tmp_path / work_dir)
@@ -104,10 +105,23 @@ def log(tmp_path):
 
 
 def test_resumed_training_is_one_curve(log):
-    work_dir = log('run', '20260102_100000', {20: 1.25, 40: float('nan')},
-                   {2: .75, 3: .875})
+    work_dir = log('run', '20260102_100000', {
+        20: 1.25,
+        40: float('nan')
+    }, {
+        2: .75,
+        3: .875
+    })
     # killed while it wrote
-    log('run', '20260101_100000', {10: 2., 20: 1.5, 30: 1.5}, {1: .5, 2: .5},
+    log('run',
+        '20260101_100000', {
+            10: 2.,
+            20: 1.5,
+            30: 1.5
+        }, {
+            1: .5,
+            2: .5
+        },
         end='{"loss": 1.2')
     curves = load_curves(work_dir)
     assert curves['loss'].steps == [10, 20, 40]
@@ -118,13 +132,23 @@ def test_resumed_training_is_one_curve(log):
 def test_picture_of_several_trainings(load_tool, log, tmp_path, monkeypatch,
                                       capsys):
     dirs = [
-        log('first', '20260101_100000', {20: 2., 40: 1.}, {1: .5, 2: .75}),
-        log('second', '20260101_100000', {20: 1., 40: .5}, {1: .75}),
+        log('first', '20260101_100000', {
+            20: 2.,
+            40: 1.
+        }, {
+            1: .5,
+            2: .75
+        }),
+        log('second', '20260101_100000', {
+            20: 1.,
+            40: .5
+        }, {1: .75}),
     ]
     for count in 1, 2:
         path = tmp_path / f'new/{count}.png'
-        monkeypatch.setattr(
-            sys, 'argv', ['plot_logs.py', *dirs[:count], '-o', str(path)])
+        monkeypatch.setattr(sys, 'argv',
+                            ['plot_logs.py', *dirs[:count], '-o',
+                             str(path)])
         load_tool('plot_logs').main()
         assert capsys.readouterr().out == f'Drew loss, acc/top1 to {path}.\n'
         assert count_colors(path) == count

@@ -56,9 +56,9 @@ def test_json_of_a_folder_is_all_of_the_output(predict, video_dir, tmp_path):
                            '200')
     assert not code
     answers = json.loads(out)
-    assert [a['video'] for a in answers] == [
-        str(folder / 'left0.mp4'), str(folder / 'right0.mp4')
-    ]
+    assert [a['video'] for a in answers
+            ] == [str(folder / 'left0.mp4'),
+                  str(folder / 'right0.mp4')]
     for answer in answers:
         scores = [p['score'] for p in answer['predictions']]
         assert scores == sorted(scores, reverse=True)
@@ -108,7 +108,6 @@ def test_frames_of_a_video_are_the_raw_frames(trained, video_dir, sthv1_root):
     assert difference.abs().mean() < 10
 
 
-
 @pytest.fixture(scope='module')
 def published(repo):
     """The quickstart's config and the network that comes with it."""
@@ -153,10 +152,10 @@ def test_sliding_window_sees_the_camera_turn(see, turn, tmp_path):
     assert first == str(turn)
     # The last window ends with the video.
     times, rows = zip(*(line.split(' s ') for line in lines), strict=True)
-    assert [time.split() for time in times] == [
-        ['0.00', '-', '1.42'], ['0.50', '-', '1.92'], ['1.00', '-', '2.42'],
-        ['1.42', '-', '2.83']
-    ]
+    assert [time.split() for time in times] == [['0.00', '-', '1.42'],
+                                                ['0.50', '-', '1.92'],
+                                                ['1.00', '-', '2.42'],
+                                                ['1.42', '-', '2.83']]
     assert rows[0].split('%  ')[1] == 'camera pans right'
     assert rows[-1].split('%  ')[1] == 'camera pans left'
 
@@ -182,8 +181,7 @@ def test_sliding_window_sees_the_camera_turn(see, turn, tmp_path):
         assert row.strip() == f'{best["score"]:.2%}  {best["name"]}'
 
 
-def test_windows_show_what_videos_of_their_own_show(predictor, turn,
-                                                    tmp_path):
+def test_windows_show_what_videos_of_their_own_show(predictor, turn, tmp_path):
     video = Video(str(turn))
     segments, frames, labels = [], [], []
     slide = SlidingWindow(predictor, video, 1, .75, topk=8)
@@ -267,9 +265,8 @@ def test_interrupted_camera_leaves_what_it_has_seen(see, turn, tmp_path,
     assert not code
     first, *lines = out.splitlines()
     assert first == '0'
-    assert [line.split('%  ')[1] for line in lines] == [
-        'camera pans right', 'camera pans left'
-    ]
+    assert [line.split('%  ')[1]
+            for line in lines] == ['camera pans right', 'camera pans left']
     # each with the newest label, none at first
     frames, labelled = list(Video(str(turn))), list(Video(str(drawn)))
     assert len(labelled) == 34
@@ -292,19 +289,16 @@ def test_folder_has_a_line_per_video(see, video_dir, tmp_path):
     assert err.count(f'error: {folder / "b.webm"} is not a video') == 1
     lines = [line.split('%  ') for line in out.splitlines()]
     assert len(lines[0][0]) == len(lines[1][0])
-    assert [name for _, name in lines] == [
-        'camera pans left', 'camera pans right'
-    ]
-    assert [start.split()[0] for start, _ in lines] == [
-        str(folder / name) for name in ('left0.mp4', 'right0.mp4')
-    ]
+    assert [name
+            for _, name in lines] == ['camera pans left', 'camera pans right']
+    assert [start.split()[0] for start, _ in lines
+            ] == [str(folder / name) for name in ('left0.mp4', 'right0.mp4')]
     assert [p.name for p in sorted((tmp_path / 'drawn').iterdir())
             ] == ['left0.mp4', 'right0.mp4']
     assert Video(str(tmp_path / 'drawn/left0.mp4')).total_frames == 17
 
 
-def test_folders_of_classes_are_entered(see, video_dir, tmp_path,
-                                        monkeypatch):
+def test_folders_of_classes_are_entered(see, video_dir, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sources = [tmp_path / 'clips' / side / 'a.mp4' for side in ('b', 'c d')]
     for source in sources:
@@ -316,13 +310,13 @@ def test_folders_of_classes_are_entered(see, video_dir, tmp_path,
     for _ in range(2):  # once more, beside what was drawn
         code, out, err = see('clips', '--out', 'clips/drawn')
         assert not code
-        assert [line.split('.mp4')[0] for line in out.splitlines()] == [
-            'clips/b/a', 'clips/c d/a']
+        assert [line.split('.mp4')[0]
+                for line in out.splitlines()] == ['clips/b/a', 'clips/c d/a']
         assert err.endswith('Wrote 2 files to clips/drawn.\n')
     drawn = (tmp_path / 'clips/drawn').rglob('*.mp4')
-    assert {str(path.relative_to(tmp_path)) for path in drawn} == {
-        'clips/drawn/b/a.mp4', 'clips/drawn/c d/a.mp4'
-    }
+    assert {str(path.relative_to(tmp_path))
+            for path in drawn
+            } == {'clips/drawn/b/a.mp4', 'clips/drawn/c d/a.mp4'}
 
 
 @pytest.mark.parametrize('ending', ['.mp4', '.webm', '.gif'])

@@ -36,12 +36,14 @@ def origin(repo, small, tool_env, tmp_path_factory):
     zoo = Zoo(root)
     zoo.update(lambda cfg, size: dict(flops=1, params=1))
     zoo.write()
-    done = subprocess.run(
-        [
-            sys.executable, root / 'tools/train.py', f'configs/{NAME}.py',
-            '--cfg-options', *small
-        ],
-        cwd=root, env=tool_env, capture_output=True, text=True)
+    done = subprocess.run([
+        sys.executable, root / 'tools/train.py', f'configs/{NAME}.py',
+        '--cfg-options', *small
+    ],
+                          cwd=root,
+                          env=tool_env,
+                          capture_output=True,
+                          text=True)
     assert done.returncode == 0, done.stderr
     return root
 
@@ -49,8 +51,7 @@ def origin(repo, small, tool_env, tmp_path_factory):
 @pytest.fixture
 def project(origin, tmp_path):
     root = tmp_path / 'project'
-    shutil.copytree(origin, root,
-                    ignore=shutil.ignore_patterns('work_dirs'))
+    shutil.copytree(origin, root, ignore=shutil.ignore_patterns('work_dirs'))
     return root
 
 
@@ -66,8 +67,7 @@ def publish(project, load_tool, monkeypatch):
     def run(*args):
         tool = load_tool('publish_model')
         monkeypatch.setattr(tool, 'ROOT', project)
-        monkeypatch.setattr(sys, 'argv', ['publish_model.py',
-                                          *map(str, args)])
+        monkeypatch.setattr(sys, 'argv', ['publish_model.py', *map(str, args)])
         before = set(project.rglob('*.pth'))
         tool.main()
         path, = set(project.rglob('*.pth')) - before
@@ -108,9 +108,9 @@ def test_published_checkpoint(publish, checkpoint, origin, sthv1_root,
 
     video = str(video_dir / 'left0.mp4')
     results = [
-        VideoPredictor(Config.fromfile(origin / f'configs/{NAME}.py'),
-                       str(file), 'cpu')(video)
-        for file in (checkpoint, path)
+        VideoPredictor(
+            Config.fromfile(origin / f'configs/{NAME}.py'), str(file),
+            'cpu')(video) for file in (checkpoint, path)
     ]
     assert results[0] == results[1]
 
@@ -131,8 +131,8 @@ def test_entry_and_table(publish, checkpoint, project, tmp_path):
     labels, found = [0, 1, 1], [0, 1, 0]
     scores = 0.49 * torch.eye(174)[labels] + 0.51 * torch.eye(174)[found]
     dump = write_dump(tmp_path / 'dump.npz', scores, labels)
-    publish(checkpoint, '--dump', dump, '--url',
-            'https://host/zoo/', '--out-dir', project / 'upload')
+    publish(checkpoint, '--dump', dump, '--url', 'https://host/zoo/',
+            '--out-dir', project / 'upload')
     path, = project.glob('upload/*.pth')
     model = Zoo(project).models[NAME]
     assert model['Weights'] == f'https://host/zoo/{path.name}'
@@ -156,10 +156,10 @@ def test_entry_and_table(publish, checkpoint, project, tmp_path):
 
 
 @pytest.mark.parametrize('args, words', [
-    (['--config', 'configs/selfy_tsm_r50_sthv1.py'],
-     'epoch_1.pth does not fit the model of the config: '),
-    (['--config', 'configs/absent.py'],
-     'absent is not in .*metafile.yml: put it in configs/'),
+    (['--config', 'configs/selfy_tsm_r50_sthv1.py'
+      ], 'epoch_1.pth does not fit the model of the config: '),
+    (['--config', 'configs/absent.py'
+      ], 'absent is not in .*metafile.yml: put it in configs/'),
     (['--out-dir', '/'], '--out-dir / is not in this repository: give the '),
     (['--dump', 'absent.npz'], 'dump absent.npz does not exist'),
 ])
@@ -179,8 +179,9 @@ class Hostile:
 
 
 @pytest.mark.parametrize('saved, words', [
-    ({'a.weight': torch.zeros(1)},
-     'does not tell which config of configs/ it is of: give --config.'),
+    ({
+        'a.weight': torch.zeros(1)
+    }, 'does not tell which config of configs/ it is of: give --config.'),
     ([torch.zeros(1)], 'holds a list, not a checkpoint'),
     (Hostile(), 'weights.pth is not a checkpoint, or has code in it: '),
 ])

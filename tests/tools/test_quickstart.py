@@ -10,12 +10,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def quickstart(folder, env):
-    run = subprocess.run(
-        ['bash', str(ROOT / 'tools/quickstart.sh')],
-        env=dict(env, CLIPS='32', DIR=str(folder)),
-        cwd=folder,
-        capture_output=True,
-        text=True)
+    run = subprocess.run(['bash', str(ROOT / 'tools/quickstart.sh')],
+                         env=dict(env, CLIPS='32', DIR=str(folder)),
+                         cwd=folder,
+                         capture_output=True,
+                         text=True)
     assert run.returncode == 0, run.stderr
     return run.stdout
 

@@ -109,8 +109,9 @@ def test_weights_of_a_recognizer(estimator, tmp_path):
 def test_weights_of_another_network_are_refused(tmp_path):
     """Those of a ResNet-50 have the same names, and other shapes."""
     path = tmp_path / 'resnet50.pth'
-    state_dict = ResNet(50, num_stages=1, out_indices=(0, ),
-                        strides=(1, ), dilations=(1, )).state_dict()
+    state_dict = ResNet(
+        50, num_stages=1, out_indices=(0, ), strides=(1, ),
+        dilations=(1, )).state_dict()
     torch.save(state_dict, path)
     with pytest.raises(ValueError, match=r'no layer1\.0\.conv1.*ResNet-18'):
         FlowEstimator(str(path))
@@ -162,7 +163,8 @@ def test_video_and_picture(load_tool, monkeypatch, video_dir, tmp_path,
 ])
 def test_mistakes_are_one_line(run_tool, video_dir, args, words):
     args = [
-        arg.format(video=video_dir / 'left0.mp4', text=video_dir / 'notes.txt')
+        arg.format(
+            video=video_dir / 'left0.mp4', text=video_dir / 'notes.txt')
         for arg in args
     ]
     message = run_tool('stss_flow', *args)

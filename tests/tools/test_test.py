@@ -13,15 +13,14 @@ from selfy_mmaction.analysis.dumps import load_dump
 
 def run_test(command, trained, tool_env, cwd, *args):
     """Test the trained checkpoint and return the predictions."""
-    done = subprocess.run(
-        [
-            *command, *args, '--dump', 'predictions.npz', '--cfg-options',
-            *trained.options
-        ],
-        cwd=cwd,
-        env=tool_env,
-        capture_output=True,
-        text=True)
+    done = subprocess.run([
+        *command, *args, '--dump', 'predictions.npz', '--cfg-options',
+        *trained.options
+    ],
+                          cwd=cwd,
+                          env=tool_env,
+                          capture_output=True,
+                          text=True)
     assert done.returncode == 0, done.stderr
     assert re.search(r'Epoch\(test\) .*acc/top1', done.stdout)
     return load_dump(str(cwd / 'predictions.npz'))

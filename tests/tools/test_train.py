@@ -19,8 +19,8 @@ def train(repo, main_config, tiny, start_process):
 
     def start(*args, options=(), command=None, **env):
         command = command or [sys.executable, repo / 'tools/train.py']
-        return start_process(*command, main_config, *args, '--work-dir',
-                             'run', '--cfg-options', *tiny, *options, **env)
+        return start_process(*command, main_config, *args, '--work-dir', 'run',
+                             '--cfg-options', *tiny, *options, **env)
 
     return start
 
@@ -164,10 +164,13 @@ def test_the_number_says_which_checkpoint_is_the_last(tmp_path):
 
 def test_no_middle_of_an_epoch_is_resumed(run_tool, load_tool, monkeypatch,
                                           main_config, tiny, tmp_path):
-    args = [main_config, '--work-dir', str(tmp_path), '--no-validate',
-            '--cfg-options', *tiny, 'default_hooks.checkpoint.by_epoch=False',
-            'default_hooks.checkpoint.interval=2',
-            'default_hooks.checkpoint.save_best=None']
+    args = [
+        main_config, '--work-dir',
+        str(tmp_path), '--no-validate', '--cfg-options', *tiny,
+        'default_hooks.checkpoint.by_epoch=False',
+        'default_hooks.checkpoint.interval=2',
+        'default_hooks.checkpoint.save_best=None'
+    ]
     monkeypatch.setattr(sys, 'argv', ['train.py', *args])
     load_tool('train').main()
     for name in 'iter_2', 'iter_4':
@@ -211,9 +214,8 @@ def test_seed_replaces_that_of_the_config(load_tool, monkeypatch, repo):
 
 
 def test_no_validate_drops_all_of_validation(load_tool, monkeypatch, repo):
-    cfg = apply_args(
-        load_tool, monkeypatch,
-        [str(repo / 'configs/tsm_r50_sthv1.py'), '--no-validate'])
+    cfg = apply_args(load_tool, monkeypatch,
+                     [str(repo / 'configs/tsm_r50_sthv1.py'), '--no-validate'])
     assert not cfg.val_cfg and not cfg.val_dataloader and not cfg.val_evaluator
 
 
@@ -221,21 +223,20 @@ def test_no_validate_drops_all_of_validation(load_tool, monkeypatch, repo):
     (['no.py'], 'config no.py does not exist.'),
     (['{config}', '--resume', 'no.pth'], 'checkpoint no.pth does not exist.'),
     (['{config}', '--resume', '{config}'], '.* is not a checkpoint, .*'),
-    (['{config}', '--cfg-options', 'model.backbone.num_segments=16'],
-     r'model.backbone.num_segments=16, but .*cls_head.num_segments=8: .*'),
+    (['{config}', '--cfg-options', 'model.backbone.num_segments=16'
+      ], r'model.backbone.num_segments=16, but .*cls_head.num_segments=8: .*'),
     ([
         '{config}', '--cfg-options',
         'train_dataloader.dataset.pipeline.0.num_clips=4'
     ], r'train_dataloader samples 4 frames .*num_segments=8: .*'),
-    (['{config}', '--cfg-options', 'val_dataloader.dataset.ann_file=no.txt'],
-     r'annotation file .*/no.txt of val_dataloader does not exist.'),
-    (['{config}', '--launcher', 'slurm', '--cfg-options',
-      'log_level=INFO'],
-     r'--launcher slurm, but SLURM_PROCID is not set: .*'),
-    (['{config}', '--cfg-options', 'model.cls_head.num_classes=3'],
-     r'.*sthv1_classes.txt names 174 classes, but the model has 3: .*'),
-    (['{config}', '--cfg-options', 'train_dataloader.batch_size=9'],
-     r'train_dataloader has no batch: 8 clips .* a batch of 9.'),
+    (['{config}', '--cfg-options', 'val_dataloader.dataset.ann_file=no.txt'
+      ], r'annotation file .*/no.txt of val_dataloader does not exist.'),
+    (['{config}', '--launcher', 'slurm', '--cfg-options', 'log_level=INFO'
+      ], r'--launcher slurm, but SLURM_PROCID is not set: .*'),
+    (['{config}', '--cfg-options', 'model.cls_head.num_classes=3'
+      ], r'.*sthv1_classes.txt names 174 classes, but the model has 3: .*'),
+    (['{config}', '--cfg-options', 'train_dataloader.batch_size=9'
+      ], r'train_dataloader has no batch: 8 clips .* a batch of 9.'),
     (['{config}', '--cfg-options', 'log_level.0=INFO'], '--cfg-options .*'),
 ])
 def test_bad_input_is_one_line(run_tool, main_config, tiny, args, message):
@@ -282,6 +283,7 @@ def test_more_processes_than_gpus_is_an_error():
     ('slurm_test', 'slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT'),
 ])
 def test_launcher_without_arguments_tells_its_usage(repo, script, usage):
-    done = subprocess.run(
-        [repo / f'tools/{script}.sh'], capture_output=True, text=True)
+    done = subprocess.run([repo / f'tools/{script}.sh'],
+                          capture_output=True,
+                          text=True)
     assert done.returncode != 0 and f'usage: {usage}' in done.stderr

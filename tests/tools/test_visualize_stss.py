@@ -82,8 +82,7 @@ def test_keeps_what_the_block_sees_and_adds(predictor, clip, seen):
     added = added.view(8, 6, 2, 10, 2).sum((2, 4)).sqrt()
     torch.testing.assert_close(seen.energy, added)
     best = predictor(clip)
-    assert [p['label'] for p in seen.predictions] == [
-        p['label'] for p in best]
+    assert [p['label'] for p in seen.predictions] == [p['label'] for p in best]
 
 
 def test_cells_lie_where_the_features_look(predictor, seen):
@@ -135,8 +134,8 @@ def test_drawing_shows_the_query(seen):
 def test_writes_pictures_pages_and_videos(run, tmp_path):
     error, out = run('--strongest', '2', '-o', 'sub/a.png')
     assert not error and 'Wrote sub/a.png.' in out
-    assert len(re.findall(r'frame \d, row \d, column \d: the block adds',
-                          out)) == 2
+    assert len(
+        re.findall(r'frame \d, row \d, column \d: the block adds', out)) == 2
     with Image.open(tmp_path / 'sub/a.png') as picture:
         assert min(picture.size) > 500
     error, _ = run('--position', '3', '1', '2', '-o', 'b.html')
@@ -179,8 +178,8 @@ def test_colors_of_displacements():
     directions = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])
     colors = flow_to_color(directions).astype(int)
     # four directions, four colours, however long the longest is
-    assert np.abs(colors[:, None] - colors).sum(-1)[~np.eye(4, dtype=bool)
-                                                    ].min() > 200
+    assert np.abs(colors[:, None] -
+                  colors).sum(-1)[~np.eye(4, dtype=bool)].min() > 200
     assert (flow_to_color(7 * directions) == colors).all()
     # with a scale, a half is paler, and more than the whole looks the same
     lengths = np.outer([0, 0.5, 1, 2], directions[1]).reshape(2, 2, 2)

@@ -7,8 +7,7 @@ from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.motion import bench_clips, clips
 
 # kind -> its module, and its numbers of training and validation clips
-KINDS = dict(
-    quickstart=(clips, 1600, 400), benchmark=(bench_clips, 4800, 180))
+KINDS = dict(quickstart=(clips, 1600, 400), benchmark=(bench_clips, 4800, 180))
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,8 +47,8 @@ def main() -> None:
     module, train, val = KINDS[args.kind]
     train = train if args.train is None else args.train
     val = val if args.val is None else args.val
-    out = args.out or Path(
-        'data/motion' if module is clips else 'data/motion_bench')
+    out = args.out or Path('data/motion' if module is
+                           clips else 'data/motion_bench')
     if module.render_dataset(out, train, val, args.seed, args.workers):
         each = '' if module is clips else ' of each split'
         print(f'\nRendered {train} + {val} clips{each} to {out}.')

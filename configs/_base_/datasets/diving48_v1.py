@@ -3,6 +3,5 @@ _base_ = 'diving48.py'
 
 train_dataloader = dict(
     dataset=dict(ann_file='diving48_v1_train_list_videos.txt'))
-val_dataloader = dict(
-    dataset=dict(ann_file='diving48_v1_val_list_videos.txt'))
+val_dataloader = dict(dataset=dict(ann_file='diving48_v1_val_list_videos.txt'))
 test_dataloader = val_dataloader

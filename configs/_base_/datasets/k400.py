@@ -24,8 +24,8 @@ find_step(_base_.test_pipeline, 'Resize').update(
 
 # Official, too: frames at equal distances from a window of 64, which starts at
 # random in training.
-find_step(_base_.train_dataloader.dataset.pipeline, 'SampleFrames').update(
-    type='DenseSampleFrames')
+find_step(_base_.train_dataloader.dataset.pipeline,
+          'SampleFrames').update(type='DenseSampleFrames')
 # Ours: the first window of a video. Both codes draw one at random.
 find_step(_base_.val_dataloader.dataset.pipeline, 'SampleFrames').update(
     type='DenseSampleFrames', num_sample_positions=1)

@@ -14,7 +14,9 @@ optim_wrapper = dict(
     constructor='SELFYLayerDecayConstructor',
     paramwise_cfg=dict(decay_rate=0.75),
     optimizer=dict(
-        type='AdamW', lr=5e-4 * 64 / 256, betas=(0.9, 0.999),
+        type='AdamW',
+        lr=5e-4 * 64 / 256,
+        betas=(0.9, 0.999),
         weight_decay=0.05))
 auto_scale_lr = dict(enable=False, base_batch_size=64)
 

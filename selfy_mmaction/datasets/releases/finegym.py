@@ -16,8 +16,8 @@ from .reading import (
 from .release import SPLITS, Annotation, Findings, Release
 
 
-def read_gym(root: Path, classes: Sequence[str], findings: Findings,
-             name: str, version: str) -> dict[str, list[Annotation]]:
+def read_gym(root: Path, classes: Sequence[str], findings: Findings, name: str,
+             version: str) -> dict[str, list[Annotation]]:
     """FineGym: lists of elements, ``name label`` a line."""
     clips = {}
     for split in SPLITS:
@@ -27,8 +27,8 @@ def read_gym(root: Path, classes: Sequence[str], findings: Findings,
             for element, label in read_columns(path, 2)
         ]
         for other, counts in _COUNTS[name].items():
-            if (len(clips[split]) == counts[split]
-                    != _COUNTS[name][version][split]):
+            if (len(clips[split]) == counts[split] !=
+                    _COUNTS[name][version][split]):
                 raise ValueError(f'{path} has the {counts[split]} elements of '
                                  f'{other}: give --version {other}, or the '
                                  f'list of {version}.')

@@ -136,9 +136,11 @@ class FolderPreparation:
             label = path.parts[0] if len(path.parts) > 1 else ''
             clips.append(Clip(path.as_posix(), label, path.as_posix()))
         empty = {
-            path.name for path in self.root.iterdir()
+            path.name
+            for path in self.root.iterdir()
             if path.is_dir() and not path.name.startswith('.')
-        } - {clip.label for clip in clips}
+        } - {clip.label
+             for clip in clips}
         self._warn('folders without a video, which are no classes', empty)
         return clips
 
@@ -178,9 +180,9 @@ class FolderPreparation:
 
     def _look(self, clips: Sequence[Clip]) -> dict[str, Content]:
         """The contents of the clips that can be read."""
-        looked = check_media(
-            look, [str(self.root / clip.path) for clip in clips],
-            self.workers)
+        looked = check_media(look,
+                             [str(self.root / clip.path) for clip in clips],
+                             self.workers)
         contents = {}
         for clip, content in zip(clips, looked, strict=True):
             if isinstance(content, str):
@@ -189,9 +191,12 @@ class FolderPreparation:
                 contents[clip.path] = content
         return contents
 
-    def _report(self, splits: Mapping[str, Sequence[Clip]],
-                classes: Sequence[str],
-                contents: Mapping[str, Content]) -> None:
+    def _report(
+        self,
+        splits: Mapping[str, Sequence[Clip]],
+        classes: Sequence[str],
+        contents: Mapping[str, Content],
+    ) -> None:
         """Say what is thin, and what the user should decide."""
         counts = {
             split: Counter(clip.label for clip in of_split)
@@ -203,28 +208,32 @@ class FolderPreparation:
                 clips=len(splits[split]), classes=len(counts[split]))
         self._warn(f'classes of less than {FEW_CLIPS} clips',
                    [name for name in classes if total[name] < FEW_CLIPS])
-        self._warn('classes without a clip to validate on, since they have '
-                   'one clip or one group',
-                   [name for name in classes if name not in counts['val']])
-        self._warn(f'clips of less than {FEW_FRAMES} frames, some of which '
-                   'the network sees twice',
-                   [path for path, content in contents.items()
-                    if content.frames < FEW_FRAMES])
+        self._warn(
+            'classes without a clip to validate on, since they have '
+            'one clip or one group',
+            [name for name in classes if name not in counts['val']])
+        self._warn(
+            f'clips of less than {FEW_FRAMES} frames, some of which '
+            'the network sees twice', [
+                path for path, content in contents.items()
+                if content.frames < FEW_FRAMES
+            ])
         twins = find_twins(splits, contents)
-        self._warn(f'{len(twins)} of {len(splits["val"])} clips to validate '
-                   'on look like one to train on, so that they say little; '
-                   'if they are cuts of one recording, give it as the group '
-                   'in a --csv', [f'{a} and {b}' for a, b in twins])
-        self._warn('classes that a mirror may turn into others: training '
-                   'flips them unless frozen_classes of the config names '
-                   'them',
-                   [repr(name) for name in classes if is_directional(name)])
+        self._warn(
+            f'{len(twins)} of {len(splits["val"])} clips to validate '
+            'on look like one to train on, so that they say little; '
+            'if they are cuts of one recording, give it as the group '
+            'in a --csv', [f'{a} and {b}' for a, b in twins])
+        self._warn(
+            'classes that a mirror may turn into others: training '
+            'flips them unless frozen_classes of the config names '
+            'them', [repr(name) for name in classes if is_directional(name)])
 
     def _warn(self, message: str, names: Iterable[str]) -> None:
         """Warn of something that some clips or classes are, if any."""
         if names:
-            self.findings.add(f'{message}: {_name_some(names)}',
-                              is_error=False)
+            self.findings.add(
+                f'{message}: {_name_some(names)}', is_error=False)
 
     def _write(self, splits: Mapping[str, Sequence[Clip]],
                classes: Sequence[str]) -> None:
@@ -323,8 +332,10 @@ def hold_out(clips: Sequence[Clip], share: float,
     held, inside = set(), Counter()
     # The rarest class first: it has the least choice.
     for label in sorted(total, key=lambda label: (total[label], label)):
-        names = [name for name, group in groups.items()
-                 if label in group and name not in held]
+        names = [
+            name for name, group in groups.items()
+            if label in group and name not in held
+        ]
         rng.shuffle(names)
         chosen = []
         for name in names:
@@ -335,9 +346,11 @@ def hold_out(clips: Sequence[Clip], share: float,
         if not inside[label]:
             # Each group is more than the share: the one with the fewest clips
             # of the class that leaves something to train on.
-            rest = [name for name in names if all(
-                inside[key] + number < total[key]
-                for key, number in groups[name].items())]
+            rest = [
+                name for name in names
+                if all(inside[key] + number < total[key]
+                       for key, number in groups[name].items())
+            ]
             if rest:
                 chosen = [min(rest, key=lambda name: groups[name][label])]
                 inside += groups[chosen[0]]
