@@ -62,9 +62,10 @@ setup(
     cmdclass=dict(build_py=BuildWithMIM),
     python_requires='>=3.10',
     install_requires=[
-        'torch>=2.4',
+        # Before 2.6, no safe loading of what MMEngine's runner saves.
+        'torch>=2.6',
         'mmengine>=0.10.3,<1',
-        'mmaction2>=1.1.0,<1.3',
+        'mmaction2>=1.2.0,<1.3',
         'decord>=0.4.1',
         'filelock',
         # MMAction2 imports it and does not declare it.
@@ -87,7 +88,8 @@ setup(
         'tests': [
             'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'scikit-image',
             'safetensors', 'onedl-mim', 'onnx', 'onnxscript', 'onnxruntime',
-            'tensorboard', 'gradio>=6', 'playwright'
+            'tensorboard', 'gradio>=6', 'playwright',
+            'triton; platform_system == "Linux"'
         ],
     },
     zip_safe=False)

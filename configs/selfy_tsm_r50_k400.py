@@ -1,10 +1,9 @@
 _base_ = [
     '_base_/models/selfy_tsm_r50.py', '_base_/datasets/k400.py',
-    '_base_/schedules/sgd_50e.py', '_base_/default_runtime.py'
+    '_base_/schedules/sgd_75e.py', '_base_/default_runtime.py'
 ]
 
-# Ours: the schedule of Something-Something. 30 views are tested per video, 10
-# at a time.
+# The 30 views of a video are tested 10 at a time, to bound the memory.
 model = dict(
     type='BoundedViewsRecognizer2D',
     max_testing_views=10,

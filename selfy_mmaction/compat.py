@@ -4,14 +4,20 @@ Each repair says what is broken and when it can go, and does nothing where
 nothing is broken. Without MMAction2 there is nothing to repair:
 ``selfy_mmaction.ops`` then needs PyTorch alone.
 """
+import functools
 import importlib.util
+import json
+import os.path as osp
 import pickle
+import re
 import sys
 import warnings
 from pathlib import Path
 from types import ModuleType
 
 import torch
+
+from . import pickles
 
 
 def has_mmaction() -> bool:
@@ -26,10 +32,32 @@ def apply():
     """Apply every repair; called when ``selfy_mmaction`` is imported."""
     if not has_mmaction():
         return
+    check_mmaction()
     check_mmcv()
     quiet_mmcv_lite()
     stub_missing_drn()
     allow_runner_checkpoints()
+
+
+def check_mmaction():
+    """Say in one line that MMAction2 is too old.
+
+    Before 1.2.0 it has other data structures, and refuses mmcv 2.1. Read
+    without importing it, since it may refuse the mmcv that is there first.
+
+    Can go when nobody has a MMAction2 before 1.2.0.
+
+    Raises:
+        ImportError: If MMAction2 is older.
+    """
+    path = Path(importlib.util.find_spec('mmaction').origin)
+    text = path.with_name('version.py').read_text()
+    version = re.search(r"__version__ = '((\d+)\.(\d+).*)'", text)
+    if version and (int(version[2]), int(version[3])) < (1, 2):
+        raise ImportError(
+            f'MMAction2 {version[1]} is installed, but selfy_mmaction needs '
+            "1.2.0: pip install 'mmaction2>=1.2.0' 'mmcv-lite==2.1.0'; "
+            'uninstall the mmcv that is there first.')
 
 
 def check_mmcv():
@@ -67,49 +95,42 @@ def quiet_mmcv_lite():
         'ignore', message='Fail to import ``MultiScaleDeformableAttention``')
 
 
-def find_torchvision_weights():
-    """Let ``torchvision://resnet50`` be found without torchvision.
+def load_safely():
+    """Let MMEngine load checkpoints as :mod:`selfy_mmaction.pickles` does.
 
-    MMEngine has the addresses of the weights in a table of its own, and asks
-    torchvision for its version before it reads that table. Called with the
-    backbones, since MMEngine's loaders take long to import.
+    MMEngine reads what it downloads with ``weights_only=False``, and its fork
+    onedl-mmengine whatever cannot be read otherwise: such a file can run
+    code. And MMEngine, which has the addresses of torchvision's weights in a
+    table of its own, asks torchvision for its version before it reads that.
+    Called with the backbones and with :mod:`selfy_mmaction.engine.checkpoint`,
+    since MMEngine's loaders take long to import.
 
-    Can go when MMEngine reads the table without torchvision.
+    Can go when MMEngine loads safely, in bounded time, and reads the table
+    without torchvision.
     """
-    if importlib.util.find_spec('torchvision') is not None:
-        return
-    import mmengine
-    from mmengine.runner.checkpoint import CheckpointLoader, load_from_http
+    from mmengine.runner import checkpoint as engine
+    register = engine.CheckpointLoader.register_scheme
 
-    @CheckpointLoader.register_scheme(prefixes='torchvision://', force=True)
+    def load_from_local(filename, map_location=None):
+        return pickles.load(osp.expanduser(filename), map_location)
+
     def load_from_torchvision(filename, map_location=None):
-        table = Path(mmengine.__file__).parent / 'hub/torchvision_0.12.json'
-        urls = mmengine.load(str(table))
+        table = Path(engine.__file__).parents[1] / 'hub/torchvision_0.12.json'
+        urls = json.loads(table.read_text())
         name = filename.removeprefix('torchvision://')
         if name not in urls:
             raise ValueError(
                 f'{filename} is not in {table}; names are {", ".join(urls)}.')
-        return load_from_http(urls[name], map_location=map_location)
+        return engine.load_from_http(urls[name], map_location=map_location)
 
-
-def quiet_file_client():
-    """Keep MMEngine from warning of ``FileClient`` where a file is read.
-
-    MMAction2's loaders read videos and frames through it, and every process
-    that does logs two lines. On a disk it is a ``LocalBackend``. Called with
-    the transforms, since MMAction2's take long to import.
-
-    Can go when MMAction2 reads with the functions of ``mmengine.fileio``.
-    """
-    from mmaction.datasets.transforms import loading
-    from mmengine.fileio import FileClient, LocalBackend
-
-    def open_client(backend=None, **kwargs):
-        if backend == 'disk' and not kwargs:
-            return LocalBackend()
-        return FileClient(backend, **kwargs)
-
-    loading.FileClient = open_client
+    register(prefixes='', loader=load_from_local, force=True)
+    if importlib.util.find_spec('torchvision') is None:
+        register(prefixes='torchvision://', loader=load_from_torchvision,
+                 force=True)
+    # what all that download call
+    engine.load_url = pickles.load_url
+    # what onedl-mmengine calls instead of torch.load
+    engine._safe_torch_load = functools.partial(torch.load, weights_only=True)
 
 
 class _MissingDRN:
@@ -125,8 +146,8 @@ def stub_missing_drn():
     """Let ``import mmaction.models`` pass without the folder of DRN.
 
     The wheel of mmaction2 1.2.0 imports ``mmaction.models.localizers.drn``
-    and does not contain it (the folder has no ``__init__.py``). Version 1.1.0
-    has no DRN, a source tree has the folder.
+    and does not contain it (the folder has no ``__init__.py``). A source tree
+    has the folder.
 
     Can go with the first wheel after 1.2.0 that contains the folder.
     """
@@ -159,8 +180,6 @@ def allow_runner_checkpoints():
 
     Can go with the first MMEngine after 0.10.7 that does this itself.
     """
-    if torch.__version__ < (2, 6):
-        return
     import numpy as np
     from mmengine.logging import HistoryBuffer
 

@@ -6,6 +6,7 @@ import os
 import os.path as osp
 import secrets
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,12 +27,15 @@ def replaced_when_done(path: str | os.PathLike) -> Iterator[Path]:
             file, such as /dev/null, is written to directly.
 
     Raises:
-        ValueError: If there is a folder of this name.
+        ValueError: If there is a folder of this name, or the name is not
+            UTF-8.
         OSError: If the file cannot be written.
     """
     path = Path(path)
     if path.is_dir():
         raise ValueError(f'{path} is a folder: give the name of a file.')
+    if not is_utf8(path):
+        raise ValueError(f'{path} is not a name in UTF-8: give another.')
     if path.exists() and not path.is_file():
         yield path
         return
@@ -68,10 +72,39 @@ def _remove_stale(target: Path) -> None:
                 path.unlink()
 
 
+def write_bytes(path: str | os.PathLike, content: bytes) -> None:
+    """Write a file, see `replaced_when_done`.
+
+    For what is made by libraries that do not report a full disk, or in words
+    of their own.
+    """
+    with replaced_when_done(path) as unfinished:
+        unfinished.write_bytes(content)
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a text file in UTF-8, see `replaced_when_done`."""
     with replaced_when_done(path) as unfinished:
         unfinished.write_text(text, encoding='utf-8', newline='')
+
+
+def printable(name: str) -> str:
+    """A name as a terminal can show it.
+
+    Control characters in names of files and classes could move its cursor or
+    forge lines: they come as in a Python string, and so do bytes that are not
+    UTF-8.
+    """
+    return ''.join(x if x.isprintable() else repr(x)[1:-1] for x in name)
+
+
+def is_utf8(path: str | os.PathLike) -> bool:
+    """Whether a name is; OpenCV crashes of others."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_inside(name: str, folder: str | os.PathLike) -> bool:
@@ -80,3 +113,14 @@ def is_inside(name: str, folder: str | os.PathLike) -> bool:
         osp.abspath(x)
         for x in (osp.join(folder, name.replace('\\', '/')), folder))
     return osp.commonpath([path, folder]) == folder
+
+
+def check_archive_size(path: str | os.PathLike) -> None:
+    """Raise a ValueError if a zip archive holds more than its own size.
+
+    Neither PyTorch nor NumPy compresses what it saves.
+    """
+    with zipfile.ZipFile(path) as file:
+        size = sum(entry.file_size for entry in file.infolist())
+    if size > osp.getsize(path):
+        raise ValueError('it is compressed')

@@ -48,7 +48,9 @@ def add_locations() -> None:
 
     for name, location in (('MODELS', 'selfy_mmaction.models'),
                            ('TRANSFORMS', 'selfy_mmaction.datasets'),
-                           ('HOOKS', 'selfy_mmaction.engine.hooks')):
+                           ('HOOKS', 'selfy_mmaction.engine.hooks'),
+                           ('OPTIM_WRAPPER_CONSTRUCTORS',
+                            'selfy_mmaction.engine.optimizers')):
         components = getattr(registry, name)
         if components._imported:
             import_module(location)

@@ -63,19 +63,18 @@ def test_models_import_after_ours_only():
         'ImportError: this installation of MMAction2 lacks')
 
 
-@pytest.mark.parametrize('version', ['source', '1.1.0'])
-def test_whole_installations_are_left_alone(tmp_path, version):
+@pytest.mark.parametrize('kind', ['source', 'without DRN'])
+def test_whole_installations_are_left_alone(tmp_path, kind):
     import mmaction
     copy = tmp_path / 'mmaction'
     shutil.copytree(Path(mmaction.__file__).parent, copy,
                     ignore=shutil.ignore_patterns('.mim', '__pycache__'))
     init = copy / 'models' / 'localizers' / '__init__.py'
-    if version == 'source':
+    if kind == 'source':
         drn = init.parent / 'drn' / 'drn.py'
         drn.parent.mkdir(exist_ok=True)
         drn.write_text('class DRN:\n    """The real one."""\n')
     else:
-        # 1.1.0 has no DRN at all.
         init.write_text(init.read_text().replace(
             'from .drn.drn import DRN\n', '').replace(", 'DRN'", ''))
     run = python(
@@ -84,7 +83,7 @@ def test_whole_installations_are_left_alone(tmp_path, version):
         'print(getattr(sys.modules.get(name), "__file__", None))',
         path=[tmp_path])
     assert run.returncode == 0, run.stderr
-    expected = str(drn) if version == 'source' else 'None'
+    expected = str(drn) if kind == 'source' else 'None'
     assert run.stdout.strip() == expected
 
 
@@ -98,6 +97,26 @@ def test_without_mmaction_nothing_is_repaired(site_without):
         'set(torch.serialization.get_safe_globals()) - before)', path=[site])
     assert run.stdout.strip() == '(1, 2, 4, 4, 5, 9, 9) set()', run.stderr
     assert run.stderr == ''
+
+
+@pytest.mark.parametrize('version, old', [
+    ('1.1.0', True), ('1.0.0rc1', True), ('0.24.1', True), ('1.10.0', False)
+])
+def test_too_old_mmaction_is_one_line(tmp_path, version, old):
+    folder = tmp_path / 'mmaction'
+    folder.mkdir()
+    (folder / '__init__.py').write_text('assert False, "mmcv, it thinks."')
+    (folder / 'version.py').write_text(f"__version__ = '{version}'\n")
+    run = python('-c', 'import selfy_mmaction', path=[tmp_path])
+    assert run.returncode != 0
+    last = run.stderr.splitlines()[-1]
+    if old:
+        assert last == (
+            f'ImportError: MMAction2 {version} is installed, but '
+            "selfy_mmaction needs 1.2.0: pip install 'mmaction2>=1.2.0' "
+            "'mmcv-lite==2.1.0'; uninstall the mmcv that is there first.")
+    else:
+        assert 'mmcv, it thinks.' in last
 
 
 def test_missing_mmcv_is_one_line(site_without):

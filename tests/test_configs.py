@@ -62,9 +62,9 @@ def test_config_is_consistent(name, tmp_path):
     assert ('SELFY' in type(model.backbone).__name__) == ('selfy' in name)
 
 
-def test_official_batch_is_eight_gpus_with_eight_clips(main):
-    assert main.train_dataloader.batch_size == 8
-    assert main.auto_scale_lr.base_batch_size == 8 * 8
+def test_the_rate_is_for_the_official_batch(main):
+    assert main.auto_scale_lr.base_batch_size == 64
+    assert main.train_dataloader.batch_size == 64 / 8
     assert main.train_dataloader.drop_last
 
 
@@ -115,6 +115,14 @@ def test_testing_takes_the_middle_of_each_segment(frames, tmp_path):
         expected = [int(tick / 2.0 + tick * x) for x in range(frames)]
         for stage in 'val', 'test':
             assert sample_frames(cfg, stage, total).tolist() == expected
+
+
+def test_segments_are_spread_over_a_short_video(main):
+    """Where the official code repeats the first frame."""
+    assert sample_frames(main, 'test', 4).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert sample_frames(main, 'test', 8).tolist() == [*range(8)]
+    assert sample_frames(main, 'train', 8).tolist() == [*range(8)]
+    assert set(sample_frames(main, 'train', 6).tolist()) == set(range(6))
 
 
 def test_training_takes_a_random_frame_of_each_segment(main):

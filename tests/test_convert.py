@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
-from official import LAYOUTS, official_state_dict
+from official import LAYOUTS, official_state_dict, tsm_code_state_dict
 
 from selfy_mmaction.convert import convert_official_state_dict
 
@@ -24,6 +24,26 @@ def test_every_key_is_used_once(layout):
     assert len(converted) == len(official)
     bare = {key.removeprefix('module.'): v for key, v in official.items()}
     assert convert_official_state_dict(bare).keys() == converted.keys()
+
+
+@pytest.mark.parametrize('shift', [True, False])
+def test_tsms_code_names_what_is_shifted(shift):
+    saved = tsm_code_state_dict(shift)
+    converted = convert_official_state_dict(saved)
+    assert len(converted) == len(saved)
+    # Of the weights it is the same network as in the official layout.
+    for key, tensor in convert_official_state_dict(
+            official_state_dict('tsm')).items():
+        if not shift:
+            key = key.replace('.net.', '.')
+        torch.testing.assert_close(converted[key], tensor)
+
+
+def test_why_not_an_official_resnet101():
+    key = 'module.base_model.layer3.22.conv1.weight'
+    official = {**official_state_dict('tsm'), key: torch.ones(256, 1024, 1, 1)}
+    with pytest.raises(ValueError, match='which shifts every block, .* be co'):
+        convert_official_state_dict(official)
 
 
 def test_without_dropout_the_classifier_is_fc1():
@@ -81,6 +101,34 @@ def test_command_line(layout, config, tmp_path):
     assert result.returncode == 0, result.stderr
     assert config in result.stdout
     load_checkpoint(build(config), str(dst), strict=True)
+
+
+@pytest.mark.parametrize(('shift', 'classes', 'config'), [
+    (True, 174, 'tsm_r50_sthv1.py'), (True, 400, 'tsm_r50_k400.py'),
+    (False, 400, 'tsn_r50_k400.py')])
+def test_checkpoints_of_tsms_code(shift, classes, config, tmp_path, load_tool,
+                                  monkeypatch, capsys):
+    src = save_official(tmp_path / 'tsm.pth',
+                        tsm_code_state_dict(shift, classes))
+    dst = tmp_path / 'converted.pth'
+    monkeypatch.setattr(sys, 'argv', ['convert', str(src), str(dst)])
+    load_tool('convert_checkpoint').main()
+    assert f'configs/{config}' in capsys.readouterr().out
+    load_checkpoint(build(config), str(dst), strict=True)
+
+
+def test_resnet101_of_tsms_code(tmp_path, load_tool, run_tool, monkeypatch):
+    src = save_official(tmp_path / 'tsm.pth', tsm_code_state_dict(depth=101))
+    dst = tmp_path / 'converted.pth'
+    message = run_tool('convert_checkpoint', src, dst)
+    assert f'is of a ResNet-101, {ROOT}/configs/tsm_r50_sthv1.py' in message
+    assert '--cfg-options model.backbone.depth=101' in message
+    assert not dst.exists()
+    monkeypatch.setattr(
+        sys, 'argv', ['convert', str(src), str(dst), '--cfg-options',
+                      'model.backbone.depth=101'])
+    load_tool('convert_checkpoint').main()
+    assert dst.exists()
 
 
 def test_class_order(tmp_path):

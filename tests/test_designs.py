@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from mmengine.config import Config
@@ -16,8 +15,8 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from selfy_mmaction.analysis.complexity import get_complexity
-from selfy_mmaction.models import SELFYBlock
 from selfy_mmaction.ops import stss
+from selfy_mmaction.ops.reference import stss_einsum
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / 'docs/designs.md').read_text()
@@ -57,10 +56,10 @@ def small_config(line):
 
 
 def test_the_tables_are_read():
-    assert len(ROWS) == 22
+    assert len(ROWS) == 25
     lines = [line for line, _ in ROWS]
     for name in MODELS.module_dict:
-        if name.startswith('STSS'):
+        if name.startswith('STSS') or name == 'MOSSBlock':
             assert any(name in line for line in lines), name
 
 
@@ -94,7 +93,12 @@ def test_a_line_starts_as_its_tsm_and_trains(line):
 ])
 def test_parameters(line, parameters):
     """Those of the plain TSM and of the block after res3."""
-    block = SELFYBlock(512, 8, **arguments(line))
+    block = MODELS.build({
+        'type': 'SELFYBlock',
+        'in_channels': 512,
+        'num_segments': 8,
+        **arguments(line)
+    })
     count = sum(parameter.numel() for parameter in block.parameters())
     plain = float(re.search(r'TSM has ([\d.]+) M', TEXT)[1])
     assert plain + count / 1e6 == pytest.approx(float(parameters), abs=0.011)
@@ -189,22 +193,6 @@ torch.testing.assert_close(
     assert done.returncode == 0, done.stderr
 
 
-def stss_by_unfold(x, window, similarity, temporal_padding):
-    """The operator as PyTorch's own functions write it, slowly."""
-    (N, T, C, H, W), (L, U, V) = x.shape, window
-    if similarity == 'cosine':
-        x = F.normalize(x, dim=2)
-    scale = 0 if temporal_padding == 'zeros' else 1
-    before, after = ([scale * end] * (L // 2) for end in (x[:, :1], x[:, -1:]))
-    frames = torch.cat([*before, x, *after], 1)
-    # [N, T, C, H, W, L] => [N, T, L, C, H, W]
-    frames = frames.unfold(1, L, 1).movedim(-1, 2)
-    # => [N * T * L, C * U * V, H * W]
-    near = F.unfold(frames.flatten(0, 2), (U, V), padding=(U // 2, V // 2))
-    near = near.view(N, T, L, C, U, V, H, W)
-    return torch.einsum('ntchw,ntlcuvhw->nthwluv', x, near)
-
-
 @pytest.mark.parametrize('L', range(1, 10, 2))
 def test_the_copies_give_the_same_numbers(L):
     """At every window up to 9 x 15 x 15."""
@@ -216,4 +204,4 @@ def test_the_copies_give_the_same_numbers(L):
                 args = (L, U, U), similarity, temporal_padding
                 # They normalise by the length, we by one with an epsilon.
                 torch.testing.assert_close(
-                    stss(x, *args, eps=0.0), stss_by_unfold(x, *args))
+                    stss(x, *args, eps=0.0), stss_einsum(x, *args))

@@ -61,6 +61,12 @@ def test_an_error_of_another_file_stays_as_it_is(tmp_path):
             open('no.mp4')
 
 
+def test_names_are_printable():
+    assert files.printable('übung 1.mp4') == 'übung 1.mp4'
+    assert files.printable('a\x1b[2J\n\t\x85\u202e\udcff') == (
+        r'a\x1b[2J\n\t\x85\u202e\udcff')
+
+
 def test_writers_do_not_meet(tmp_path):
     path = tmp_path / 'epoch_1.pth'
     with files.replaced_when_done(path) as first:

@@ -1,5 +1,7 @@
 """Every row of the paper: its config, its data set, its test protocol."""
+import copy
 import os
+import random
 import re
 from functools import cache
 from pathlib import Path
@@ -15,9 +17,13 @@ from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
+from mmengine.runner import Runner, load_checkpoint
 
+from selfy_mmaction.analysis import ensemble
 from selfy_mmaction.analysis.complexity import get_complexity
+from selfy_mmaction.analysis.dumps import dump_results, load_dump
+from selfy_mmaction.analysis.zoo import Zoo
+from selfy_mmaction.datasets.pipelines import find_step
 from selfy_mmaction.datasets.releases import Preparation
 from selfy_mmaction.engine.launch import check_dataloader
 
@@ -30,18 +36,20 @@ LEFT_RIGHT = {
     'Turning the camera left while filming something',
     'Turning the camera right while filming something'
 }
-# What tells the data sets apart. `views` is how many clips x crops a video
-# has in testing, `best` what picks the best checkpoint.
+# What tells the data sets apart. `batch` is the batch of all GPUs, `views` how
+# many clips x crops a video has in testing, `best` what picks the best
+# checkpoint.
 RECIPES = {
     name: SimpleNamespace(**{
         'storage': 'VideoDataset', 'sampler': 'SampleFrames',
-        'frozen': set(), 'views': 1, 'best': 'acc/top1', **recipe
+        'frozen': set(), 'batch': 64, 'views': 1, 'best': 'acc/top1', **recipe
     })
     for name, recipe in dict(
         sthv1=dict(
             classes=174, storage='RawframeDataset', frozen=LEFT_RIGHT),
         sthv2=dict(classes=174, frozen=LEFT_RIGHT),
-        k400=dict(classes=400, sampler='DenseSampleFrames', views=30),
+        k400=dict(
+            classes=400, sampler='DenseSampleFrames', batch=96, views=30),
         diving48=dict(classes=48),
         diving48_v1=dict(classes=48),
         gym99=dict(classes=99, best='acc/mean1'),
@@ -57,6 +65,12 @@ def get_dataset(config):
 
 NAMES = sorted(path.stem for path in CONFIGS.glob('*_r50_*.py')
                if get_dataset(path.stem) in RECIPES)
+# The same data sets and their views, for transformers.
+VIDEOMAE = {
+    'selfy_vit_b16_videomae_sthv2': ('sthv2', 2 * 3),
+    'selfy_vit_b16_videomae_k400': ('k400', 5 * 3)
+}
+ROWS = Zoo(CONFIGS.parent).rows
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +98,10 @@ def prepare(tmp_path_factory, repo):
 def shrink(cfg, root):
     """Bring a config down to a miniature data set and to small frames."""
     cfg.model.backbone.pretrained = None
-    small = {(320, 240): (40, 32), (224, 224): (32, 32), 224: 32, 240: 32}
+    small = {
+        (320, 240): (40, 32), (-1, 256): (-1, 36), (224, 224): (32, 32),
+        (-1, 224): (-1, 32), 224: 32, 240: 32, 256: 36
+    }
     for stage in 'train', 'val', 'test':
         loader = cfg[f'{stage}_dataloader']
         loader.update(num_workers=0, persistent_workers=False, batch_size=1)
@@ -114,7 +131,9 @@ def test_config_is_consistent(name, tmp_path):
         data.data_root = str(tmp_path)
         (tmp_path / data.ann_file).touch()
         check_dataloader(cfg, stage)
-    assert cfg.train_dataloader.batch_size * 8 == 64
+    batch = RECIPES[get_dataset(name)].batch
+    assert cfg.auto_scale_lr.base_batch_size == batch
+    assert cfg.train_dataloader.batch_size * 8 == batch
     cfg.model.backbone.pretrained = None
     model = MODELS.build(cfg.model)
     selfy = 'selfy' in name
@@ -156,7 +175,6 @@ def test_config_trains_and_tests(name, prepare):
     with torch.no_grad():
         sample, = model.test_step(batch)
     assert sample.pred_score.shape == (recipe.classes, )
-    torch.testing.assert_close(sample.pred_score.sum(), torch.tensor(1.))
     evaluator = Evaluator(METRICS.build(cfg.test_evaluator))
     evaluator.dataset_meta = loader.dataset.metainfo
     evaluator.process([sample], batch)
@@ -167,6 +185,142 @@ def test_config_trains_and_tests(name, prepare):
     assert headline == recipe.best
     assert cfg.default_hooks.checkpoint.save_best in ('auto', headline)
     assert cfg.default_hooks.checkpoint.get('rule', 'greater') == 'greater'
+
+
+def test_every_transformer_is_tested():
+    assert set(VIDEOMAE) == {path.stem for path in CONFIGS.glob('*_vit_*.py')}
+
+
+@pytest.mark.parametrize('name', VIDEOMAE)
+def test_videomae_config_is_consistent(name, tmp_path):
+    dataset, _ = VIDEOMAE[name]
+    cfg = Config.fromfile(CONFIGS / f'{name}.py')
+    assert cfg.test_pipeline == cfg.test_dataloader.dataset.pipeline
+    for stage in 'train', 'val', 'test':
+        data = cfg[f'{stage}_dataloader'].dataset
+        data.data_root = str(tmp_path)
+        (tmp_path / data.ann_file).touch()
+        check_dataloader(cfg, stage)
+    assert cfg.train_dataloader.batch_size * 8 == 64
+    # No class of Something-Something changes its side.
+    flip = find_step(cfg.train_dataloader.dataset.pipeline, 'Flip')
+    assert flip.flip_ratio == (0 if RECIPES[dataset].frozen else 0.5)
+    # All but the blocks is MMAction2's, whose zoo has the weights.
+    backbone = cfg.model.backbone
+    assert backbone.pop('selfy') and backbone.pop('selfy_indices') == (5, )
+    assert backbone.pop('type') == 'ViTSELFY'
+    assert backbone == dict(
+        img_size=224, patch_size=16, embed_dims=768, depth=12, num_heads=12,
+        mlp_ratio=4, qkv_bias=True, num_frames=16, drop_path_rate=0.1,
+        norm_cfg=dict(type='LN', eps=1e-6))
+    # An epoch of each scheduler after the other, to the end.
+    warmup, cosine = cfg.param_scheduler
+    assert warmup.end == cosine.begin
+    assert cosine.begin + cosine.T_max == cosine.end
+    assert cosine.end == cfg.train_cfg.max_epochs
+
+
+def test_other_frames_than_the_transformers_are_named(tmp_path):
+    cfg = Config.fromfile(CONFIGS / 'selfy_vit_b16_videomae_k400.py')
+    data = cfg.train_dataloader.dataset
+    data.data_root = str(tmp_path)
+    (tmp_path / data.ann_file).touch()
+    find_step(data.pipeline, 'SampleFrames').clip_len = 8
+    with pytest.raises(ValueError, match='samples 8 frames .*'
+                       'model.backbone.num_frames=16: make them equal'):
+        check_dataloader(cfg, 'train')
+
+
+@pytest.mark.parametrize('name', VIDEOMAE)
+def test_videomae_config_trains_and_tests(name, prepare, tmp_path):
+    dataset, views = VIDEOMAE[name]
+    classes = RECIPES[dataset].classes
+    cfg = Config.fromfile(CONFIGS / f'{name}.py')
+    cfg = shrink(cfg, prepare(dataset))
+    small = dict(img_size=32, patch_size=8, embed_dims=32, depth=6,
+                 num_heads=2)
+    cfg.model.backbone.update(small)
+    cfg.model.cls_head.in_channels = 32
+
+    torch.manual_seed(0)
+    # What load_from does with the weights of MMAction2's zoo.
+    plain_cfg = copy.deepcopy(cfg.model)
+    plain_cfg.backbone.type = 'VisionTransformer'
+    plain_cfg.cls_head.num_classes = 400
+    plain, model = MODELS.build(plain_cfg), MODELS.build(cfg.model)
+    plain.init_weights(), model.init_weights()
+    path = tmp_path / 'zoo.pth'
+    torch.save(dict(state_dict=plain.state_dict()), path)
+    load_checkpoint(model, str(path), logger='silent')
+
+    cfg.train_dataloader.batch_size = 2
+    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+    batch = next(iter(loader))
+    assert [clip.shape for clip in batch['inputs']] == 2 * [
+        (1, 3, 16, 32, 32)]
+    # The same network at the start.
+    clips = torch.stack(batch['inputs']).float()
+    model.train(False), plain.train(False)
+    with torch.no_grad():
+        features, expected = (
+            network.extract_feat(clips)[0] for network in (model, plain))
+    assert torch.equal(features, expected)
+    # A head of other classes is new.
+    assert torch.equal(model.cls_head.fc_cls.weight,
+                       plain.cls_head.fc_cls.weight) == (classes == 400)
+
+    model.train()
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    for _ in range(2):
+        losses = model.train_step(copy.deepcopy(batch), wrapper)
+        assert np.isfinite(losses['loss'].item())
+    for name, p in model.named_parameters():
+        assert not torch.equal(p, before[name]), name
+
+    model.train(False)
+    loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
+    batch = next(iter(loader))
+    assert [clip.shape for clip in batch['inputs']] == [
+        (views, 3, 16, 32, 32)]
+    with torch.no_grad():
+        sample, = model.test_step(batch)
+    assert sample.pred_score.shape == (classes, )
+    torch.testing.assert_close(sample.pred_score.sum(), torch.tensor(1.))
+
+
+@pytest.mark.parametrize('row', ROWS)
+def test_row_from_its_release_to_its_number(row, prepare, tmp_path):
+    dumps = []
+    for name in ROWS[row]['Configs']:
+        cfg = shrink(
+            Config.fromfile(CONFIGS / f'{name}.py'),
+            prepare(get_dataset(name)))
+        cfg.model.backbone.depth, cfg.model.cls_head.in_channels = 18, 512
+        dump_results(cfg, str(tmp_path / f'{name}.npz'))
+        torch.manual_seed(0)
+        model = MODELS.build(cfg.model)
+        model.train(False)
+        torch.nn.init.normal_(model.cls_head.fc_cls.weight)
+        loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
+        evaluator = Evaluator([METRICS.build(m) for m in cfg.test_evaluator])
+        evaluator.dataset_meta = loader.dataset.metainfo
+        with torch.no_grad():
+            for batch in loader:
+                evaluator.process(model.test_step(batch), batch)
+        metrics = evaluator.evaluate(len(loader.dataset))
+        dumps.append(load_dump(str(tmp_path / f'{name}.npz')))
+        assert dumps[-1].kind == 'logits'
+        # The file tells the same as the test.
+        found = ensemble.get_accuracies(dumps[-1].scores, dumps[-1].labels)
+        assert found['Top 1 Accuracy'] == 100 * metrics['acc/top1']
+        assert found['Mean Class Accuracy'] == 100 * metrics['acc/mean1']
+    scores = ensemble.average_scores(
+        dumps, kind=ROWS[row].get('Average', 'logits'))
+    expected = sum(dump.scores for dump in dumps) / len(dumps)
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+    found = ensemble.get_accuracies(scores, dumps[0].labels)
+    assert found[ROWS[row]['Metric']] in (0, 50, 100)
 
 
 @pytest.mark.parametrize('dataset', RECIPES)
@@ -243,6 +397,71 @@ def test_kinetics_takes_frames_from_windows_of_64(name, frames):
         assert drawn == possible if last < 9 else drawn <= possible
 
 
+def read_frames(cfg, stage, height, width, start):
+    """Let a pipeline crop frames of a gradient; its rest is not run."""
+    frame = np.mgrid[:height, :width].sum(0).astype(np.uint8)
+    frame = np.repeat(frame[..., None], 3, axis=2)
+    results = dict(imgs=[frame], img_shape=(height, width), modality='RGB')
+    steps = cfg[f'{stage}_dataloader'].dataset.pipeline
+    for step in steps[start:]:
+        if step.type in ('Flip', 'FormatShape'):
+            break
+        results = TRANSFORMS.build(step)(results)
+    return results
+
+
+@pytest.mark.parametrize(('shape', 'corners'), [
+    ((360, 640), [(0, 0), (198, 0), (99, 0)]),  # 455 x 256
+    ((512, 256), [(0, 0), (0, 256), (0, 128)]),
+    ((256, 256), [(0, 0)] * 3),
+])
+def test_kinetics_sees_crops_of_frames_whose_short_side_is_256(shape, corners):
+    cfg = Config.fromfile(CONFIGS / 'selfy_tsm_r50_k400.py')
+    results = read_frames(cfg, 'test', *shape, start=3)
+    assert [img.shape for img in results['imgs']] == [(256, 256, 3)] * 3
+    assert results['crop_bbox'][:, :2].tolist() == [list(c) for c in corners]
+    results = read_frames(cfg, 'val', *shape, start=3)
+    assert [img.shape for img in results['imgs']] == [(224, 224, 3)]
+
+    height, width = (side * 256 // min(shape) for side in shape)
+    sizes = set()
+    random.seed(0)
+    for _ in range(60):
+        results = read_frames(cfg, 'train', *shape, start=3)
+        assert results['imgs'][0].shape == (224, 224, 3)
+        left, top, right, bottom = results['crop_bbox']
+        assert 0 <= left < right <= width and 0 <= top < bottom <= height
+        sizes |= {right - left, bottom - top}
+    assert sizes == {256, 224, 192, 168}
+
+
+@pytest.mark.parametrize('name', ['selfy_tsm_r50_1x1x16_k400', 'tsn_r50_k400'])
+def test_kinetics_trains_as_the_authors_other_network(name):
+    cfg = Config.fromfile(CONFIGS / f'{name}.py')
+    cfg.model.backbone.update(depth=18, pretrained=None)
+    cfg.model.cls_head.in_channels = 512
+    assert cfg.train_cfg.max_epochs == 75
+    schedule, = cfg.param_scheduler
+    assert (schedule.milestones, schedule.gamma) == ([30, 60], 0.1)
+    assert cfg.optim_wrapper.clip_grad.max_norm == 20
+    model = MODELS.build(cfg.model)
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    groups = {
+        id(param): group
+        for group in optimizer.param_groups for param in group['params']
+    }
+    for key, param in model.named_parameters():
+        group = groups.pop(id(param))
+        bias, norm = key.endswith('bias'), param.dim() == 1
+        if key == 'cls_head.fc_cls.bias':
+            assert group['lr'] == 0.04
+        elif not norm:
+            assert group['lr'] == 0.02
+        assert group['weight_decay'] == (0 if bias or norm else 1e-4)
+        assert group['momentum'] == 0.9 and not group['nesterov']
+    assert not groups
+
+
 @pytest.mark.parametrize('dataset', ['sthv1', 'sthv2'])
 @pytest.mark.parametrize('size', ['', '_1x1x16'])
 def test_two_clips_are_middles_and_starts_of_segments(dataset, size):
@@ -285,6 +504,11 @@ def test_bounded_views_score_like_all_at_once(name, bound):
         return torch.stack([sample.pred_score for sample in samples])
 
     expected = predict(plain)
+    # the logits of the views, averaged
+    with torch.no_grad():
+        # [N, V * T, 3, H, W] => [N * V * T, 3, H, W] => [N, V, K]
+        logits = plain(clips, stage='head').unflatten(0, (videos, views))
+    torch.testing.assert_close(expected, logits.mean(1))
     torch.testing.assert_close(predict(model), expected)
     assert not torch.allclose(expected[0], expected[1])
     assert sum(sizes) == videos * views * frames
@@ -305,19 +529,19 @@ FINEGYM = "use_rawframes(_base_, folders=('subactions', 'subaction_frames'))"
 
 @pytest.mark.parametrize(('name', 'call', 'folder', 'steps'), [
     ('selfy_tsm_r50_sthv1', 'use_videos(_base_)', 'videos',
-     ['DecordInit', 'SampleFrames', 'DecordDecode', 'Resize']),
+     ['DecordInit', 'SampleFrames', 'DecordDecode', 'PillowResize']),
     ('selfy_tsm_r50_sthv2', 'use_rawframes(_base_)', 'rawframes',
-     ['SampleFrames', 'RawFrameDecode', 'Resize']),
+     ['SampleFrames', 'RawFrameDecode', 'PillowResize']),
     ('selfy_tsm_r50_k400', 'use_rawframes(_base_)', 'rawframes_train',
-     ['DenseSampleFrames', 'RawFrameDecode', 'Resize']),
+     ['DenseSampleFrames', 'RawFrameDecode', 'PillowResize']),
     ('selfy_tsm_r50_1x1x16_diving48', 'use_rawframes(_base_)', 'rawframes',
-     ['SampleFrames', 'RawFrameDecode', 'Resize']),
+     ['SampleFrames', 'RawFrameDecode', 'PillowResize']),
     ('selfy_tsm_r50_1x1x16_diving48_v1', 'use_rawframes(_base_)', 'rawframes',
-     ['SampleFrames', 'RawFrameDecode', 'Resize']),
+     ['SampleFrames', 'RawFrameDecode', 'PillowResize']),
     ('selfy_tsm_r50_1x1x16_gym99', FINEGYM, 'subaction_frames',
-     ['SampleFrames', 'RawFrameDecode', 'Resize']),
+     ['SampleFrames', 'RawFrameDecode', 'PillowResize']),
     ('selfy_tsm_r50_1x1x16_gym288', FINEGYM, 'subaction_frames',
-     ['SampleFrames', 'RawFrameDecode', 'Resize']),
+     ['SampleFrames', 'RawFrameDecode', 'PillowResize']),
 ])
 def test_other_storage_is_the_documented_line(name, call, folder, steps,
                                               prepare, repo, tmp_path):
@@ -376,6 +600,31 @@ def test_complexity_is_the_known_one(name, flops, params):
     frames = 16 if '1x1x16' in name else 8
     assert complexity['stss_flops'] == (
         frames * 14 * 14 * 5 * 9 * 9 * 128 if 'selfy' in name else 0)
+
+
+def test_complexity_of_a_transformer():
+    cfg = Config.fromfile(CONFIGS / 'selfy_vit_b16_videomae_sthv2.py')
+    cfg.model.backbone.update(
+        patch_size=56, embed_dims=32, depth=3, num_heads=2,
+        selfy_indices=(0, 2))
+    cfg.model.cls_head.in_channels = 32
+    cost = get_complexity(cfg)
+    cfg.model.backbone.selfy_indices = ()
+    plain = get_complexity(cfg)
+    # two blocks on 8 maps of 4 x 4, at 2 x 2
+    assert cost['stss_flops'] == 2 * 8 * 2 * 2 * 5 * 9 * 9 * 128
+    assert plain['stss_flops'] == 0
+    N, C = 8 * 4 * 4, 32
+    products = N * C * 3 * 2 * 56 * 56 + C * 174 + 3 * (
+        12 * N * C * C + 2 * N * N * C)
+    # and the norms, which are counted, too
+    assert products < plain['flops'] < 1.01 * products
+    block = MODELS.build(
+        dict(type='SELFYBlock', in_channels=32, num_segments=8))
+    assert cost['params'] - plain['params'] == 2 * sum(
+        p.numel() for p in block.parameters())
+    # 3 x 3 convolutions from 32 to 128 channels are part of it.
+    assert cost['flops'] - plain['flops'] > 2 * 8 * 2 * 2 * 9 * 32 * 128
 
 
 def test_complexity_follows_the_frames_and_the_blocks():

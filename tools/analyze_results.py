@@ -18,9 +18,9 @@ from mmengine.registry import init_default_scope
 from selfy_mmaction.analysis import confusions, ensemble
 from selfy_mmaction.analysis.dumps import load_dump
 from selfy_mmaction.datasets.lists import numbered_classes, read_classes
-from selfy_mmaction.datasets.loading import clip_name
-from selfy_mmaction.engine import launch
-from selfy_mmaction.files import write_text
+from selfy_mmaction.datasets.loading import clip_name, guard
+from selfy_mmaction.engine import errors, hooks, launch
+from selfy_mmaction.files import printable, write_text
 from selfy_mmaction.visualization import charts
 
 
@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     if args.pairs < 1:
@@ -52,33 +52,35 @@ def main() -> None:
     dump = load_dump(args.dump)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    guard(dataset, hooks.refuse_clip)
     confusions.check_dataset(dump, dataset)
-    num_classes = dump.scores.shape[1]
+    scores = dump.probabilities
+    num_classes = scores.shape[1]
     classes = dump.classes or numbered_classes(num_classes)
     if args.labels:
         classes = read_classes(args.labels, num_classes, args.dump)
-    print(ensemble.format_accuracies([(dump.path, dump.scores)], dump.labels))
+    print(ensemble.format_accuracies([(dump.path, scores)], dump.labels))
 
     os.makedirs(args.out_dir, exist_ok=True)
     table, bars, matrix_picture, clips = (
         osp.join(args.out_dir, name)
         for name in ('classes.csv', 'classes.png', 'matrix.png',
                      'confusions.png'))
-    matrix = ensemble.get_confusion_matrix(dump.scores, dump.labels)
+    matrix = ensemble.get_confusion_matrix(scores, dump.labels)
     write_text(table, ensemble.format_class_table(matrix, classes))
     charts.draw_class_bars(matrix, classes, bars)
     charts.draw_confusion_matrix(matrix, classes, matrix_picture)
 
-    worst = confusions.find_confusions(dump.scores, dump.labels, args.pairs)
+    worst = confusions.find_confusions(scores, dump.labels, args.pairs)
     for confusion in worst:
         print(f'{len(confusion.clips):4} of {confusion.total}: '
-              f'{classes[confusion.truth]}, taken for: '
-              f'{classes[confusion.found]}')
+              f'{printable(classes[confusion.truth])}, taken for: '
+              f'{printable(classes[confusion.found])}')
 
     def show(i: int) -> tuple[np.ndarray, str]:
         frames = confusions.first_view(dataset[i]['inputs'], cfg)
         name = osp.basename(clip_name(dataset.get_data_info(i)))
-        return frames, f'{name} ({dump.scores[i].max():.0%})'
+        return frames, f'{name} ({scores[i].max():.0%})'
 
     if worst:
         charts.draw_confusions(worst, classes, show, clips)

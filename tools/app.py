@@ -4,13 +4,14 @@ It shows the best classes, and what the SELFY block sees and adds.
 """
 import argparse
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mmengine.device import get_device
 
 from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.apis.similarity import observe
-from selfy_mmaction.engine import launch
+from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.visualization.pictures import draw, to_image
 
 # Gradio reports each start to its makers unless told not to, on import.
@@ -19,6 +20,7 @@ os.environ['HF_HUB_DISABLE_TELEMETRY'] = '1'
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = 'selfy_tsm_r18_motion'
+MAX_UPLOAD = '100mb'
 INTRODUCTION = """\
 # What does SELFY see?
 Give a short clip, or pick one below. The network names what happens in it, \
@@ -66,6 +68,35 @@ def load_predictor(args: argparse.Namespace) -> VideoPredictor:
             args.device or get_device())
 
 
+class OwnPage:
+    """Refuses requests that another site has a browser send.
+
+    Such a site may give itself the address of this machine, and then comes
+    under its own name (DNS rebinding).
+
+    Args:
+        app (Callable): The ASGI application to guard.
+        names (Sequence[str]): HOST:PORT that the page is known by.
+    """
+
+    def __init__(self, app: Callable, names: Sequence[str]) -> None:
+        self.app = app
+        self.hosts = [name.encode() for name in names]
+        self.origins = [b'http://' + name for name in self.hosts]
+
+    async def __call__(self, scope: dict, receive: Callable,
+                       send: Callable) -> None:
+        """Answer a request."""
+        headers = dict(scope.get('headers', ()))
+        if scope['type'] == 'lifespan' or (
+                headers.get(b'host') in self.hosts
+                and headers.get(b'origin', self.origins[0]) in self.origins):
+            await self.app(scope, receive, send)
+            return
+        await send(dict(type='http.response.start', status=403, headers=[]))
+        await send(dict(type='http.response.body', body=b''))
+
+
 def build_page(predictor: VideoPredictor):
     """Build the page, a ``gradio.Blocks``."""
     try:
@@ -109,27 +140,37 @@ def build_page(predictor: VideoPredictor):
     return page
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     if not 0 < args.port < 65536:
         raise ValueError(f'--port {args.port}: give a number from 1 to 65535.')
     page = build_page(load_predictor(args))
     import gradio as gr
+    from starlette.middleware import Middleware
     try:
-        page.launch(
+        _, address, _ = page.launch(
             server_name='127.0.0.1',
             server_port=args.port,
+            app_kwargs=dict(middleware=[
+                Middleware(OwnPage, [f'127.0.0.1:{args.port}',
+                                     f'localhost:{args.port}'])
+            ]),
+            max_file_size=MAX_UPLOAD,
             share=False,
             ssr_mode=False,
             show_error=True,
             # The default theme has the browser ask Google for its fonts.
             theme=gr.themes.Default(
                 font=['system-ui', 'sans-serif'], font_mono=['monospace']),
-            footer_links=[])
+            footer_links=[],
+            quiet=True,
+            prevent_thread_lock=True)
     except OSError as error:
         raise OSError(f'the page cannot be served at port {args.port}: is it '
                       'taken? Give another with --port.') from error
+    print(f'The page is at {address} (Ctrl-C ends it)', flush=True)
+    page.block_thread()
 
 
 if __name__ == '__main__':

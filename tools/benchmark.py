@@ -4,8 +4,10 @@ import argparse
 import torch
 from mmengine.device import get_device
 
-from selfy_mmaction.analysis.speed import PARTS, Benchmark, describe_machine
-from selfy_mmaction.engine import launch
+from selfy_mmaction.analysis.speed import PARTS
+from selfy_mmaction.analysis.stopwatch import Stopwatch, describe_machine
+from selfy_mmaction.analysis.tables import format_row, format_table
+from selfy_mmaction.engine import errors, launch
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,20 +28,20 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     if args.rounds < 1:
         raise ValueError(f'--rounds {args.rounds}: give 1 or more.')
     torch.manual_seed(0)
     device = torch.device(args.device)
-    bench = Benchmark(device, args.rounds)
-    print('| what | measured | compared |\n|---|---|---|')
+    watch = Stopwatch(device, args.rounds)
+    print(format_table(['what', 'measured', 'compared'], []), flush=True)
     for part in args.parts or PARTS:
-        for row in PARTS[part](bench):
-            print('|', ' | '.join(row), '|', flush=True)
+        for row in PARTS[part](watch):
+            print(format_row(row), flush=True)
     print(f'\n{describe_machine(device)}; the floor is the multiply-adds at '
-          f'{2e-9 * bench.macs_per_second:.0f} GFLOP/s, which a matrix '
+          f'{2e-9 * watch.macs_per_second:.0f} GFLOP/s, which a matrix '
           'product reached in the same run.')
 
 

@@ -13,8 +13,8 @@ from mmengine.registry import init_default_scope
 
 from selfy_mmaction.datasets.loading import base_datasets, clip_name
 from selfy_mmaction.datasets.scan import scan
-from selfy_mmaction.engine import launch
-from selfy_mmaction.files import write_text
+from selfy_mmaction.engine import errors, launch
+from selfy_mmaction.files import printable, write_text
 
 SHOWN = 10  # bad clips on the screen; the file has them all
 
@@ -50,7 +50,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     cfg = launch.load_config(args.config, args.cfg_options)
@@ -79,9 +79,9 @@ def main() -> None:
     if not bad:
         print(f'All {len(names)} clips can be read.')
         return
-    write_text(args.out, ''.join(f'{name}\t{bad[name]}\n'
-                                 for name in sorted(bad)))
-    for name in sorted(bad)[:SHOWN]:
+    bad = {printable(name): printable(bad[name]) for name in sorted(bad)}
+    write_text(args.out, ''.join(f'{name}\t{bad[name]}\n' for name in bad))
+    for name in list(bad)[:SHOWN]:
         print(f'{name} {bad[name]}')
     if len(bad) > SHOWN:
         print(f'... and {len(bad) - SHOWN} more')

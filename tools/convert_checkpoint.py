@@ -1,9 +1,11 @@
 """Convert a checkpoint of the official SELFY or TSM code to MMAction2's.
 
-The official code numbers the classes alphabetically. So does the result, and
-it carries their names; with --renumber they are numbered as in the config.
+Those of TSM's own code are taken, too (mit-han-lab/temporal-shift-module).
+Both number the classes alphabetically. So does the result, and it carries
+their names; with --renumber they are numbered as in the config.
 """
 import argparse
+import io
 import os.path as osp
 
 import torch
@@ -13,20 +15,21 @@ from mmengine.fileio import list_from_file
 from mmengine.registry import init_default_scope
 
 from selfy_mmaction.convert import convert_official_state_dict
-from selfy_mmaction.engine import checkpoint, launch
-from selfy_mmaction.files import replaced_when_done
+from selfy_mmaction.engine import checkpoint, errors, launch
+from selfy_mmaction.files import write_bytes
 
 CONFIGS = osp.join(osp.dirname(osp.dirname(osp.abspath(__file__))), 'configs')
 
 
 def parse_args() -> argparse.Namespace:
     parser = launch.ArgumentParser(__doc__)
-    parser.add_argument('src', help='official checkpoint, .pth.tar')
+    parser.add_argument('src', help='checkpoint, .pth.tar or .pth')
     parser.add_argument('dst', help='checkpoint to write, .pth')
     parser.add_argument(
         '--config',
-        help='the config that the checkpoint shall fit; by default '
-        'configs/selfy_tsm_r50_sthv1.py or configs/tsm_r50_sthv1.py')
+        help='the config that the checkpoint shall fit; by default that of '
+        'the network on Something-Something V1 or, with 400 classes, on '
+        'Kinetics-400')
     parser.add_argument(
         '--renumber',
         action='store_true',
@@ -50,7 +53,19 @@ def renumber(state_dict: dict, names: list[str]) -> None:
         state_dict[key] = state_dict[key][order]
 
 
-@launch.one_line_errors
+def default_config(state_dict: dict) -> str:
+    """The config of 8 frames that a converted checkpoint should fit."""
+    network = 'tsn'
+    if any('.conv1.conv.net.' in key for key in state_dict):
+        network = 'tsm'
+    if any('.selfy.' in key for key in state_dict):
+        network = 'selfy_tsm'
+    classes = len(state_dict.get('cls_head.fc_cls.bias', ()))
+    dataset = 'k400' if classes == 400 else 'sthv1'
+    return osp.join(CONFIGS, f'{network}_r50_{dataset}.py')
+
+
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     official = checkpoint.get_state_dict(checkpoint.load_checkpoint(args.src))
@@ -59,10 +74,13 @@ def main() -> None:
     except ValueError as error:
         raise ValueError(f'{args.src}: {error}') from error
     if not args.config:
-        selfy = any('.selfy.' in key for key in state_dict)
-        args.config = osp.join(
-            CONFIGS, 'selfy_tsm_r50_sthv1.py' if selfy else 'tsm_r50_sthv1.py')
+        args.config = default_config(state_dict)
     cfg = launch.load_config(args.config, args.cfg_options)
+    if (any('.layer3.22.' in key for key in state_dict)
+            and cfg.model.backbone.get('depth') != 101):
+        raise ValueError(
+            f'{args.src} is of a ResNet-101, {args.config} is not: give '
+            '--cfg-options model.backbone.depth=101, to other tools as well.')
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     checkpoint.check_state_dict(
         MODELS.build(cfg.model), state_dict, args.src)
@@ -75,8 +93,9 @@ def main() -> None:
     if names:
         meta['dataset_meta'] = dict(
             classes=list(names if args.renumber else sorted(names)))
-    with replaced_when_done(args.dst) as unfinished:
-        torch.save(dict(meta=meta, state_dict=state_dict), unfinished)
+    file = io.BytesIO()
+    torch.save(dict(meta=meta, state_dict=state_dict), file)
+    write_bytes(args.dst, file.getvalue())
     print(f'{args.dst}: {len(state_dict)} tensors, which fit {args.config}.')
     if names and not args.renumber and names != sorted(names):
         print('Its classes are numbered alphabetically, those of the config '

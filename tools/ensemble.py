@@ -7,10 +7,10 @@ import argparse
 import sys
 
 from selfy_mmaction.analysis import ensemble
-from selfy_mmaction.analysis.dumps import load_dump
+from selfy_mmaction.analysis.dumps import KINDS, load_dump
 from selfy_mmaction.datasets.lists import numbered_classes, read_classes
-from selfy_mmaction.engine import launch
-from selfy_mmaction.files import write_text
+from selfy_mmaction.engine import errors, launch
+from selfy_mmaction.files import printable, write_text
 from selfy_mmaction.visualization import charts
 
 
@@ -22,6 +22,12 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         type=float,
         help='how much each dump counts; all the same by default')
+    parser.add_argument(
+        '--average',
+        choices=KINDS,
+        default='probabilities',
+        help='what to average; probabilities by default, which every dump '
+        'has. Logits are what the test code of TSM averages')
     parser.add_argument(
         '--labels',
         metavar='FILE',
@@ -40,11 +46,11 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     dumps = [load_dump(path) for path in args.dumps]
-    scores = ensemble.average_scores(dumps, args.weights)
+    scores = ensemble.average_scores(dumps, args.weights, args.average)
     labels = dumps[0].labels
     num_classes = scores.shape[1]
     classes = next((dump.classes for dump in dumps if dump.classes),
@@ -63,7 +69,7 @@ def main() -> None:
     matrix = ensemble.get_confusion_matrix(scores, labels)
     table = ensemble.format_class_table(matrix, classes)
     if args.per_class == '-':
-        print(table, end='')
+        print('\n'.join(map(printable, table.splitlines())))
     elif args.per_class:
         write_text(args.per_class, table)
     if args.confusion:

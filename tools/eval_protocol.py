@@ -9,9 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from selfy_mmaction import pickles
 from selfy_mmaction.analysis import ensemble, zoo
-from selfy_mmaction.analysis.dumps import Dump, load_dump
-from selfy_mmaction.engine import checkpoint, launch
+from selfy_mmaction.analysis.dumps import KINDS, Dump, load_dump
+from selfy_mmaction.engine import errors, launch
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,6 +28,11 @@ def parse_args() -> argparse.Namespace:
         required=True,
         metavar='CHECKPOINT',
         help="one for each of the row's networks, in their order")
+    parser.add_argument(
+        '--average',
+        choices=KINDS,
+        help='what of two networks is averaged; by default what the row says, '
+        'logits as in the test code of TSM: the official code averages none')
     parser.add_argument(
         '--gpus',
         type=int,
@@ -64,7 +70,7 @@ def test(config: str, weights: str, folder: Path,
     return load_dump(str(dump))
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     row = zoo.Zoo(ROOT).rows[args.row]
@@ -76,18 +82,22 @@ def main() -> None:
     if args.gpus < 1:
         raise ValueError(f'--gpus {args.gpus}: give 1 or more.')
     for path in args.checkpoints:
-        checkpoint.check_checkpoint(path)
+        if '://' not in path:
+            pickles.check_file(path)
 
     folder = Path(args.work_dir or f'work_dirs/{args.row}')
     dumps = [
         test(config, weights, folder, args)
         for config, weights in zip(configs, args.checkpoints, strict=True)
     ]
-    scores = ensemble.average_scores(dumps)
+    average = args.average or row.get('Average', dumps[0].kind)
+    scores = ensemble.average_scores(dumps, kind=average)
     labels = dumps[0].labels
     rows = [(dump.path, dump.scores) for dump in dumps]
+    print(f'How sure the recipe is: {row["Recipe"]}.')
     if len(dumps) > 1:
         rows.append(('together', scores))
+        print(f'Their {average} are averaged.')
     print(ensemble.format_accuracies(rows, labels))
     found = ensemble.get_accuracies(scores, labels)[row['Metric']]
     print(f'{row["Metric"]} {found:.2f}, in the paper {row["Paper"]:.1f}')

@@ -9,7 +9,7 @@ import argparse
 
 from selfy_mmaction.apis import onnx
 from selfy_mmaction.apis.inference import VideoPredictor
-from selfy_mmaction.engine import launch
+from selfy_mmaction.engine import errors, launch
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,7 +41,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     with launch.log_to_stderr():

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from selfy_mmaction.analysis import stereo
-from selfy_mmaction.engine import launch
+from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.files import write_text
 from selfy_mmaction.visualization.stereo import draw_comparison
 
@@ -44,7 +44,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     for factor in args.shrink:

@@ -2,8 +2,8 @@
 import argparse
 
 from selfy_mmaction.analysis.complexity import get_complexity
-from selfy_mmaction.datasets.pipelines import frame_size
-from selfy_mmaction.engine import launch
+from selfy_mmaction.datasets.pipelines import clip_frames, frame_size
+from selfy_mmaction.engine import errors, launch
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,7 +19,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     if args.shape and min(args.shape) < 1:
@@ -31,7 +31,9 @@ def main() -> None:
     complexity = get_complexity(
         cfg,
         args.shape or frame_size(cfg.train_dataloader.dataset.pipeline))
-    print(f'multiply-adds: {complexity["flops"] / 1e9:.1f} G')
+    # A 2D backbone of MMAction2 takes any number of frames.
+    unit = '' if clip_frames(cfg) else ' per frame'
+    print(f'multiply-adds{unit}: {complexity["flops"] / 1e9:.1f} G')
     if complexity['stss_flops']:
         print('products of STSS, not among them: '
               f'{complexity["stss_flops"] / 1e9:.2f} G')

@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-from selfy_mmaction.engine import launch
+from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.files import write_text
 from selfy_mmaction.motion import bench_clips, experiment
 from selfy_mmaction.visualization.study import draw_accuracies, draw_splits
@@ -68,7 +68,7 @@ def write(args: argparse.Namespace, name: str, text: str) -> None:
     print(f'{path}:\n{text}')
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     if not (args.data / 'motion.json').is_file():

@@ -2,7 +2,7 @@
 import argparse
 
 from selfy_mmaction.analysis.logs import load_curves
-from selfy_mmaction.engine import launch
+from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.visualization import charts
 
 
@@ -27,7 +27,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     runs = {work_dir: load_curves(work_dir) for work_dir in args.work_dirs}

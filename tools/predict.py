@@ -20,8 +20,8 @@ from selfy_mmaction.apis import video as media
 from selfy_mmaction.apis.inference import Predictor, VideoPredictor
 from selfy_mmaction.apis.onnx import ONNXPredictor
 from selfy_mmaction.apis.sliding import Segment
-from selfy_mmaction.engine import launch
-from selfy_mmaction.files import is_inside
+from selfy_mmaction.engine import errors, launch
+from selfy_mmaction.files import is_inside, printable
 from selfy_mmaction.visualization import charts
 from selfy_mmaction.visualization.frames import draw_label
 
@@ -158,7 +158,8 @@ def deliver(frames: Iterable[sliding.Frame], video: media.Video,
 
 def to_row(predictions: list[dict]) -> str:
     """Write predictions as one line of text."""
-    return ''.join(f'{p["score"]:9.2%}  {p["name"]}' for p in predictions)
+    return ''.join(
+        f'{p["score"]:9.2%}  {printable(p["name"])}' for p in predictions)
 
 
 def slide_over(source: str, predictor: Predictor, args: argparse.Namespace,
@@ -169,7 +170,7 @@ def slide_over(source: str, predictor: Predictor, args: argparse.Namespace,
     slide = sliding.SlidingWindow(predictor, video, args.window, args.stride,
                                   topk)
     segments = []
-    say(source)
+    say(printable(source))
 
     def report(segment: Segment) -> None:
         segments.append(segment)
@@ -204,9 +205,9 @@ def predict_video(source: str, predictor: Predictor, args: argparse.Namespace,
         segments = [Segment(0, 0, best)]
         answer = dict(predictions=best)
         if args.folder:
-            say(source.ljust(args.width) + to_row(best))
+            say(printable(source).ljust(args.width) + to_row(best))
         else:
-            say('\n'.join([source, *(to_row([p]) for p in best)]))
+            say('\n'.join([printable(source), *(to_row([p]) for p in best)]))
     if (args.out or args.show) and not media.is_camera(source):
         video = media.Video(source)
         deliver(sliding.label_frames(video, segments), video, args)
@@ -228,7 +229,7 @@ def predict(args: argparse.Namespace, stdout: TextIO) -> bool:
     """Predict on the videos and return whether one of them failed."""
     videos = find_videos(args)
     args.written = collections.Counter()
-    args.width = max(map(len, videos))
+    args.width = max(len(printable(video)) for video in videos)
     cfg = launch.load_config(args.config, args.cfg_options)
     if args.backend == 'onnx':
         predictor = ONNXPredictor(cfg, args.checkpoint, args.labels)
@@ -245,14 +246,15 @@ def predict(args: argparse.Namespace, stdout: TextIO) -> bool:
         try:
             answers.append(predict_video(video, predictor, args, say))
         except (OSError, ValueError) as error:
-            print(f'predict.py: error: {error}', file=sys.stderr)
+            print(f'predict.py: error: {errors.describe_error(error)}',
+                  file=sys.stderr)
     report_files(args)
     if args.json:
-        print(json.dumps(answers, indent=2), file=stdout)
+        print(json.dumps(answers, indent=2), file=stdout, flush=True)
     return len(answers) < len(videos)
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     check_args(args)

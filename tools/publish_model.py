@@ -8,7 +8,7 @@ from pathlib import Path
 
 from selfy_mmaction.analysis import ensemble, publishing, zoo
 from selfy_mmaction.analysis.dumps import load_dump
-from selfy_mmaction.engine import checkpoint, launch
+from selfy_mmaction.engine import checkpoint, errors, launch
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     saved = checkpoint.load_checkpoint(args.checkpoint)

@@ -15,7 +15,7 @@ import numpy as np
 
 from selfy_mmaction.apis.flow import FlowEstimator, estimate_flow
 from selfy_mmaction.apis.video import Video, check_video_path, write_video
-from selfy_mmaction.engine import launch
+from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.visualization.flow import draw_flow
 from selfy_mmaction.visualization.frames import PICTURES, write_picture
 
@@ -74,7 +74,7 @@ class Sampled:
                 interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     out = args.out or Path(f'{Path(args.video).stem}_flow.mp4')

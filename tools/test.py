@@ -1,11 +1,13 @@
 """Test a recognizer."""
 import argparse
+from functools import partial
 
 from mmengine.config import Config
 
 from selfy_mmaction.analysis.dumps import dump_results
+from selfy_mmaction.apis.inference import gives_logits
 from selfy_mmaction.apis.video import has_display
-from selfy_mmaction.engine import checkpoint, hooks, launch
+from selfy_mmaction.engine import checkpoint, errors, hooks, launch
 from selfy_mmaction.visualization.frames import draw_clip
 
 
@@ -54,7 +56,7 @@ def apply_args(cfg: Config, args: argparse.Namespace) -> None:
         dump_results(cfg, args.dump)
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     cfg = launch.load_runner_config(args)
@@ -66,8 +68,9 @@ def main() -> None:
         runner.register_hook(hooks.LeaveOutHook())
     if args.show or args.show_dir:
         runner.register_hook(
-            hooks.DrawPredictionsHook(draw_clip, args.show_dir, args.show,
-                                      args.interval, args.wait_time))
+            hooks.DrawPredictionsHook(
+                partial(draw_clip, logits=gives_logits(cfg)), args.show_dir,
+                args.show, args.interval, args.wait_time))
     runner.test()
 
 

@@ -4,7 +4,7 @@ import argparse
 from mmengine.config import Config
 from mmengine.device import get_device
 
-from selfy_mmaction.engine import checkpoint, hooks, launch
+from selfy_mmaction.engine import checkpoint, errors, hooks, launch
 
 
 def parse_args() -> argparse.Namespace:
@@ -15,7 +15,7 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='continue from this checkpoint; without a value, from the newest '
+        help='continue from this checkpoint; without a value, from the last '
         'one in the work directory, or from the start if there is none')
     parser.add_argument(
         '--amp', action='store_true', help='train in mixed precision')
@@ -46,6 +46,8 @@ def parse_args() -> argparse.Namespace:
 
 def apply_args(cfg: Config, args: argparse.Namespace) -> None:
     """Write the arguments into the config."""
+    if cfg.get('resume') and not args.resume:
+        args.resume = cfg.get('load_from') or 'auto'
     if args.resume == 'auto':
         args.resume = checkpoint.find_last_checkpoint(cfg.work_dir)
         if args.resume is None:
@@ -100,12 +102,13 @@ def log_for_tensorboard(cfg: Config) -> None:
     visualizer.vis_backends = [*backends, dict(type='TensorboardVisBackend')]
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     cfg = launch.load_runner_config(args)
     apply_args(cfg, args)
     runner = launch.build_runner(cfg, stages=('train', 'val'))
+    runner.register_hook(hooks.CheckWeightsHook())
     runner.register_hook(hooks.CheckDataHook())
     runner.register_hook(hooks.CheckNumbersHook())
     runner.train()

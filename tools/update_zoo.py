@@ -6,12 +6,12 @@ weights and accuracies that tools/publish_model.py has entered.
 from pathlib import Path
 
 from selfy_mmaction.analysis import zoo
-from selfy_mmaction.engine import launch
+from selfy_mmaction.engine import errors, launch
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     launch.ArgumentParser(__doc__).parse_args()
     models = zoo.Zoo(ROOT)

@@ -10,7 +10,7 @@ from mmengine.device import get_device
 
 from selfy_mmaction.apis import similarity
 from selfy_mmaction.apis.inference import VideoPredictor
-from selfy_mmaction.engine import launch
+from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.visualization import pictures
 
 
@@ -58,7 +58,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     out = args.out or Path(f'{Path(args.video).stem}_stss.png')

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from math import prod
 
 import torch
+from mmaction.models.recognizers import Recognizer3D
 from mmaction.registry import MODELS
 from mmengine.analysis import FlopAnalyzer, parameter_count
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from ..models import SELFYBlock
+from ..datasets.pipelines import clip_frames
+from ..models import MOSSBlock
+from ..models.selfy_block import ResidualBlock
 
 
 def get_complexity(cfg: Config,
@@ -24,8 +27,7 @@ def get_complexity(cfg: Config,
     a trace sees products that serve speed, and does not see those of STSS.
 
     Args:
-        cfg (Config): A config with a 2D recognizer; its weights are not
-            loaded.
+        cfg (Config): A config with a recognizer; its weights are not loaded.
         size (Sequence[int]): Height and width of the frames.
             Defaults to (224, 224).
 
@@ -44,35 +46,61 @@ def get_complexity(cfg: Config,
 
     sizes = {}
     for block in model.modules():
-        if isinstance(block, SELFYBlock):
+        if isinstance(block, ResidualBlock):
             block.forward = lambda x: x
             block.register_forward_hook(
                 lambda block, args, _: sizes.update(
                     {block: tuple(map(int, args[0].shape[-2:]))}))
 
-    clip = torch.zeros(1, model_cfg.backbone.num_segments, 3, *size)
+    # A network that takes any number of frames is counted on one.
+    clip = torch.zeros(1, clip_frames(cfg) or 1, 3, *size)
+    if isinstance(model, Recognizer3D):
+        # [1, T, 3, H, W] => [1, 1, 3, T, H, W], one view
+        clip = clip.transpose(1, 2)[:, None]
     analyzer = FlopAnalyzer(model, (clip, ))
     analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     with torch.no_grad(), _quiet_tracer():
         flops = int(analyzer.total())
-    counts = [_count_block(block, *size) for block, size in sizes.items()]
+    counts = [count_block(block, *size) for block, size in sizes.items()]
     return dict(
         flops=flops + sum(count[0] for count in counts),
         stss_flops=sum(count[1] for count in counts),
         params=parameter_count(model)[''])
 
 
-def _count_block(block: SELFYBlock, H: int, W: int) -> tuple[int, int]:
-    """Multiply-adds of a block's convolutions, and of its STSS."""
-    T, window = block.num_segments, block.transformation.window
-    L, U, V = window
+def count_block(block: ResidualBlock, H: int, W: int) -> tuple[int, int]:
+    """Multiply-adds of a block's layers, and of its STSS.
+
+    Args:
+        block (ResidualBlock): A SELFYBlock or a MOSSBlock.
+        H (int): Height of its feature map.
+        W (int): Width of its feature map.
+    """
+    T = block.num_segments
+    if isinstance(block, MOSSBlock):
+        flops = stss_flops = 0
+        for encoder in block.encoders:
+            for layer in encoder.in_proj, encoder.out_proj:
+                flops += _count_layers(layer, T * H * W, 1, 1)[0]
+            counts = _count_stss(encoder, encoder.window,
+                                 encoder.in_proj.out_features, T, H, W)
+            flops, stss_flops = flops + counts[0], stss_flops + counts[1]
+        return flops, stss_flops
     downsample = block.transformation.downsample
     flops, h, w = _count_layers(downsample, T, H, W)
-    flops += _count_layers(block.extraction, T * h * w * L, U, V)[0]
-    flops += _count_layers(block.integration.convs, T * L, h, w)[0]
-    flops += _count_layers(block.integration.fuse, T, h, w)[0]
     flops += _count_layers(block.residual_add, T, h, w)[0]
-    channels = downsample.conv.out_channels
+    counts = _count_stss(block, block.transformation.window,
+                         downsample.conv.out_channels, T, h, w)
+    return flops + counts[0], counts[1]
+
+
+def _count_stss(module: nn.Module, window: tuple[int, int, int],
+                channels: int, T: int, h: int, w: int) -> tuple[int, int]:
+    """Multiply-adds of extraction and integration, and those of STSS."""
+    L, U, V = window
+    flops = _count_layers(module.extraction, T * h * w * L, U, V)[0]
+    flops += _count_layers(module.integration.convs, T * L, h, w)[0]
+    flops += _count_layers(module.integration.fuse, T, h, w)[0]
     return flops, T * h * w * prod(window) * channels
 
 

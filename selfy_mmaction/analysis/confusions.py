@@ -6,6 +6,7 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from torch import Tensor
 
+from ..datasets.pipelines import clip_frames
 from . import dumps, ensemble
 
 
@@ -50,6 +51,7 @@ def check_dataset(dump: dumps.Dump, dataset: BaseDataset) -> None:
     listed = dumps.Dump(
         dataset.ann_file,
         scores=np.empty((len(infos), dump.scores.shape[1])),
+        kind=dump.kind,
         labels=np.array([info['label'] for info in infos]),
         names=dumps.sample_names(infos),
         classes=[])
@@ -68,5 +70,5 @@ def first_view(frames: Tensor, cfg: Config) -> np.ndarray:
     """
     # [V, 3, T, H, W] => [V * T, 3, H, W]
     frames = frames.movedim(1, -3).flatten(0, -4)
-    frames = frames[:cfg.model.backbone.get('num_segments')]
+    frames = frames[:clip_frames(cfg)]
     return frames.permute(0, 2, 3, 1).byte().numpy()

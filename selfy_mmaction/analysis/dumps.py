@@ -11,19 +11,23 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from mmaction.utils import get_str_type
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from ..engine.checkpoint import check_archive_size
-from ..files import replaced_when_done
+from ..apis.inference import gives_logits
+from ..files import check_archive_size, replaced_when_done
 
 # What a sample tells of itself, if told to; LeaveOutHook adds left_out.
 _META_KEYS = ('filename', 'frame_dir', 'left_out')
+# What the scores of a dump are.
+KINDS = ('probabilities', 'logits')
 # Member -> kind of its dtype, number of axes
 _MEMBERS = dict(
     scores=('f', 2),  # [N, K]
+    kind=('U', 0),  # of the scores, one of KINDS
     labels=('i', 1),  # [N]
     names=('U', 1),  # [N], or [0] if they are unknown
     classes=('U', 1),  # [K], or [0] if they are unknown
@@ -33,10 +37,18 @@ _MEMBERS = dict(
 class Dump(NamedTuple):
     """The predictions of a test."""
     path: str
-    scores: np.ndarray  # [N, K], probabilities
+    scores: np.ndarray  # [N, K]
+    kind: str  # of the scores, one of KINDS
     labels: np.ndarray  # [N]
     names: list[str]  # files without folder and ending; empty if unknown
     classes: list[str]  # empty if unknown
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """The probabilities of the classes, [N, K]."""
+        if self.kind == 'probabilities':
+            return self.scores
+        return torch.from_numpy(self.scores).softmax(-1).numpy()
 
 
 def dump_results(cfg: Config, path: str) -> None:
@@ -66,7 +78,10 @@ def dump_results(cfg: Config, path: str) -> None:
         cfg.test_evaluator = [cfg.test_evaluator]
     # By its full name, a config that was written to a file finds it, too.
     metric = f'{DumpScores.__module__}.{DumpScores.__name__}'
-    cfg.test_evaluator = [*cfg.test_evaluator, dict(type=metric, path=path)]
+    cfg.test_evaluator = [
+        *cfg.test_evaluator,
+        dict(type=metric, path=path, kind=KINDS[gives_logits(cfg)])
+    ]
 
 
 class DumpScores(BaseMetric):
@@ -74,14 +89,16 @@ class DumpScores(BaseMetric):
 
     Args:
         path (str): The file, with the ending .npz.
+        kind (str): What the scores are, one of :data:`KINDS`.
     """
 
     default_prefix = 'dump'
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, kind: str) -> None:
         # Gathered over the network: nodes need not share a folder.
         super().__init__(collect_device='gpu')
         self.path = path
+        self.kind = kind
 
     def process(self, data_batch: object,
                 data_samples: Sequence[dict]) -> None:
@@ -115,6 +132,7 @@ class DumpScores(BaseMetric):
             np.savez(
                 unfinished,
                 scores=scores,
+                kind=np.array(self.kind),
                 labels=np.array([result['label'] for result in results]),
                 names=np.array(sample_names(results), str),
                 classes=np.array(classes, str),
@@ -146,8 +164,8 @@ def load_dump(path: str) -> Dump:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not a dump of probabilities, or if clips were
-            left out.
+        ValueError: If it is not a dump, if its scores are not what it says,
+            or if clips were left out.
     """
     if path.endswith(('.pkl', '.pickle')):
         raise ValueError(f'{path} is a pickle, which runs code when it is '
@@ -160,8 +178,9 @@ def load_dump(path: str) -> Dump:
         with np.load(path, allow_pickle=False) as file:
             members = {name: file[name] for name in _MEMBERS}
         _check_values(**members)
-        scores, labels, names, classes, left_out = members.values()
-        dump = Dump(path, scores, labels, names.tolist(), classes.tolist())
+        scores, kind, labels, names, classes, left_out = members.values()
+        dump = Dump(path, scores, kind.item(), labels, names.tolist(),
+                    classes.tolist())
     # What is raised depends on how a file is broken.
     except Exception as error:
         reason = str(error).rstrip('.') or type(error).__name__
@@ -171,7 +190,8 @@ def load_dump(path: str) -> Dump:
     if left_out:
         raise ValueError(f'{path} lacks {left_out} clips that could not be '
                          'read: repair them, and test without --skip-bad.')
-    _check_probabilities(dump)
+    if dump.kind == 'probabilities':
+        _check_probabilities(dump)
     return dump
 
 
@@ -197,9 +217,13 @@ def _check_headers(path: str) -> None:
                 raise ValueError(f'{name} has {size} bytes for shape {shape}')
 
 
-def _check_values(scores: np.ndarray, labels: np.ndarray, names: np.ndarray,
-                  classes: np.ndarray, left_out: np.ndarray) -> None:
+def _check_values(scores: np.ndarray, kind: np.ndarray, labels: np.ndarray,
+                  names: np.ndarray, classes: np.ndarray,
+                  left_out: np.ndarray) -> None:
     """Raise unless the members of a dump fit each other."""
+    if kind.item() not in KINDS:
+        raise ValueError(f'its scores are {kind.item()!r}, which is none of '
+                         f'{", ".join(KINDS)}')
     num_samples, num_classes = scores.shape
     if not scores.size or len(labels) != num_samples:
         raise ValueError(f'{len(labels)} labels for scores of shape '
@@ -222,4 +246,5 @@ def _check_probabilities(dump: Dump) -> None:
             dump.scores.sum(1), 1, atol=0.02):
         raise ValueError(f'{dump.path} holds scores that are no '
                          'probabilities: test with --cfg-options '
-                         'model.cls_head.average_clips=prob.')
+                         'model.cls_head.average_clips=score for logits, or '
+                         '=prob.')

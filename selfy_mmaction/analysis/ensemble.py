@@ -35,16 +35,23 @@ def check_same_samples(dumps: Sequence[Dump]) -> None:
 
 
 def average_scores(dumps: Sequence[Dump],
-                   weights: Sequence[float] | None = None) -> np.ndarray:
-    """Average the probabilities of several dumps.
+                   weights: Sequence[float] | None = None,
+                   kind: str = 'probabilities') -> np.ndarray:
+    """Average what several tests found.
 
     Args:
         dumps (Sequence[Dump]): Dumps of the same samples.
         weights (Sequence[float], optional): The weight of each; equal by
             default.
+        kind (str): What to average, 'probabilities' or 'logits'. Defaults to
+            'probabilities', which every dump has.
 
     Returns:
         np.ndarray: The averages, [N, K].
+
+    Raises:
+        ValueError: If the dumps are of other samples, if one has no logits,
+            or if the weights do not fit.
     """
     weights = weights or [1] * len(dumps)
     if len(weights) != len(dumps):
@@ -53,8 +60,19 @@ def average_scores(dumps: Sequence[Dump],
     if min(weights) < 0 or not 0 < sum(weights) < float('inf'):
         raise ValueError(f'--weights {weights}: give positive numbers.')
     check_same_samples(dumps)
-    scores = get_weighted_score([dump.scores for dump in dumps], weights)
+    scores = get_weighted_score([_get_scores(dump, kind) for dump in dumps],
+                                weights)
     return np.array(scores) / sum(weights)
+
+
+def _get_scores(dump: Dump, kind: str) -> np.ndarray:
+    if kind == 'probabilities':
+        return dump.probabilities
+    if dump.kind != kind:
+        raise ValueError(f'{dump.path} holds {dump.kind}, and no {kind} to '
+                         'average: test with --cfg-options '
+                         'model.cls_head.average_clips=score.')
+    return dump.scores
 
 
 def get_accuracies(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:

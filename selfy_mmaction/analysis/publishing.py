@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ..engine.checkpoint import check_state_dict, get_state_dict
-from ..files import replaced_when_done
+from ..files import write_bytes
 
 
 def find_config(saved: dict, root: Path) -> Path | None:
@@ -116,8 +116,7 @@ def save_published(checkpoint: dict, name: str, folder: os.PathLike) -> Path:
     digest = hashlib.sha256(content).hexdigest()[:8]
     date = f'{datetime.date.today():%Y%m%d}'
     path = Path(folder) / f'{name}_{date}-{digest}.pth'
-    with replaced_when_done(path) as unfinished:
-        unfinished.write_bytes(content)
+    write_bytes(path, content)
     return path
 
 
@@ -129,16 +128,15 @@ def save_safetensors(checkpoint: dict, path: Path) -> None:
         path (Path): The file to write.
     """
     try:
-        from safetensors.torch import save_file
+        from safetensors.torch import save
     except ImportError as error:
         raise ValueError('--safetensors: safetensors is not installed: pip '
                          'install safetensors.') from error
     meta = checkpoint['meta']
-    with replaced_when_done(path) as unfinished:
-        save_file(
-            checkpoint['state_dict'],
-            unfinished,
-            metadata=dict(
-                format='pt',
-                config=meta['cfg'],
-                classes=json.dumps(meta['dataset_meta'].get('classes', []))))
+    content = save(
+        checkpoint['state_dict'],
+        metadata=dict(
+            format='pt',
+            config=meta['cfg'],
+            classes=json.dumps(meta['dataset_meta'].get('classes', []))))
+    write_bytes(path, content)

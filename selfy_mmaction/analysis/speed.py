@@ -4,15 +4,12 @@ What is compared runs in turn, in one process, and medians are compared; the
 floor of a time is what its multiply-adds take at the rate of a 1024-cube
 matrix product that was measured in between.
 """
-import platform
-import statistics
+import copy
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from mmaction.registry import MODELS
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
@@ -20,119 +17,21 @@ from torch import Tensor, nn
 from ..apis.onnx import ClipClassifier, ONNXClassifier, write_model
 from ..models import SELFYBlock
 from ..ops import stss
+from ..ops.batch_norm import pytorch_layers
+from ..ops.reference import stss_einsum
+from .complexity import count_block
+from .stopwatch import Stopwatch, kept_bytes, peak_bytes
 
-WINDOW = (5, 9, 9)
 CLIP = dict(frames=8, height=28, width=28, channels=512)
-# Multiply-adds of the block for one such clip.
-BLOCK_MACS = 3.21e9
+_LAYOUTS = {
+    'channels first': torch.contiguous_format,
+    'channels last': torch.channels_last
+}
 
 
-def _diagonals(pairs: Tensor, size: int, dims: tuple[int, int]) -> Tensor:
-    """Pairs (a, b) along two dims to (a, offset), both behind the others."""
-    diagonals = []
-    for offset in range(-(size // 2), size // 2 + 1):
-        diagonal = pairs.diagonal(offset, *dims)
-        missing = (max(-offset, 0), max(offset, 0))
-        diagonals.append(F.pad(diagonal, missing))
-    return torch.stack(diagonals, -1)
-
-
-def einsum_diagonal(x: Tensor, window=WINDOW) -> Tensor:
-    """STSS as backbones that copied it compute it: every frame repeated for
-    its L neighbours, all pairs of positions, then the diagonals.
-
-    [N, T, C, H, W] => [N, T, H, W, L, U, V]
-    """
-    (N, T, *_), (L, U, V) = x.shape, window
-    source = x[:, :, None].expand(-1, -1, L, -1, -1, -1).flatten(0, 2)
-    # [N, T, C, H, W] => [N, T, C, H, W, L] => [N * T * L, C, H, W]
-    target = F.pad(x, (0, 0, 0, 0, 0, 0, L // 2, L // 2)).unfold(1, L, 1)
-    target = target.movedim(-1, 2).flatten(0, 2)
-    # => [N * T * L, H, W, H', W']
-    pairs = torch.einsum('bchw,bcuv->bhwuv', F.normalize(source, dim=1),
-                         F.normalize(target, dim=1))
-    # => [N * T * L, W, W', H, U] => [N * T * L, H, U, W, V]
-    pairs = _diagonals(_diagonals(pairs, U, (1, 3)), V, (1, 2))
-    pairs = pairs.transpose(2, 3).contiguous()
-    # => [N, T, L, H, W, U, V] => [N, T, H, W, L, U, V]
-    return pairs.unflatten(0, (N, T, L)).permute(0, 1, 3, 4, 2, 5, 6)
-
-
-class Benchmark:
-    """Runs functions in turn and keeps the median of their times.
-
-    Args:
-        device (torch.device): Where to run.
-        rounds (int): How often each function runs, after one warm-up.
-    """
-
-    def __init__(self, device: torch.device, rounds: int):
-        self.device, self.rounds = device, rounds
-
-    def times(self, **functions: Callable[[], object]) -> dict[str, float]:
-        """Median seconds of each function, and of the matrix product."""
-        size = 1024 if self.device.type == 'cpu' else 4096
-        a, b = torch.randn(2, size, size, device=self.device)
-        functions = dict(functions, sgemm=lambda: a @ b)
-        seconds = {name: [] for name in functions}
-        for function in functions.values():
-            self._time(function)
-        for _ in range(self.rounds):
-            for name, function in functions.items():
-                seconds[name].append(self._time(function))
-        median = {k: statistics.median(v) for k, v in seconds.items()}
-        self.macs_per_second = size**3 / median['sgemm']
-        return median
-
-    def _time(self, function: Callable[[], object]) -> float:
-        self._synchronize()
-        start = time.perf_counter()
-        function()
-        self._synchronize()
-        return time.perf_counter() - start
-
-    def _synchronize(self) -> None:
-        if self.device.type == 'cuda':
-            torch.cuda.synchronize(self.device)
-
-
-def kept_bytes(forward: Callable[[], Tensor]) -> int:
-    """Bytes that autograd keeps for backward, each storage once."""
-    storages = {}
-
-    def pack(x: Tensor) -> Tensor:
-        if not isinstance(x, nn.Parameter):
-            storage = x.untyped_storage()
-            storages[storage.data_ptr()] = storage.nbytes()
-        return x
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
-        out = forward()
-    del out
-    return sum(storages.values())
-
-
-def peak_bytes(function: Callable[[], object], device: torch.device) -> int:
-    """Most bytes that a function's tensors take at a time."""
-    if device.type == 'cuda':
-        before = torch.cuda.memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        function()
-        return torch.cuda.max_memory_allocated(device) - before
-    with torch.profiler.profile(profile_memory=True) as profile:
-        function()
-    now = peak = 0
-    # The profiler's own events leave allocations out.
-    events = profile.profiler.kineto_results.events()
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        if event.name() == '[memory]':
-            now += event.nbytes()
-            peak = max(peak, now)
-    return peak
-
-
-def check_parity(ours: Tensor, theirs: Tensor, what: str) -> None:
-    """Raise unless two ways to compute the same agree in float32."""
+def check_parity(ours: Tensor | Sequence[Tensor],
+                 theirs: Tensor | Sequence[Tensor], what: str) -> None:
+    """Raise a ValueError unless two ways to compute the same agree."""
     try:
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
     except AssertionError as error:
@@ -148,13 +47,13 @@ def _train_step(module: nn.Module, x: Tensor) -> Callable[[], None]:
     return lambda: torch.autograd.grad(module(x), inputs, cotangent)
 
 
-def benchmark_op(bench: Benchmark) -> list[list[str]]:
+def benchmark_op(watch: Stopwatch) -> list[list[str]]:
     """STSS alone against einsum and diagonals, two clips of 14 x 14."""
-    x = torch.randn(2, 8, 128, 14, 14, device=bench.device)
+    x = torch.randn(2, 8, 128, 14, 14, device=watch.device)
     with torch.no_grad():
-        check_parity(stss(x), einsum_diagonal(x), 'stss')
-        forward = bench.times(
-            ours=lambda: stss(x), theirs=lambda: einsum_diagonal(x))
+        check_parity(stss(x), stss_einsum(x), 'stss')
+        forward = watch.times(
+            ours=lambda: stss(x), theirs=lambda: stss_einsum(x))
     x.requires_grad_()
     cotangent = torch.randn_like(stss(x))
 
@@ -162,9 +61,9 @@ def benchmark_op(bench: Benchmark) -> list[list[str]]:
         return torch.autograd.grad(function(x), x, cotangent)[0]
 
     check_parity(
-        gradient(stss), gradient(einsum_diagonal), 'the gradient of stss')
-    both = bench.times(
-        ours=lambda: gradient(stss), theirs=lambda: gradient(einsum_diagonal))
+        gradient(stss), gradient(stss_einsum), 'the gradient of stss')
+    both = watch.times(
+        ours=lambda: gradient(stss), theirs=lambda: gradient(stss_einsum))
     return [[
         f'stss, {name}, 2 clips of 8 x 14 x 14 x 128',
         f'{1e3 * t["ours"]:.1f} ms',
@@ -173,7 +72,7 @@ def benchmark_op(bench: Benchmark) -> list[list[str]]:
     ] for name, t in (('forward', forward), ('forward + backward', both))]
 
 
-def benchmark_growth(bench: Benchmark) -> list[list[str]]:
+def benchmark_growth(watch: Stopwatch) -> list[list[str]]:
     """How time and memory of STSS grow with the map and with the frames."""
     rows = []
     for name, shapes in (
@@ -181,15 +80,15 @@ def benchmark_growth(bench: Benchmark) -> list[list[str]]:
         ('8 to 64 frames', [(8, 14), (16, 14), (32, 14), (64, 14)]),
     ):
         clips = {
-            str(T * S * S): torch.randn(1, T, 128, S, S, device=bench.device)
+            str(T * S * S): torch.randn(1, T, 128, S, S, device=watch.device)
             for T, S in shapes
         }
         with torch.no_grad():
-            seconds = bench.times(**{
+            seconds = watch.times(**{
                 size: partial(stss, clip) for size, clip in clips.items()
             })
             peaks = {
-                size: peak_bytes(partial(stss, clip), bench.device)
+                size: peak_bytes(partial(stss, clip), watch.device)
                 for size, clip in clips.items()
             }
         largest = list(clips)[-1]
@@ -212,43 +111,100 @@ def _power(points: Sequence[tuple[float, float]]) -> float:
     return (x @ y / (x @ x)).item()
 
 
-def benchmark_block(bench: Benchmark) -> list[list[str]]:
-    """The block on two clips, against the floor of its multiply-adds."""
+class _PyTorchLayers(nn.Module):
+    """A copy of a block that PyTorch's own layers compute, on a CPU, too."""
+
+    def __init__(self, block: SELFYBlock, memory_format: torch.memory_format):
+        super().__init__()
+        self.block = copy.deepcopy(block).to(memory_format=memory_format)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N * T, C, H, W] => [N * T, C, H, W]"""
+        with pytorch_layers():
+            return self.block(x)
+
+
+def benchmark_block(watch: Stopwatch) -> list[list[str]]:
+    """The block on two clips, against the floor of its multiply-adds and
+    against the same of PyTorch's own layers."""
     T, H, W, C = CLIP.values()
-    block = SELFYBlock(C, T).to(bench.device)
+    block = SELFYBlock(C, T).to(watch.device)
     nn.init.ones_(block.residual_add.bn.weight)
-    x = torch.randn(2 * T, C, H, W, device=bench.device).relu()
-    block.eval()
-    with torch.no_grad():
-        evaluation = bench.times(block=lambda: block(x))['block']
-    floor = 2 * BLOCK_MACS / bench.macs_per_second
-    rows = [[
-        'block, evaluation, 2 clips of 8 x 28 x 28 x 512',
-        f'{1e3 * evaluation:.0f} ms', f'{evaluation / floor:.2f} x the floor'
-    ]]
-    block.train()
-    x.requires_grad_()
-    training = bench.times(block=_train_step(block, x))['block']
-    floor = 2 * BLOCK_MACS / bench.macs_per_second
-    rows.append([
-        'block, training step, the same', f'{1e3 * training:.0f} ms',
-        f'{training / floor / 3:.2f} x three floors'
-    ])
-    step = _train_step(block, x)
+    x = torch.randn(2 * T, C, H, W, device=watch.device).relu()
+    blocks = {'block': (block, x)}
+    for layout, memory_format in _LAYOUTS.items():
+        blocks[f"block of PyTorch's layers, {layout}"] = (
+            _PyTorchLayers(block, memory_format),
+            x.to(memory_format=memory_format))
+    macs, _ = count_block(block, H, W)
+    rows = _time_blocks(watch, blocks, 2 * macs, training=False)
+    rows += _time_blocks(watch, blocks, 2 * macs, training=True)
+    # Not before: once tensors as large as these were freed, malloc reuses
+    # memory that it gives back otherwise, and PyTorch's layers are faster
+    # than in a network.
+    _check_block(block, x)
     rows.append([
         'block, peak memory of a training step, the same',
-        f'{peak_bytes(step, bench.device) / 1e6:.0f} MB', ''
+        f'{peak_bytes(_train_step(block, x), watch.device) / 1e6:.0f} MB', ''
     ])
-    for with_cp in (False, True):
-        block.with_cp = with_cp
-        rows.append([
-            f'block, kept for backward, with_cp={with_cp}',
-            f'{kept_bytes(lambda: block(x)) / 2e6:.0f} MB per clip', ''
-        ])
+    for name, (module, features) in blocks.items():
+        rows.append(_kept_row(f'{name}, kept for backward', module, features))
+    block.with_cp = True
+    rows.append(_kept_row('block, kept for backward, with_cp=True', block, x))
     return rows
 
 
-def benchmark_network(bench: Benchmark) -> list[list[str]]:
+def _check_block(block: SELFYBlock, x: Tensor) -> None:
+    """Hold outputs, gradients and statistics to those of PyTorch's layers.
+
+    In float64, since in float32 a ReLU flips now and then.
+    """
+    block = copy.deepcopy(block).double()
+    x = x.detach().double().requires_grad_()
+    results = []
+    for module in _PyTorchLayers(block, torch.contiguous_format), block:
+        out = module.train()(x)
+        gradients = torch.autograd.grad(
+            out.square().sum(), [x, *module.parameters()])
+        results.append([out, *gradients, *module.buffers(), module.eval()(x)])
+    check_parity(*reversed(results), 'the block')
+
+
+def _time_blocks(watch: Stopwatch, blocks: dict[str, tuple[nn.Module, Tensor]],
+                 macs: int, training: bool) -> list[list[str]]:
+    """Rows of the block, the first, and of what it is compared with.
+
+    Args:
+        watch (Stopwatch): Times them in turn.
+        blocks (dict): The modules and their features, by name.
+        macs (int): Multiply-adds of a forward pass.
+        training (bool): Whether to time training steps, or evaluation.
+    """
+    steps = {}
+    for name, (module, x) in blocks.items():
+        module.train(training), x.requires_grad_(training)
+        steps[name] = _train_step(module, x) if training else partial(
+            module, x)
+    with torch.set_grad_enabled(training):
+        t = watch.times(**steps)
+    what, floors, factor = (('training step', 'three floors', 3) if training
+                            else ('evaluation', 'the floor', 1))
+    first, *others = blocks
+    ratio = t[first] * watch.macs_per_second / (factor * macs)
+    return [[
+        f'{first}, {what}, 2 clips of {" x ".join(map(str, CLIP.values()))}',
+        f'{1e3 * t[first]:.0f} ms', f'{ratio:.2f} x {floors}'
+    ], *([
+        f'{name}, {what}, the same', f'{1e3 * t[name]:.0f} ms',
+        f'{t[name] / t[first]:.2f} x the {first}'
+    ] for name in others)]
+
+
+def _kept_row(name: str, module: nn.Module, x: Tensor) -> list[str]:
+    return [name, f'{kept_bytes(lambda: module(x)) / 2e6:.0f} MB per clip', '']
+
+
+def benchmark_network(watch: Stopwatch) -> list[list[str]]:
     """SELFYNet-TSM-R50 against TSM-R50, one clip of 8 x 224 x 224."""
     with DefaultScope.overwrite_default_scope('mmaction'):
         selfynet, tsm = (
@@ -257,19 +213,19 @@ def benchmark_network(bench: Benchmark) -> list[list[str]]:
                     type='ResNetSELFY',
                     depth=50,
                     num_segments=8,
-                    selfy_indices=indices)).to(bench.device)
+                    selfy_indices=indices)).to(watch.device)
             for indices in ((1, ), ()))
-    x = torch.randn(8, 3, 224, 224, device=bench.device)
+    x = torch.randn(8, 3, 224, 224, device=watch.device)
     tsm.load_state_dict(
         {k: v for k, v in selfynet.state_dict().items() if 'selfy' not in k})
     selfynet.eval(), tsm.eval()
     rows = []
     with torch.no_grad():
         check_parity(selfynet(x), tsm(x), 'SELFYNet at its start')
-        t = bench.times(selfynet=lambda: selfynet(x), tsm=lambda: tsm(x))
+        t = watch.times(selfynet=lambda: selfynet(x), tsm=lambda: tsm(x))
     rows.append(_network_row('evaluation', t))
     selfynet.train(), tsm.train()
-    t = bench.times(
+    t = watch.times(
         selfynet=_train_step(selfynet, x), tsm=_train_step(tsm, x))
     return [*rows, _network_row('training step', t)]
 
@@ -282,7 +238,7 @@ def _network_row(name: str, t: dict[str, float]) -> list[str]:
     ]
 
 
-def benchmark_deployed(bench: Benchmark) -> list[list[str]]:
+def benchmark_deployed(watch: Stopwatch) -> list[list[str]]:
     """SELFYNet-TSM-R50 in ONNX Runtime against PyTorch, on the CPU."""
     cfg = dict(
         type='Recognizer2D',
@@ -306,7 +262,7 @@ def benchmark_deployed(bench: Benchmark) -> list[list[str]]:
     clip = torch.randn(1, *shape)
     with torch.no_grad():
         check_parity(deployed(clip), eager(clip), 'the ONNX model')
-        t = bench.times(
+        t = watch.times(
             deployed=lambda: deployed(clip), eager=lambda: eager(clip))
     return [[
         'SELFYNet-TSM-R50, evaluation in ONNX Runtime on the CPU, 1 clip of '
@@ -322,21 +278,3 @@ PARTS = dict(
     block=benchmark_block,
     network=benchmark_network,
     deployed=benchmark_deployed)
-
-
-def describe_machine(device: torch.device) -> str:
-    """One line: hardware, threads and versions."""
-    name = platform.processor() or platform.machine()
-    if device.type == 'cuda':
-        name = torch.cuda.get_device_name(device)
-    else:
-        try:
-            with open('/proc/cpuinfo') as file:
-                name = next(
-                    line.split(':')[1].strip() for line in file
-                    if line.startswith('model name'))
-        except (OSError, StopIteration):
-            pass
-        name = f'{name}, {torch.get_num_threads()} threads'
-    return (f'{name}, PyTorch {torch.__version__}, '
-            f'Python {platform.python_version()}')

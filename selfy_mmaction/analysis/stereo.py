@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from ..apis.flow import STRIDE, TOLERANCE, FlowEstimator, get_mismatch
-from .zoo import format_table
+from .tables import format_table
 
 # What tells where positions go: settings of FlowEstimator.
 READINGS = {

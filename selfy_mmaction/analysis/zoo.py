@@ -8,10 +8,11 @@ from pathlib import Path
 import yaml
 from mmengine.config import Config
 
-from ..datasets.pipelines import frame_size
-from ..engine.launch import describe_error
+from ..datasets.pipelines import clip_frames, frame_size
+from ..engine.errors import describe_error
 from ..files import write_text
 from .complexity import get_complexity
+from .tables import format_table
 
 PAPER = dict(
     Title='Learning Self-Similarity in Space and Time As Generalized Motion '
@@ -25,7 +26,11 @@ COLLECTIONS = dict(
     TSN=dict(
         Title='Temporal Segment Networks: Towards Good Practices for Deep '
         'Action Recognition',
-        URL='https://arxiv.org/abs/1608.00859'))
+        URL='https://arxiv.org/abs/1608.00859'),
+    VideoMAE=dict(
+        Title='VideoMAE: Masked Autoencoders are Data-Efficient Learners for '
+        'Self-Supervised Video Pre-Training',
+        URL='https://arxiv.org/abs/2203.12602'))
 DATASETS = dict(
     sthv1='Something-Something V1',
     sthv2='Something-Something V2',
@@ -38,12 +43,12 @@ DATASETS = dict(
     motion='Synthetic motion')
 # A data set of a user's own, of any other name, is the rest of the name.
 NAME = re.compile(
-    r'(?P<selfy>selfy_)?(?P<base>ts[mn])_(?P<backbone>[a-z0-9]+)'
-    r'(_1x1x(?P<frames>\d+))?_((?P<dataset>' + '|'.join(DATASETS) +
-    r')(_\w+)?|(?P<own>\w+))')
+    r'(?P<selfy>selfy_)?(?:(?P<base>ts[mn])_(?P<backbone>[a-z0-9]+)'
+    r'(_1x1x(?P<frames>\d+))?|(?P<vit>vit_[a-z]\d+)_videomae)'
+    r'_((?P<dataset>' + '|'.join(DATASETS) + r')(_\w+)?|(?P<own>\w+))')
 # These read any folder of videos: how many classes it has, only it tells.
 OPEN = '*_folder.py'
-BACKBONES = dict(r='ResNet-', mobilenetv2='MobileNetV2')
+BACKBONES = dict(r='ResNet-', mobilenetv2='MobileNetV2', vit_b='ViT-B/')
 # before the metrics of the paper, to keep them apart from those measured here
 PAPERS = 'Paper '
 HEADER = """\
@@ -201,18 +206,12 @@ class Zoo:
 
     def _row_table(self) -> str:
         return format_table(
-            ['row', 'data set', 'networks', 'metric', 'paper'],
+            ['row', 'data set', 'networks', 'metric', 'paper', 'how sure'],
             [[
                 f'`{name}`', row['Dataset'],
                 ' + '.join(f'`{config}`' for config in row['Configs']),
-                row['Metric'], f'{row["Paper"]:.1f}'
+                row['Metric'], f'{row["Paper"]:.1f}', row['Recipe']
             ] for name, row in self.rows.items()])
-
-
-def format_table(head: list[str], lines: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ['---'] * len(head), *lines]
-    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
 
 
 def _format_metrics(metrics: dict[str, float]) -> str:
@@ -243,10 +242,11 @@ def describe(name: str, cfg: Config, complexity: dict) -> dict:
     if parts is None:
         raise ValueError(
             f'config {name} is not named [selfy_]{{tsm|tsn}}_{{backbone}}'
-            '[_1x1x{frames}]_{dataset}[_{variant}].')
+            '[_1x1x{frames}]_{dataset}[_{variant}], or with '
+            'vit_{size}{patch}_videomae in place of the network.')
     height, width = frame_size(cfg.train_dataloader.dataset.pipeline)
-    base = parts['base'].upper()
-    backbone = parts['backbone']
+    base = 'VideoMAE' if parts['vit'] else parts['base'].upper()
+    backbone = parts['vit'] or parts['backbone']
     for short, long in BACKBONES.items():
         backbone = re.sub(rf'^{short}(?=\d*$)', long, backbone)
     return {
@@ -262,7 +262,7 @@ def describe(name: str, cfg: Config, complexity: dict) -> dict:
             'Epochs': cfg.train_cfg.max_epochs,
             'FLOPs': complexity['flops'],
             'Parameters': complexity['params'],
-            'Frames': cfg.model.backbone.num_segments,
+            'Frames': clip_frames(cfg),
             'Resolution': f'{height}x{width}',
             'Training Data': parts['own'] or DATASETS[parts['dataset']],
         },

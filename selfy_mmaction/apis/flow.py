@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from mmaction.models import ResNet
 from torch import Tensor, nn
 
-from .. import compat
 from ..engine.checkpoint import get_state_dict, load_checkpoint
 from ..ops import soft_argmax, stss
 
@@ -121,7 +120,6 @@ def _load(network: nn.Module, weights: str) -> None:
     Without their shift the features of a recognizer are those of a clip that
     stands still.
     """
-    compat.find_torchvision_weights()
     given = {}
     for key, value in get_state_dict(load_checkpoint(weights)).items():
         # A shift wraps the convolution that it precedes.

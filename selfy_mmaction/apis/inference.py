@@ -10,15 +10,35 @@ from mmaction.apis import init_recognizer
 from mmaction.utils import get_str_type
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
+from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
+from ..containers import find_fault
 from ..datasets.lists import numbered_classes, read_classes
 from ..engine.checkpoint import (
     check_state_dict,
     get_state_dict,
     load_checkpoint,
 )
+from ..engine.checks import check_frames
+
+
+def gives_logits(cfg: Config) -> bool:
+    """Whether a test of a config gives logits in place of probabilities.
+
+    MMAction2's heads then average the logits of the views of a video; the
+    softmax is left to who needs probabilities.
+    """
+    return cfg.model.get('cls_head', {}).get('average_clips') == 'score'
+
+
+def predict_probabilities(model: BaseModel, batch: dict) -> Tensor:
+    """What a recognizer's test of N videos gives, as probabilities [N, K]."""
+    scores = torch.stack(
+        [sample.pred_score for sample in model.test_step(batch)])
+    is_logits = model.cls_head.average_clips == 'score'
+    return scores.softmax(-1) if is_logits else scores
 
 
 class Predictor(ABC):
@@ -132,6 +152,9 @@ class Predictor(ABC):
         """
         if not osp.isfile(video):
             raise FileNotFoundError(f'video {video} does not exist.')
+        fault = find_fault(video)
+        if fault:
+            raise ValueError(f'{video} {fault}.')
         try:
             return self.pipeline(dict(self._INPUT, filename=video))
         # What is raised depends on the decoder, and on how a file is broken.
@@ -160,9 +183,11 @@ class VideoPredictor(Predictor):
                  checkpoint: str,
                  device: str,
                  labels: str | None = None) -> None:
+        check_frames(cfg, 'test')
         saved = load_checkpoint(checkpoint)
         cfg = copy.deepcopy(cfg)
-        cfg.model.cls_head.average_clips = 'prob'
+        if not gives_logits(cfg):
+            cfg.model.cls_head.average_clips = 'prob'
         try:
             torch.empty(0, device=device)
         except (AssertionError, RuntimeError) as error:
@@ -176,9 +201,9 @@ class VideoPredictor(Predictor):
                          cfg.model.cls_head.num_classes, labels)
 
     def _probabilities(self, frames: dict) -> Tensor:
+        batch = pseudo_collate([frames])
         with torch.no_grad():
-            sample, = self.model.test_step(pseudo_collate([frames]))
-        return sample.pred_score
+            return predict_probabilities(self.model, batch)[0]
 
 
 def _video_pipeline(cfg: Config) -> list[dict]:

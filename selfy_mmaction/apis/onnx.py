@@ -2,11 +2,14 @@
 
 Needs the packages of the extra ``onnx``.
 """
+import contextlib
 import copy
 import importlib
 import json
+import logging
 import os.path as osp
 import warnings
+from collections.abc import Iterator
 from types import ModuleType
 
 import torch
@@ -16,9 +19,14 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from ..datasets.pipelines import frame_size
+from ..datasets.pipelines import clip_frames, frame_size
 from ..files import replaced_when_done
-from .inference import Predictor, VideoPredictor
+from .inference import (
+    Predictor,
+    VideoPredictor,
+    gives_logits,
+    predict_probabilities,
+)
 
 # ONNX Runtime has read it since 1.17.
 OPSET = 20
@@ -38,10 +46,12 @@ def _require(package: str) -> ModuleType:
 
 def clip_shape(cfg: Config) -> tuple[int, int, int, int]:
     """Shape of a clip that the test pipeline makes: (frames, 3, H, W)."""
-    frames = cfg.model.backbone.get('num_segments')
+    frames = clip_frames(cfg)
     if frames is None:
-        raise ValueError('the config has no model.backbone.num_segments, so '
-                         'the frames of a clip are unknown: set it.')
+        raise ValueError(
+            f'the backbone {cfg.model.backbone.type} of the config takes any '
+            'number of frames, which an ONNX model does not: take one with '
+            'num_segments, such as ResNetTSM with is_shift=False.')
     return frames, 3, *frame_size(cfg.test_dataloader.dataset.pipeline)
 
 
@@ -172,6 +182,7 @@ class ONNXPredictor(Predictor):
 
     def __init__(self, cfg: Config, path: str, labels: str | None = None):
         self.classifier = ONNXClassifier(path)
+        self._averages_logits = gives_logits(cfg)
         names = self.classifier.meta['classes']
         super().__init__(cfg, path, names, len(names), labels)
         theirs, ours = self.classifier.clip_shape, clip_shape(cfg)
@@ -184,7 +195,12 @@ class ONNXPredictor(Predictor):
         # [V * T, 3, H, W] => [V, T, 3, H, W], V views
         clips = frames['inputs'].unflatten(0,
                                            (-1, self.classifier.clip_shape[0]))
-        return self.classifier.classify_raw(clips).mean(0)
+        probabilities = self.classifier.classify_raw(clips)
+        if not self._averages_logits:
+            return probabilities.mean(0)
+        # They are the logits up to a number for each view.
+        smallest = torch.finfo(probabilities.dtype).tiny
+        return probabilities.clamp(min=smallest).log().mean(0).softmax(-1)
 
 
 def export(predictor: VideoPredictor,
@@ -238,6 +254,20 @@ def export(predictor: VideoPredictor,
     return differences
 
 
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """What it warns of, such as a missing torchvision, does not matter."""
+    logger = logging.getLogger('torch.onnx')
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        logger.setLevel(level)
+
+
 def write_model(recognizer: BaseModel,
                 path: str,
                 shape: tuple[int, int, int, int],
@@ -279,9 +309,11 @@ def write_model(recognizer: BaseModel,
     clips = torch.zeros(2, *shape, dtype=torch.uint8 if raw else torch.float)
     # A dimension of size 1 would be taken for a constant.
     number = torch.export.Dim('clips', min=2)
+    # It would warn that torchvision, which no recognizer needs, is missing.
+    logging.getLogger('torch.onnx._internal.exporter._registration').setLevel(
+        logging.ERROR)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter('ignore')
+        with torch.no_grad(), _quiet_exporter():
             program = torch.onnx.export(
                 ClipClassifier(recognizer, raw).eval(), (clips, ),
                 dynamo=True,
@@ -323,12 +355,12 @@ def verify(recognizer: BaseModel, classifier: ONNXClassifier, clips: Tensor,
     Raises:
         ValueError: If they differ by more than rounding explains.
     """
-    samples = recognizer.test_step(
+    theirs = predict_probabilities(
+        recognizer,
         dict(
             inputs=list(clips),
             data_samples=[ActionDataSample() for _ in clips]))
     ours = classifier.classify_raw(clips)
-    theirs = torch.stack([sample.pred_score for sample in samples])
     difference = (ours - theirs).abs().max().item()
     logs = [x.clamp(min=1e-30).log() for x in (ours, theirs)]
     error = (logs[0] - logs[1]).abs().max() / logs[1].std()

@@ -1,21 +1,25 @@
 """Video files and cameras: read, written and shown."""
+import contextlib
 import errno
 import os
 import sys
+import threading
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from ..containers import find_fault, open_video, quiet_opencv
 from ..files import is_inside, replaced_when_done
 
 SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
             '.webm', '.wmv')
 # What OpenCV's wheels can write; browsers play the second only.
 CODECS = {'.mp4': 'mp4v', '.webm': 'VP80'}
+# Threads share standard error.
+_SILENCE = threading.Lock()
 # What a camera is taken to deliver that does not say, in frames per second.
 _CAMERA_FPS = 30
 
@@ -43,12 +47,10 @@ class Video:
         self.is_camera = is_camera(source)
         if not self.is_camera and not os.path.isfile(source):
             raise FileNotFoundError(f'video {source} does not exist.')
-        # OpenCV and FFmpeg would say in many lines what we say in one.
-        os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
-        level = cv2.utils.logging.setLogLevel(0)
-        self._capture = cv2.VideoCapture(
-            int(source) if self.is_camera else source)
-        cv2.utils.logging.setLogLevel(level)
+        fault = None if self.is_camera else find_fault(source)
+        if fault:
+            raise ValueError(f'{source} {fault}.')
+        self._capture = open_video(int(source) if self.is_camera else source)
         if not self._capture.isOpened():
             if self.is_camera:
                 raise FileNotFoundError(
@@ -66,7 +68,7 @@ class Video:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield the frames, RGB of type uint8, [H, W, 3]; once only."""
-        with closing(self):
+        with contextlib.closing(self):
             while True:
                 found, frame = self._capture.read()
                 if not found:
@@ -135,7 +137,8 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
         if path.suffix.lower() == '.gif':
             _write_gif(unfinished, frames, fps)
         else:
-            interruption = _write_frames(unfinished, frames, fps)
+            with quiet_opencv():
+                interruption = _write_frames(unfinished, frames, fps)
     if interruption:
         raise interruption
 
@@ -151,6 +154,19 @@ def _write_gif(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
         loop=0)
 
 
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Drop what C prints: OpenCV warns of every WebM that it writes."""
+    with _SILENCE, open(os.devnull, 'wb') as nowhere:
+        stderr = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
 def _write_frames(path: Path, frames: Iterable[np.ndarray],
                   fps: float) -> KeyboardInterrupt | None:
     """Write a video, and return what interrupted the frames, if anything."""
@@ -159,7 +175,8 @@ def _write_frames(path: Path, frames: Iterable[np.ndarray],
     try:
         for frame in frames:
             if not count:
-                writer.open(str(path), codec, fps, frame.shape[1::-1])
+                with _silence():
+                    writer.open(str(path), codec, fps, frame.shape[1::-1])
             writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
             count += 1
     except KeyboardInterrupt as error:

@@ -1,7 +1,4 @@
 """What a pipeline uses: transforms, lists, loading. releases/ makes lists."""
-from .. import compat
-from .transforms import SelectiveFlip
+from .transforms import PillowResize, SelectiveFlip
 
-compat.quiet_file_client()
-
-__all__ = ['SelectiveFlip']
+__all__ = ['PillowResize', 'SelectiveFlip']

@@ -23,15 +23,20 @@ def read_lines(path: str) -> list[str]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not text.
+        ValueError: If it is not text, or begins with a byte-order mark.
     """
     if '://' not in path and not osp.isfile(path):
         raise FileNotFoundError(f'file {path} does not exist.')
     try:
-        return list_from_file(path)
+        lines = list_from_file(path)
     except UnicodeDecodeError as error:
         raise ValueError(f'{path} is not a text file in UTF-8: give one with '
                          'an entry per line.') from error
+    # MMAction2, which reads it again, would take it for a part of the name.
+    if lines and lines[0].startswith('\ufeff'):
+        raise ValueError(f'{path} begins with a byte-order mark: save it as '
+                         'UTF-8 without one.')
+    return lines
 
 
 def read_classes(path: str, num_classes: int, owner: str) -> list[str]:

@@ -14,6 +14,9 @@ import torch
 from decord import DECORDError
 from mmengine.dataset import BaseDataset, Compose
 
+from ..containers import find_fault
+from ..files import printable
+
 # What decoders raise for a broken file. Mistakes in a pipeline raise others.
 _READ_ERRORS = (OSError, RuntimeError, DECORDError, cv2.error)
 # The machine's fault, not the file's.
@@ -49,15 +52,18 @@ class GuardedLoader:
 
     def __call__(self, results: dict) -> dict | None:
         """Read the clip."""
+        name = clip_name(results)
         try:
-            read = self.loader(results)
+            # A video is known to have frames once it was opened.
+            fault = None if 'total_frames' in results else find_fault(name)
+            read = None if fault else self.loader(results)
         except _READ_ERRORS as error:
             if getattr(error, 'errno', None) in _MACHINE_ERRORS:
                 raise
-            return self.on_bad(clip_name(results), _explain(error, results))
-        if read.get('total_frames') == 0:
-            return self.on_bad(clip_name(results), 'has no frames')
-        return read
+            return self.on_bad(name, _explain(error, results))
+        if read and read.get('total_frames') == 0:
+            fault = 'has no frames'
+        return self.on_bad(name, fault) if fault else read
 
     def __repr__(self) -> str:
         return repr(self.loader)
@@ -72,8 +78,6 @@ def _explain(error: Exception, results: dict) -> str:
         return f'has no {osp.basename(error.filename)}'
     if isinstance(error, OSError) and error.strerror:
         return f'cannot be opened ({error.strerror})'
-    if osp.isfile(name) and not osp.getsize(name):
-        return 'is an empty file'
     frames = np.ravel(results.get('frame_inds', ()))
     return 'cannot be decoded' + (
         f' at frame {frames[0]}' if len(frames) == 1 else '')
@@ -104,7 +108,8 @@ class BadClips:
     """The clips that the processes of a training found to be bad.
 
     They meet in a file, a line ``name<TAB>reason`` each: data loading
-    processes have no other way to tell each other.
+    processes have no other way to tell each other. Control characters in a
+    name are written as in a Python string.
 
     Args:
         path (str): The file. It appears with the first bad clip.
@@ -121,18 +126,24 @@ class BadClips:
         """The names and what is wrong with them."""
         if not osp.exists(self.path):
             return {}
-        with open(self.path) as file:
+        with open(self.path, encoding='utf-8') as file:
             return dict(line.rstrip('\n').split('\t', 1) for line in file)
 
     def add(self, name: str, reason: str) -> None:
         """Add a clip, if it is new.
 
         Raises:
+            OSError: If it cannot be written.
             ValueError: If these are too many.
         """
+        name, reason = printable(name), printable(reason)
         if name not in self.read():
-            with open(self.path, 'a') as file:
-                file.write(f'{name}\t{reason}\n')
+            try:
+                with open(self.path, 'a', encoding='utf-8') as file:
+                    file.write(f'{name}\t{reason}\n')
+            except OSError as error:
+                raise OSError(f'could not write {self.path}: '
+                              f'{error.strerror}.') from error
         bad = self.read()
         if len(bad) > self.max_share * self.total:
             shown = [f'{name} {bad[name]}' for name in list(bad)[:10]]

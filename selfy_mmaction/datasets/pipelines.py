@@ -4,9 +4,11 @@ A config calls these on ``_base_``, what it inherits; a config that inherits
 it in turn needs no further line. Steps are found by their type, since their
 places depend on how the clips are stored.
 """
+import inspect
 import os.path as osp
 from collections.abc import Iterator, Sequence
 
+from mmaction.registry import MODELS
 from mmaction.utils import get_str_type
 from mmengine.config import ConfigDict
 
@@ -55,6 +57,29 @@ def frame_size(pipeline: Sequence[dict]) -> tuple[int, int]:
     raise ValueError('no step of the pipeline crops or resizes to a fixed '
                      'size: add a CenterCrop, or a Resize with '
                      'keep_ratio=False.')
+
+
+def clip_frames(cfg: ConfigDict, part: str = 'backbone') -> int | None:
+    """Frames of a clip, as a part of the model of a config takes them.
+
+    Args:
+        cfg (ConfigDict): The config, which may leave it to the default.
+        part (str): 'backbone' or 'cls_head'. Defaults to 'backbone'.
+
+    Returns:
+        int | None: The number, None if the part takes any.
+    """
+    settings = (cfg.get('model') or {}).get(part) or {}
+    # Transformers have the second name.
+    names = 'num_segments', 'num_frames'
+    for name in names:
+        if name in settings:
+            return settings[name]
+    kind = settings.get('type')
+    cls = MODELS.get(kind) if isinstance(kind, str) else kind
+    parameters = inspect.signature(cls).parameters if cls else {}
+    return next((parameters[name].default for name in names
+                 if name in parameters), None)
 
 
 def use_frames(cfg: ConfigDict, frames: int) -> None:

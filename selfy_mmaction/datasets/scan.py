@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from ..containers import open_video
 from .loading import clip_name, guard, is_loader
 
 
@@ -42,7 +43,7 @@ def read_whole(dataset: BaseDataset, index: int) -> None:
     if 'frame_dir' not in info:
         # WebM and Matroska files that were cut short are short videos to a
         # decoder. Their headers know better, if not to the frame.
-        header = cv2.VideoCapture(clip_name(info))
+        header = open_video(clip_name(info))
         expected = header.get(cv2.CAP_PROP_FRAME_COUNT)
         if info['total_frames'] < 0.9 * expected:
             raise BadClip(f'ends after {info["total_frames"]} of '

@@ -1,10 +1,40 @@
 """Transforms that MMAction2 lacks."""
 from collections.abc import Sequence
 
-from mmaction.datasets.transforms import Flip
+import mmcv
+import numpy as np
+from mmaction.datasets.transforms import Flip, Resize
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 from mmengine.fileio import list_from_file
+
+
+@TRANSFORMS.register_module()
+class PillowResize(Resize):
+    """Resize by PIL's bilinear filter, as the official code does.
+
+    Where a frame gets smaller, this filter averages over all pixels. That of
+    OpenCV, which MMAction2's ``Resize`` uses, looks at four of them, so that
+    fine patterns turn into others.
+
+    Required and modified keys are those of ``Resize``.
+
+    Args:
+        scale (tuple[int, int]): Width and height, or what they stay within;
+            -1 and a number for the length of the shorter side.
+        keep_ratio (bool): Whether the aspect ratio stays. Defaults to True.
+    """
+
+    def __init__(self, scale: tuple[int, int],
+                 keep_ratio: bool = True) -> None:
+        super().__init__(scale, keep_ratio)
+
+    def _resize_imgs(self, imgs: Sequence[np.ndarray], new_w: int,
+                     new_h: int) -> list[np.ndarray]:
+        return [
+            mmcv.imresize(img, (new_w, new_h), backend='pillow')
+            for img in imgs
+        ]
 
 
 @TRANSFORMS.register_module()

@@ -1,39 +1,19 @@
 """Checkpoints: written whole, found again, and those of others refused."""
 import os
-import os.path as osp
 import re
 import zipfile
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
+from .. import compat
 from ..files import replaced_when_done
+from ..models.backbones import find_shift_fault
 
-
-def is_whole(path: os.PathLike) -> bool:
-    """Whether a file is a checkpoint that was written to its end."""
-    with open(path, 'rb') as file:
-        # PyTorch before 1.6 wrote pickles, later versions zip archives; the
-        # directory of an archive is its end.
-        try:
-            return file.read(1) == b'\x80' or zipfile.is_zipfile(file)
-        except zipfile.BadZipFile:
-            return False
-
-
-def check_checkpoint(path: str) -> None:
-    """Raise unless a checkpoint is there, and whole."""
-    if '://' in path:
-        return
-    if not osp.isfile(path):
-        raise FileNotFoundError(f'checkpoint {path} does not exist.')
-    if not is_whole(path):
-        raise ValueError(f'{path} is not a checkpoint, or was cut short when '
-                         'it was written: give another one.')
+compat.load_safely()
 
 
 def load_checkpoint(path: str, to_resume: bool = False) -> dict:
@@ -44,21 +24,10 @@ def load_checkpoint(path: str, to_resume: bool = False) -> dict:
         to_resume (bool): Whether a training shall continue from it.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        OSError: If there is no such file, or it cannot be downloaded.
         ValueError: If it holds something else.
     """
-    check_checkpoint(path)
-    try:
-        if zipfile.is_zipfile(path):
-            check_archive_size(path)
-        saved = CheckpointLoader.load_checkpoint(path, 'cpu', logger='silent')
-    except (URLError, ConnectionError):
-        raise
-    # What is raised depends on how a file is broken; PyTorch's own message
-    # advises to switch its check off.
-    except Exception as error:
-        raise ValueError(f'{path} is not a checkpoint, or has code in it: '
-                         'give another one.') from error
+    saved = CheckpointLoader.load_checkpoint(path, 'cpu', logger='silent')
     if not isinstance(saved, dict):
         raise ValueError(f'{path} holds a {type(saved).__name__}, not a '
                          'checkpoint: give another one.')
@@ -73,17 +42,6 @@ def load_checkpoint(path: str, to_resume: bool = False) -> dict:
             'continue from it: to begin with its weights, give it as '
             'load_from.')
     return saved
-
-
-def check_archive_size(path: str) -> None:
-    """Raise if an archive holds more than its size.
-
-    Neither PyTorch nor NumPy compresses what it saves.
-    """
-    with zipfile.ZipFile(path) as file:
-        size = sum(entry.file_size for entry in file.infolist())
-    if size > osp.getsize(path):
-        raise ValueError('it is compressed')
 
 
 def _find_fault(saved: dict) -> str | None:
@@ -118,18 +76,20 @@ def _is_stored(tensor: Tensor) -> bool:
 
 
 def find_last_checkpoint(work_dir: str) -> str | None:
-    """Return the newest sound checkpoint that training can resume from.
+    """Return the last sound checkpoint that training can resume from.
 
     MMEngine's own search takes the name in ``last_checkpoint``. Half a
     checkpoint may be there under that name, and a folder that was moved
-    leaves the old path there.
+    leaves the old path there. The number says which is the last one: a copy
+    may have any time of modification.
     """
-    saved = [
-        path for path in Path(work_dir).glob('*.pth')
-        if re.fullmatch(r'(epoch|iter)_\d+\.pth', path.name)
-    ]
-    saved.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    return next((str(path) for path in saved if _is_sound(path)), None)
+    found = [(re.fullmatch(r'(epoch|iter)_(\d+)\.pth', path.name), path)
+             for path in Path(work_dir).glob('*.pth')]
+    # A training by epochs cannot resume from an iteration.
+    saved = sorted(
+        ((name[1] == 'epoch', int(name[2]), path) for name, path in found
+         if name), reverse=True)
+    return next((str(path) for *_, path in saved if _is_sound(path)), None)
 
 
 def _is_sound(path: os.PathLike) -> bool:
@@ -159,32 +119,90 @@ def check_state_dict(model: nn.Module, state_dict: dict[str, Tensor],
         state_dict (dict[str, Tensor]): Its weights.
         source (str): Where they come from, for the message.
     """
-    expected, given = ({
+    faults = _compare(model.state_dict(), state_dict)
+    faults |= {
+        key: f'{key} is unknown'
+        for key in _shapes(state_dict) if key not in model.state_dict()
+    }
+    _check(faults, model, state_dict, source)
+
+
+def check_start(model: nn.Module, checkpoint: dict, source: str) -> list[str]:
+    """Raise unless a training can start from the weights of a checkpoint.
+
+    All must come from it but SELFY blocks, of which it may have none, and the
+    classifier, which may be of other classes. They keep their
+    initialisation, with which the checkpoint is filled up here: MMEngine
+    would warn of them by all their names.
+
+    Args:
+        model (nn.Module): The model to be filled, initialised.
+        checkpoint (dict): The checkpoint.
+        source (str): Where it comes from, for the message.
+
+    Returns:
+        list[str]: What is new, in words.
+    """
+    own, given = model.state_dict(), get_state_dict(checkpoint)
+    faults = _compare(own, given)
+    classifier = [key for key in faults if key.startswith('cls_head.')]
+    blocks = {key: ''.join(re.findall(r'^backbone\.selfy\.\w+\.', key))
+              for key in faults}
+    absent = {name for name in blocks.values()
+              if name and not any(key.startswith(name) for key in given)}
+    new = [key for key in faults if key in classifier or blocks[key] in absent]
+    _check({key: faults[key] for key in faults if key not in new}, model,
+           given, source)
+    checkpoint.get('state_dict', checkpoint).update(
+        {key: own[key] for key in new})
+    messages = [f'{source} has no SELFY block {name[:-1]}: it keeps its '
+                'initialisation.' for name in sorted(absent)]
+    if classifier:
+        key = classifier[0]
+        number = len(given[key]) if key in given else 'no'
+        messages.append(f'The classifier is new: {number} classes in '
+                        f'{source}, {len(own[key])} in the config.')
+    return messages
+
+
+def _shapes(state_dict: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {
         key: tuple(value.shape)
-        for key, value in weights.items()
+        for key, value in state_dict.items()
         # MMEngine minds these neither: old checkpoints lack them.
         if not key.endswith('num_batches_tracked')
-    } for weights in (model.state_dict(), state_dict))
-    faults = [f'{key} is missing' for key in expected if key not in given]
-    faults += [f'{key} is unknown' for key in given if key not in expected]
-    faults += [
-        f'{key} has shape {given[key]} instead of {shape}'
-        for key, shape in expected.items()
-        if key in given and given[key] != shape
-    ]
-    if not faults:
-        for key, value in state_dict.items():
-            if not value.isfinite().all():
-                raise ValueError(
-                    f'{source} has values in {key} that are not finite: the '
-                    'training has diverged; give an earlier checkpoint.')
-        return
-    remedy = 'use the config it was trained with.'
-    if any('base_model.' in key for key in given):
-        remedy = 'convert official weights with tools/convert_checkpoint.py.'
-    more = f' (and {len(faults) - 1} more)' if len(faults) > 1 else ''
-    raise ValueError(f'{source} does not fit the model of the config: '
-                     f'{faults[0]}{more}; {remedy}')
+    }
+
+
+def _compare(expected: dict[str, Tensor],
+             given: dict[str, Tensor]) -> dict[str, str]:
+    """What is missing or of another shape, by its key."""
+    expected, given = _shapes(expected), _shapes(given)
+    return {
+        key: f'{key} has shape {given[key]} instead of {shape}'
+        if key in given else f'{key} is missing'
+        for key, shape in expected.items() if given.get(key) != shape
+    }
+
+
+def _check(faults: dict[str, str], model: nn.Module,
+           weights: dict[str, Tensor], source: str) -> None:
+    """Raise if there are faults, or weights that are no numbers."""
+    if faults:
+        fault, *others = faults.values()
+        more = f' (and {len(others)} more)' if others else ''
+        remedy = f'{fault}{more}; use the config it was trained with.'
+        if any('base_model.' in key for key in weights):
+            remedy = (f'{fault}{more}; convert official weights with '
+                      'tools/convert_checkpoint.py.')
+        raise ValueError(
+            f'{source} does not fit the model of the config: '
+            f'{find_shift_fault(model.state_dict(), weights) or remedy}')
+    for key, value in weights.items():
+        if not value.isfinite().all():
+            raise ValueError(
+                f'{source} has values in {key} that are not finite: the '
+                'training has diverged; give an earlier checkpoint.')
 
 
 @register_backend('atomic')

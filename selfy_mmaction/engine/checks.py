@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ..datasets.lists import check_list, read_classes, read_lines
+from ..datasets.pipelines import clip_frames
 
 # What the runner and the tools read of a config. All else in it is a
 # variable, of which the values have been taken already.
@@ -49,12 +50,11 @@ def check_options(options: dict, cfg: Config) -> None:
 
 def check_model(cfg: Config) -> None:
     """Raise where the parts of the model do not fit each other."""
-    for key in ('model.backbone.num_segments', 'model.cls_head.num_segments',
-                'model.cls_head.num_classes'):
+    for key in ('model.backbone.num_segments', 'model.backbone.num_frames',
+                'model.cls_head.num_segments', 'model.cls_head.num_classes'):
         _check_positive(cfg, key)
     segments, head_segments = (
-        _get(cfg, f'model.{part}.num_segments')
-        for part in ('backbone', 'cls_head'))
+        clip_frames(cfg, part) for part in ('backbone', 'cls_head'))
     if segments and head_segments and segments != head_segments:
         raise ValueError(
             f'model.backbone.num_segments={segments}, but '
@@ -77,30 +77,42 @@ def check_schedule(cfg: Config) -> None:
 
 
 def check_dataloader(cfg: Config, stage: str) -> None:
-    """Raise where a data loader cannot serve the model.
-
-    A clip is reshaped by the number of segments deep in the model: with
-    another number of frames, a batch may pass with its videos mixed up.
-    """
-    check_model(cfg)
+    """Raise where a data loader cannot serve the model."""
+    check_frames(cfg, stage)
     name = f'{stage}_dataloader'
     _check_positive(cfg, f'{name}.batch_size')
-    segments = _get(cfg, 'model.backbone.num_segments')
     for node in _dicts(cfg.get(name) or {}):
         if 'ann_file' in node:
             path = osp.join(node.get('data_root') or '', node['ann_file'])
             if '://' not in path and not osp.isfile(path):
                 raise FileNotFoundError(
                     f'annotation file {path} of {name} does not exist.')
-        if segments and 'clip_len' in node:
-            frames = node['clip_len'] * node.get('num_clips', 1)
-            fits = frames == segments if stage == 'train' else (
-                frames % segments == 0)
-            if not fits:
-                raise ValueError(
-                    f'{name} samples {frames} frames (clip_len x num_clips), '
-                    f'but model.backbone.num_segments={segments}: make them '
-                    'equal.')
+
+
+def check_frames(cfg: Config, stage: str) -> None:
+    """Raise where a pipeline samples other clips than the model takes.
+
+    A clip is reshaped by the number of segments deep in the model: with
+    another number of frames, a batch may pass with its videos mixed up.
+    """
+    check_model(cfg)
+    segments = clip_frames(cfg)
+    # what transformers call it
+    key = 'num_frames' if _get(
+        cfg, 'model.backbone.num_frames') else 'num_segments'
+    for node in _dicts(cfg.get(f'{stage}_dataloader') or {}):
+        if not segments or 'clip_len' not in node:
+            continue
+        frames = node['clip_len'] * node.get('num_clips', 1)
+        remedy = None
+        if stage == 'train' and frames != segments:
+            remedy = 'make them equal.'
+        elif frames % segments:
+            remedy = f'sample {segments}, or a multiple for several views.'
+        if remedy:
+            raise ValueError(
+                f'{stage}_dataloader samples {frames} frames (clip_len x '
+                f'num_clips), but model.backbone.{key}={segments}: {remedy}')
 
 
 def check_lists(cfg: Config, stage: str) -> None:

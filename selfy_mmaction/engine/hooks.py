@@ -16,13 +16,13 @@ from mmaction.structures import ActionDataSample
 from mmengine.dataset import BaseDataset
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseModel, is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner, set_random_seed
 
 from ..datasets.loading import BadClips, SeededPipeline, clip_name, guard
 from ..datasets.scan import read_sample, scan
-from ..files import replaced_when_done
-from .checkpoint import check_state_dict, get_state_dict
+from ..files import write_bytes
+from .checkpoint import check_start, check_state_dict, get_state_dict
 
 
 @HOOKS.register_module()
@@ -70,14 +70,15 @@ class BadClipsHook(Hook):
 
     def before_val(self, runner: Runner) -> None:
         """Let a validation end at a bad clip."""
-        guard(runner.val_dataloader.dataset, _refuse)
+        guard(runner.val_dataloader.dataset, refuse_clip)
 
     def before_test(self, runner: Runner) -> None:
         """Let a test end at a bad clip."""
-        guard(runner.test_dataloader.dataset, _refuse)
+        guard(runner.test_dataloader.dataset, refuse_clip)
 
 
-def _refuse(name: str, reason: str) -> NoReturn:
+def refuse_clip(name: str, reason: str) -> NoReturn:
+    """Raise a ValueError that names a bad clip."""
     raise ValueError(f'{name} {reason}. tools/check_data.py finds all such '
                      'clips, tools/test.py --skip-bad leaves them out.')
 
@@ -224,23 +225,59 @@ class CheckNumbersHook(Hook):
     after_val_iter = after_test_iter
 
 
-class StrictLoadHook(Hook):
-    """Refuses a checkpoint that does not fill the model exactly.
+class CheckWeightsHook(Hook):
+    """Refuses checkpoints that a training cannot start or go on from.
 
-    MMEngine's runner loads what fits and logs a warning about the rest, which
-    is right for initialising a training, and wrong for a test.
+    MMEngine's runner loads what fits and logs a warning about the rest.
     """
+
+    # before the EMA hook, which takes its weights from the checkpoint
+    priority = 'VERY_HIGH'
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Check the weights before they are loaded."""
+        model, source = _get_model(runner), runner.cfg.load_from
+        if runner.cfg.get('resume'):
+            self._check_epoch(runner, checkpoint)
+            check_state_dict(model, get_state_dict(checkpoint), source)
+        else:
+            for message in check_start(model, checkpoint, source):
+                runner.logger.info(message)
+
+
+    def _check_epoch(self, runner: Runner, checkpoint: dict) -> None:
+        """Raise unless an epoch ends at a checkpoint.
+
+        MMEngine would begin the epoch again, and count its iterations twice.
+        """
+        state = checkpoint['message_hub'].get('runtime_info', {})
+        # At the end of an epoch, the number of those before has grown.
+        if (isinstance(runner.train_loop, EpochBasedTrainLoop)
+                and state.get('epoch') == checkpoint['meta'].get('epoch')):
+            raise ValueError(
+                f'{runner.cfg.load_from} was saved in the middle of an epoch '
+                '(checkpoint.by_epoch=False), from where no training can '
+                'continue exactly: resume from the end of an epoch, or begin '
+                'with its weights by load_from.')
+
+
+class StrictLoadHook(Hook):
+    """Refuses a checkpoint to test that does not fill the model exactly."""
 
     # after the EMA hook, which chooses the weights that are tested
     priority = 'LOWEST'
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check the weights before they are loaded."""
-        model = runner.model
-        if is_model_wrapper(model):
-            model = model.module
-        check_state_dict(model, get_state_dict(checkpoint),
-                         runner.cfg.load_from)
+        check_state_dict(
+            _get_model(runner), get_state_dict(checkpoint),
+            runner.cfg.load_from)
+
+
+def _get_model(runner: Runner) -> BaseModel:
+    """The model of a runner, without a wrapper."""
+    wrapped = is_model_wrapper(runner.model)
+    return runner.model.module if wrapped else runner.model
 
 
 class DrawPredictionsHook(Hook):
@@ -295,8 +332,7 @@ class DrawPredictionsHook(Hook):
             name = f'{index:06}_{source}'
             if self.show_dir:
                 path = osp.join(self.show_dir, f'{name}.png')
-                with replaced_when_done(path) as unfinished:
-                    cv2.imwrite(str(unfinished), picture)
+                write_bytes(path, cv2.imencode('.png', picture)[1])
             if self.show:
                 cv2.imshow('prediction', picture)
                 cv2.waitKey(int(1000 * self.wait_time))

@@ -1,64 +1,36 @@
-"""From a command line to a runner: configs, processes and errors."""
+"""From a command line to a runner: arguments, configs and processes."""
 import argparse
 import contextlib
 import ctypes
-import functools
+import errno
+import logging
 import os
 import os.path as osp
-import re
 import signal
 import subprocess
 import sys
-import textwrap
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from multiprocessing.queues import Queue
 from typing import NoReturn, TextIO
 
 import torch
 from mmaction.registry import RUNNERS
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
+from torch.utils.data import get_worker_info
 
+from ..files import printable
 from .checks import (
     check_dataloader,
     check_lists,
     check_options,
     check_schedule,
 )
+from .errors import TRACEBACK, describe_error
 
-TRACEBACK = '--traceback'
-# What MMEngine and Python say of mistakes in a config, and what we say.
-_TRANSLATIONS = {
-    r'(\S+) is not in the \w+::(.+?) registry\.':
-    r"the config names the \2 '\1', which is not known: check its spelling, "
-    'or import its module in custom_imports.',
-    r'must contain the key "type", but got (\{.*\})':
-    r'the config has \1 without a type: give it one, and check its name.',
-    r"([\w.]+?)(\.__init__)?\(\) got an unexpected keyword argument '(\w+)'":
-    r"the config sets '\3' of \1, which has no such setting: check its "
-    'spelling.',
-    r'DataLoader worker \(.*\) (is killed by signal: [\w ]+|exited unexp\w+)':
-    r'a process that loads data \1: tools/check_data.py finds clips that '
-    'crash the decoder.',
-    r'(\w+)\.__init__\(\) missing \d+ required .* arguments?: (.+)':
-    r'the config lacks \2 of \1: set it.',
-    r'mat1 and mat2 shapes cannot be multiplied \(\d+x(\d+) and (\d+)x':
-    r'the classifier takes \2 features, but is given \1: set '
-    r'model.cls_head.in_channels=\1.',
-    r"(can't allocate memory: .*? bytes|calculation overflowed with sizes=\S+|"
-    r'CUDA out of memory\. Tried to allocate [\d.]+ \w+)':
-    r'it takes more memory than there is (\1): lower the batch size, the size '
-    'of the frames or the window of SELFY, or set model.backbone.with_cp.',
-    'unsupported ScalarType BFloat16':
-    "MMAction2's heads count hits with NumPy, which has no bfloat16: use "
-    'float16 (optim_wrapper.dtype).',
-    '`epoch_length` must be a positive integer, but got 0':
-    'train_dataloader has no batch, since its clips are less than one: lower '
-    'train_dataloader.batch_size.',
-    r'^<urlopen error (.+)>$|^(\[Errno \d+\] Connection .+)$':
-    r'a download failed (\1\2): check the network, or give a file as '
-    'load_from and model.backbone.pretrained.',
-}
 # Where launchers other than torchrun leave the rank, the number of processes
 # and the rank on this machine.
 RANK_VARIABLES = dict(
@@ -90,27 +62,6 @@ class ArgumentParser(argparse.ArgumentParser):
                   '(--help lists the arguments)\n')
 
 
-def one_line_errors(main: Callable[[], None]) -> Callable[[], None]:
-    """Report an error in one line and exit with 1.
-
-    ``--traceback`` shows where it comes from.
-    """
-
-    @functools.wraps(main)
-    def run() -> None:
-        name = osp.basename(sys.argv[0])
-        try:
-            main()
-        except KeyboardInterrupt:
-            sys.exit(f'{name}: interrupted.')
-        except Exception as error:
-            if TRACEBACK in sys.argv:
-                raise
-            sys.exit(f'{name}: error: {describe_error(error)}')
-
-    return run
-
-
 @contextlib.contextmanager
 def log_to_stderr() -> Iterator[TextIO]:
     """Leave standard output to what a tool finds: MMEngine logs there.
@@ -120,29 +71,38 @@ def log_to_stderr() -> Iterator[TextIO]:
     """
     stdout = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):
+        calm(MMLogger.get_current_instance())
         yield stdout
 
 
-def describe_error(error: Exception) -> str:
-    """Say in one line what went wrong.
+def calm(logger: logging.Logger) -> None:
+    """Show on the terminal what concerns a user; the log file has it all."""
+    for handler in logger.handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.addFilter(_concerns_user)
 
-    What is not meant for users, since neither this package nor an operating
-    system says it, comes with its type and with a hint at the traceback.
-    """
-    # A KeyError as text has its message in quotes.
-    text = str(error.args[0]) if len(error.args) == 1 else str(error)
-    for pattern, translation in _TRANSLATIONS.items():
-        match = re.search(pattern, text)
-        if match:
-            return match.expand(translation)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if 'Original Traceback (most recent call last):' in lines:
-        # of a data loading process
-        return re.sub(r'^(OSError|ValueError): ', '', lines[-1])
-    line = textwrap.shorten(' '.join(lines), 600, placeholder=' ...')
-    if isinstance(error, (OSError, ValueError)):
-        return line
-    return f'{type(error).__name__}: {line} ({TRACEBACK} shows where)'
+
+def _concerns_user(record: logging.LogRecord) -> bool:
+    """Whether a message does, which is also made fit for a terminal."""
+    text = record.getMessage()
+    # names in it may be those of a file from elsewhere
+    record.msg = '\n'.join(map(printable, text.split('\n')))
+    record.args = ()
+    # MMAction2 reads files in a way that MMEngine wants to see changed.
+    if 'deprecated in future' in text:
+        return False
+    # The environment, the config and the hooks take hundreds of lines.
+    return record.levelno >= logging.WARNING or '\n' not in text.strip()
+
+
+class _CalmRunner(Runner):
+    """MMEngine's runner with less on the terminal."""
+
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        """Build the logger before it is first used."""
+        logger = super().build_logger(*args, **kwargs)
+        calm(logger)
+        return logger
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
@@ -218,6 +178,7 @@ def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
         cfg (Config): The config, with ``work_dir`` and ``launcher``.
         stages (Sequence[str]): Which of 'train', 'val' and 'test' will run.
     """
+    end_where_batches_are_lost()
     for stage in stages:
         check_dataloader(cfg, stage)
         check_lists(cfg, stage)
@@ -229,7 +190,14 @@ def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
         raise OSError(f'work_dir {cfg.work_dir} cannot be made '
                       f'({error.strerror}): give another --work-dir.'
                       ) from error
+    # On a full disk each message would come with a traceback; what ends a
+    # run are the files that matter.
+    logging.raiseExceptions = False
     if cfg.launcher != 'none':
+        # of 1 x 1 convolutions, whose memory is the same either way
+        warnings.filterwarnings('ignore', 'Grad strides do not match')
+        # MMEngine sets it
+        warnings.filterwarnings('ignore', '`broadcast_buffers` is deprecated')
         end_with_launcher()
         if get_device() == 'cpu':
             init_cpu_processes(cfg)
@@ -237,9 +205,12 @@ def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
             check_num_processes(
                 int(os.environ.get('LOCAL_WORLD_SIZE', 1)),
                 torch.cuda.device_count())
+    # Configs of others come without it.
+    cfg.setdefault('default_hooks', {}).setdefault(
+        'bad_clips', dict(type='BadClipsHook'))
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
-    return Runner.from_cfg(cfg)
+    return _CalmRunner.from_cfg(cfg)
 
 
 def check_num_processes(processes: int, gpus: int) -> None:
@@ -249,6 +220,25 @@ def check_num_processes(processes: int, gpus: int) -> None:
             f'{processes} processes were started on a machine with {gpus} '
             f'GPUs: start {gpus} at most, or hide the GPUs to run on CPU '
             '(CUDA_VISIBLE_DEVICES=).')
+
+
+def end_where_batches_are_lost() -> None:
+    """End data loading processes that cannot hand a batch over.
+
+    Python prints the error and goes on: the run would wait for ever. It is
+    told by the exit code whether shared memory was full.
+    """
+    go_on = Queue._on_queue_feeder_error
+
+    def end(error: Exception, batch: object) -> None:
+        if get_worker_info() is None:  # a queue of something else
+            return go_on(error, batch)
+        if 'shared memory' in str(error):
+            os._exit(errno.ENOSPC)
+        go_on(error, batch)
+        os._exit(1)
+
+    Queue._on_queue_feeder_error = staticmethod(end)
 
 
 def end_with_launcher() -> None:
@@ -283,7 +273,7 @@ def init_cpu_processes(cfg: Config) -> None:
     os.environ.setdefault('MASTER_PORT', '29500')
     torch.distributed.init_process_group('gloo')
     cfg.model_wrapper_cfg = {
-        'type': 'CPUDistributedDataParallel',
+        'type': 'MMDistributedDataParallel',
         'broadcast_buffers': False,
         'find_unused_parameters': cfg.get('find_unused_parameters', False),
         **(cfg.get('model_wrapper_cfg') or {}),

@@ -10,19 +10,20 @@ from .extraction import (
     STSSSoftArgmaxExtraction,
 )
 from .integration import STSSConvIntegration
+from .moss import MOSSBlock
 from .selfy_block import SELFYBlock, STSSTransformation
 
 __all__ = [
-    'SELFYBlock', 'STSSConvExtraction', 'STSSConvIntegration',
+    'MOSSBlock', 'SELFYBlock', 'STSSConvExtraction', 'STSSConvIntegration',
     'STSSMLPExtraction', 'STSSSoftArgmaxExtraction', 'STSSTransformation'
 ]
 
 if HAS_MMACTION:
     from .backbones import MobileNetV2SELFY, ResNetSELFY  # noqa: F401
     from .recognizers import BoundedViewsRecognizer2D  # noqa: F401
-    from .sync_bn import CPUDistributedDataParallel  # noqa: F401
+    from .vit import ViTSELFY  # noqa: F401
 
     __all__ += [
-        'BoundedViewsRecognizer2D', 'CPUDistributedDataParallel',
-        'MobileNetV2SELFY', 'ResNetSELFY'
+        'BoundedViewsRecognizer2D', 'MobileNetV2SELFY', 'ResNetSELFY',
+        'ViTSELFY'
     ]

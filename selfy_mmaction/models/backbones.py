@@ -1,7 +1,7 @@
 """SELFYNet: backbones of MMAction2 with SELFY blocks after chosen stages."""
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from mmaction.models.backbones.mobilenet_v2_tsm import MobileNetV2TSM
 from mmaction.models.backbones.resnet_tsm import ResNetTSM
@@ -12,14 +12,45 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from .. import compat
 from ..registry import MODELS
 
-compat.find_torchvision_weights()
+compat.load_safely()
+
+
+def find_shift_fault(expected: Iterable[str],
+                     given: Iterable[str]) -> str | None:
+    """Say so if weights are of a network with another temporal shift.
+
+    MMAction2 keeps what it shifts as ``net`` of a wrapper. Loaded by name,
+    these layers of a network without shift are left out, and the other way
+    round.
+
+    Args:
+        expected (Iterable[str]): The keys of a network's weights.
+        given (Iterable[str]): Those of the weights to be loaded.
+
+    Returns:
+        str | None: What differs and what to do, if anything.
+    """
+    names = {key.replace('.net.', '.'): key for key in expected}
+    pairs = [(names[name], key) for name, key in
+             ((key.replace('.net.', '.'), key) for key in given)
+             if name in names and names[name] != key]
+    if not pairs:
+        return None
+    shifts = ['.net.' in key for key in pairs[0]]
+    if all(shifts):
+        return ('it shifts other layers: set depth, shift_place and '
+                'temporal_pool of model.backbone as they were.')
+    kind, value = ('without', False) if shifts[0] else ('with', True)
+    return (f'it is of a network {kind} temporal shift: set '
+            f'model.backbone.is_shift={value}.')
 
 
 class _SELFYBackbone:
     """What SELFY adds to a TSM backbone of MMAction2, as a mixin.
 
     The blocks live beside the stages, in ``self.selfy``, so that the names
-    of all other parameters stay those of the TSM backbone.
+    of all other parameters stay those of the TSM backbone. Weights of a
+    network with another temporal shift are refused.
     """
 
     def _add_selfy(self, selfy: dict, indices: Sequence[int],
@@ -58,7 +89,16 @@ class _SELFYBackbone:
         self.pretrained2d = self.pretrained2d and self.pretrained is not None
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """[N * T, 3, H, W] => the maps of the stages in out_indices."""
+        """[N * T, 3, H, W] => the maps of the stages in out_indices.
+
+        Raises:
+            ValueError: If the batch is not a multiple of num_segments.
+        """
+        if x.shape[0] % self.num_segments:
+            raise ValueError(
+                f'{x.shape[0]} frames should be a multiple of '
+                f'model.backbone.num_segments={self.num_segments}: set it to '
+                'what the pipeline samples (clip_len x num_clips).')
         x = self._stem(x)
         outs = []
         for i, name in enumerate(self._stages):
@@ -84,6 +124,11 @@ class _SELFYBackbone:
             block.init_weights()
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
+        fault = find_shift_fault(
+            (prefix + key for key in self.state_dict()), state_dict)
+        if fault:
+            raise ValueError('The checkpoint does not fit the backbone: '
+                             f'{fault}')
         for name in self.selfy:
             key = f'{prefix}selfy.{name}.'
             if not any(other.startswith(key) for other in state_dict):

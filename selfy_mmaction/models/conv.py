@@ -1,17 +1,33 @@
 """What the convolutions of the block are made of."""
 from collections import OrderedDict
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..ops.batch_norm import affine, batch_norm_relu, uses_batch_statistics
+from ..ops.batch_norm import (
+    affine,
+    batch_norm_relu,
+    uses_batch_statistics,
+    uses_cpu_kernels,
+)
+
+_ACTIVATIONS = dict(ReLU=partial(nn.ReLU, inplace=True), GELU=nn.GELU)
 
 
-class ConvNormReLU(nn.Sequential):
-    """Conv2d without bias, batch norm and ReLU.
+class ConvNormAct(nn.Sequential):
+    """Conv2d without bias, batch norm and an activation.
 
-    Where the norm has fixed statistics it is part of the convolution's
-    weight and bias.
+    By the kernels of a CPU, a norm with fixed statistics is part of the
+    convolution's weight and bias.
+
+    Args:
+        in_channels (int): Channels that it reads.
+        out_channels (int): Channels that it writes.
+        kernel_size (int | tuple[int, int]): Of the convolution.
+        stride (int): Of the convolution. Defaults to 1.
+        padding (int): Of the convolution. Defaults to 0.
+        act (str): The activation, 'ReLU' or 'GELU'. Defaults to 'ReLU'.
     """
 
     def __init__(self,
@@ -19,12 +35,16 @@ class ConvNormReLU(nn.Sequential):
                  out_channels: int,
                  kernel_size: int | tuple[int, int],
                  stride: int = 1,
-                 padding: int = 0):
+                 padding: int = 0,
+                 act: str = 'ReLU'):
         if not isinstance(out_channels, int) or out_channels < 1:
             raise ValueError(
                 'mid_channels of SELFYBlock and the channels of extraction '
                 'and integration must be positive integers, but got '
                 f'{out_channels!r}.')
+        if act not in _ACTIVATIONS:
+            raise ValueError(f'act must be one of {[*_ACTIVATIONS]}, but got '
+                             f'{act!r}.')
         super().__init__(
             OrderedDict(
                 conv=nn.Conv2d(
@@ -35,29 +55,29 @@ class ConvNormReLU(nn.Sequential):
                     padding,
                     bias=False),
                 bn=nn.BatchNorm2d(out_channels),
-                act=nn.ReLU(inplace=True)))
+                act=_ACTIVATIONS[act]()))
+
+    @property
+    def has_relu(self) -> bool:
+        """Whether the activation is a ReLU."""
+        return isinstance(self.act, nn.ReLU)
 
     def weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
-        """Weight and bias of the convolution that stands before `finish`."""
+        """Those of the convolution, with a norm of fixed statistics in it."""
         if isinstance(self.bn, nn.Identity):  # after fuse_conv_bn
             return self.conv.weight, self.conv.bias
         if uses_batch_statistics(self.bn):
             return self.conv.weight, None
         scale, shift = affine(self.bn, self.bn.running_mean,
-                               self.bn.running_var)
+                              self.bn.running_var)
         return self.conv.weight * scale[:, None, None, None], shift
-
-    def finish(self, x: Tensor) -> Tensor:
-        """Norm, unless it is in the weights, and ReLU."""
-        bn = self.bn
-        if isinstance(bn, nn.Identity) or not uses_batch_statistics(bn):
-            return self.act(x)
-        if not isinstance(bn, nn.BatchNorm2d):
-            return self.act(bn(x))  # statistics of all processes
-        return batch_norm_relu(x, bn)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, h, w] => [B, C', h', w']"""
+        by_batch = uses_batch_statistics(self.bn)
+        # The kernels of a CPU join the norm with a ReLU alone.
+        if not uses_cpu_kernels(x, self.bn) or by_batch and not self.has_relu:
+            return super().forward(x)
         weight, bias = self.weight_and_bias()
-        return self.finish(
-            F.conv2d(x, weight, bias, self.conv.stride, self.conv.padding))
+        x = F.conv2d(x, weight, bias, self.conv.stride, self.conv.padding)
+        return batch_norm_relu(x, self.bn) if by_batch else self.act(x)

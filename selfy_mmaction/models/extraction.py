@@ -9,14 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..ops.batch_norm import in_one_piece, uses_batch_statistics
+from ..ops.batch_norm import uses_batch_statistics, uses_cpu_kernels
 from ..ops.conv_chain import Link, conv_chain
 from ..ops.soft_argmax import check_temperature, soft_argmax
 from ..registry import MODELS
-from .conv import ConvNormReLU
+from .conv import ConvNormAct
 
-# On a CPU, evaluation extracts so many similarity maps at a time: what one
-# convolution leaves then still lies in the cache when the next one reads it.
+# With fixed statistics, so many similarity maps are extracted at a time on a
+# CPU: what one convolution leaves then still lies in the cache when the next
+# one reads it.
 _MAPS_PER_CHUNK = 2048
 
 
@@ -50,10 +51,10 @@ class _ConvsOverWindow(nn.Module):
     """Convolutions over (U, V) that leave one position of it.
 
     Args:
-        convs (Sequence[ConvNormReLU]): The first reads one channel.
+        convs (Sequence[ConvNormAct]): The first reads one channel.
     """
 
-    def __init__(self, convs: Sequence[ConvNormReLU]):
+    def __init__(self, convs: Sequence[ConvNormAct]):
         super().__init__()
         self.convs = nn.Sequential(*convs)
         self.out_channels = convs[-1].conv.out_channels
@@ -63,21 +64,25 @@ class _ConvsOverWindow(nn.Module):
         # The memory order of stss: [N, T, L, h, w, U, V]
         x = x.permute(0, 1, 4, 2, 3, 5, 6)
         shape = x.shape[:5]
-        links = self._links(*x.shape[5:])
-        # [N, T, L, h, w, U, V] => [M, U * V], M similarity maps
-        maps = x.flatten(0, 4).flatten(1)
-        if all(
-                isinstance(conv.bn, nn.BatchNorm2d)
-                and uses_batch_statistics(conv.bn) for conv in self.convs):
-            x = conv_chain(maps, links)
-        elif torch.is_grad_enabled() or in_one_piece(maps):
-            x = self._extract(maps, links)
-        else:
-            chunks = maps.split(_MAPS_PER_CHUNK)
-            x = torch.cat([self._extract(chunk, links) for chunk in chunks])
+        # [N, T, L, h, w, U, V] => [M, U, V], M similarity maps
+        x = self._extract(x.flatten(0, 4))
         # [M, C] => [N, T, L, h, w, C] => [N, T, h, w, L, C]
         x = x.view(*shape, self.out_channels)
         return x.permute(0, 1, 3, 4, 2, 5)
+
+    def _extract(self, maps: Tensor) -> Tensor:
+        """[M, U, V] => [M, C]"""
+        norms = [conv.bn for conv in self.convs]
+        if uses_cpu_kernels(maps, *norms):
+            by_batch = [uses_batch_statistics(norm) for norm in norms]
+            # [M, U, V] => [M, U * V]
+            rows, links = maps.flatten(1), self._links(*maps.shape[1:])
+            if all(by_batch) and all(conv.has_relu for conv in self.convs):
+                return conv_chain(rows, links)
+            if not any(by_batch):
+                return self._convolve(rows, links)
+        # [M, U, V] => [M, 1, U, V] => [M, C, 1, 1] => [M, C]
+        return self.convs(maps[:, None]).flatten(1)
 
     def _links(self, U: int, V: int) -> list[Link]:
         """The convolutions as `conv_chain` takes them."""
@@ -95,41 +100,29 @@ class _ConvsOverWindow(nn.Module):
             shape = out_shape
         return links
 
-    def _extract(self, maps: Tensor, links: Sequence[Link]) -> Tensor:
+    def _convolve(self, rows: Tensor, links: Sequence[Link]) -> Tensor:
+        """With fixed statistics, [M, U * V] => [M, C]"""
+        return torch.cat([
+            self._convolve_chunk(chunk, links)
+            for chunk in rows.split(_MAPS_PER_CHUNK)
+        ])
+
+    def _convolve_chunk(self, x: Tensor, links: Sequence[Link]) -> Tensor:
         """[M, U * V] => [M, C], channels last in between."""
-        if torch.compiler.is_exporting():
-            return self._extract_exported(maps, links[0])
-        x = maps
         for module, link in zip(self.convs, links, strict=True):
             _, bias = module.weight_and_bias()
             if link.weight.dim() == 2:
-                if bias is not None:
-                    # [C'] => [u' * v' * C']
-                    bias = bias.repeat(link.weight.shape[1] // len(bias))
+                # [C'] => [u' * v' * C']
+                bias = bias.repeat(link.weight.shape[1] // len(bias))
                 x = F.linear(x, link.weight.t(), bias)
-                # [M, u' * v' * C'] => [M, C', u', v']
-                x = x.view(-1, *link.out_shape).permute(0, 3, 1, 2)
             else:
                 # [M, u * v * C] => [M, C, u, v] => [M, C', u', v']
                 x = x.view(-1, *link.in_shape).permute(0, 3, 1, 2)
                 x = F.conv2d(x, link.weight, bias, link.stride, link.padding)
-            # [M, C', u', v'] => [M, u' * v' * C']
-            x = module.finish(x).permute(0, 2, 3, 1).flatten(1)
+                # [M, C', u', v'] => [M, u' * v' * C']
+                x = x.permute(0, 2, 3, 1).flatten(1)
+            x = module.act(x)
         return x
-
-
-    def _extract_exported(self, maps: Tensor, link: Link) -> Tensor:
-        """The same with channels first, which other runtimes expect."""
-        first, *others = self.convs
-        (h, w, C), (_, bias) = link.out_shape, first.weight_and_bias()
-        # [U * V, h * w * C] => [U * V, C * h * w]
-        matrix = link.weight.unflatten(1, (h * w, C)).mT.flatten(1)
-        x = F.linear(maps, matrix.t(), bias.repeat_interleave(h * w))
-        # [M, C * h * w] => [M, C, h, w] => [M, C', 1, 1]
-        x = first.act(x).view(-1, C, h, w)
-        for conv in others:
-            x = conv(x)
-        return x.flatten(1)
 
 
 @MODELS.register_module()
@@ -153,37 +146,40 @@ class STSSConvExtraction(_ConvsOverWindow):
             raise ValueError('channels of STSSConvExtraction must name two '
                              f'convolutions at least, but got {channels}.')
         _, U, V = window
-        convs = [ConvNormReLU(1, channels[0], 3, 1, 1)]
+        convs = [ConvNormAct(1, channels[0], 3, 1, 1)]
         for inner, outer in zip(channels[:-2], channels[1:-1], strict=False):
-            convs.append(ConvNormReLU(inner, outer, 3, 2, 1))
+            convs.append(ConvNormAct(inner, outer, 3, 2, 1))
             U, V = (U + 1) // 2, (V + 1) // 2
-        convs.append(ConvNormReLU(channels[-2], channels[-1], (U, V)))
+        convs.append(ConvNormAct(channels[-2], channels[-1], (U, V)))
         super().__init__(convs)
 
 
 @MODELS.register_module()
 class STSSMLPExtraction(_ConvsOverWindow):
-    """Each similarity map to a motion feature, by perceptrons (Sec. 3.2).
+    """Each similarity map to a motion feature, by an MLP (Sec. 3.2).
 
-    The first reads the U * V similarities of a map at once: a convolution
-    that covers the window. Each ends in a batch norm and a ReLU, as the
-    convolutions of :class:`STSSConvExtraction` do.
+    The first layer reads the U * V similarities of a map at once: a
+    convolution that covers the window. Each layer ends in a batch norm and an
+    activation, as the convolutions of :class:`STSSConvExtraction` do.
 
     Args:
         window (Sequence[int]): (L, U, V) of the similarities.
-        channels (Sequence[int]): Outputs of each perceptron.
+        channels (Sequence[int]): Outputs of each layer.
             Defaults to (64, 64, 64, 64).
+        act (str): Activation of each layer, 'ReLU' or 'GELU'.
+            Defaults to 'ReLU'.
     """
 
     def __init__(self,
                  window: Sequence[int],
-                 channels: Sequence[int] = (64, 64, 64, 64)):
+                 channels: Sequence[int] = (64, 64, 64, 64),
+                 act: str = 'ReLU'):
         if len(channels) < 1:
             raise ValueError('channels of STSSMLPExtraction must name one '
-                             f'perceptron at least, but got {channels}.')
-        first = ConvNormReLU(1, channels[0], tuple(window[1:]))
+                             f'layer at least, but got {channels}.')
+        first = ConvNormAct(1, channels[0], tuple(window[1:]), act=act)
         super().__init__([
-            first, *(ConvNormReLU(inner, outer, 1)
+            first, *(ConvNormAct(inner, outer, 1, act=act)
                      for inner, outer in itertools.pairwise(channels))
         ])
 

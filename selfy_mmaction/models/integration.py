@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from ..registry import MODELS
-from .conv import ConvNormReLU
+from .conv import ConvNormAct
 
 
 @MODELS.register_module()
@@ -24,13 +24,16 @@ class STSSConvIntegration(nn.Module):
             last being the fusion. Defaults to (64, 64, 64, 64).
         kernel_size (int): Side of each convolution, odd; with 1 no position
             sees its neighbours. Defaults to 3.
+        act (str): Activation after each convolution, 'ReLU' or 'GELU'.
+            Defaults to 'ReLU'.
     """
 
     def __init__(self,
                  in_channels: int,
                  window: Sequence[int],
                  channels: Sequence[int] = (64, 64, 64, 64),
-                 kernel_size: int = 3):
+                 kernel_size: int = 3,
+                 act: str = 'ReLU'):
         super().__init__()
         if len(channels) < 1:
             raise ValueError('channels of STSSConvIntegration must name one '
@@ -38,13 +41,14 @@ class STSSConvIntegration(nn.Module):
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError('kernel_size of STSSConvIntegration must be odd '
                              f'and positive, but got {kernel_size}.')
-        same = dict(kernel_size=kernel_size, padding=kernel_size // 2)
+        same = dict(
+            kernel_size=kernel_size, padding=kernel_size // 2, act=act)
         widths = (in_channels, *channels)
         self.convs = nn.Sequential(*[
-            ConvNormReLU(inner, outer, **same)
+            ConvNormAct(inner, outer, **same)
             for inner, outer in zip(widths[:-2], widths[1:-1], strict=False)
         ])
-        self.fuse = ConvNormReLU(window[0] * widths[-2], widths[-1], **same)
+        self.fuse = ConvNormAct(window[0] * widths[-2], widths[-1], **same)
         self.out_channels = channels[-1]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -16,9 +16,11 @@ from torch.utils.checkpoint import checkpoint
 
 from ..ops.batch_norm import (
     affine,
+    at_least_float32,
+    relu_backward,
     update_running,
     uses_batch_statistics,
-    wide,
+    uses_cpu_kernels,
 )
 from ..ops.stss import (
     SIMILARITIES,
@@ -28,7 +30,7 @@ from ..ops.stss import (
     stss,
 )
 from ..registry import MODELS
-from .conv import ConvNormReLU
+from .conv import ConvNormAct
 
 
 class STSSTransformation(nn.Module):
@@ -62,7 +64,7 @@ class STSSTransformation(nn.Module):
         check_choice('temporal_padding', temporal_padding, TEMPORAL_PADDINGS)
         self.similarity = similarity
         self.temporal_padding = temporal_padding
-        self.downsample = ConvNormReLU(in_channels, mid_channels, 3, 2, 1)
+        self.downsample = ConvNormAct(in_channels, mid_channels, 3, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N * T, C, H, W] => [N, T, h, w, L, U, V]"""
@@ -101,7 +103,7 @@ class _AddStuffed(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple:
         y, scale, *out = ctx.saved_tensors
         if ctx.relu:
-            grad = torch.ops.aten.threshold_backward(grad, out[0], 0)
+            grad = relu_backward(grad, out[0])
         compact = grad[:, :, ::2, ::2]
         return (grad, compact * scale[:, None, None],
                 (compact * y).sum((0, 2, 3)), grad.sum((0, 2, 3)), None)
@@ -112,8 +114,9 @@ class _ResidualAdd(nn.Module):
 
     A 1 x 1 transposed convolution of stride 2 and a batch norm: of the four
     positions that a motion vector covers, it is written to one, the others
-    are zero. Neither the zeros nor products with them are computed; the
-    norm's statistics are those of the whole map all the same.
+    are zero. By the kernels of a CPU neither the zeros nor products with them
+    are computed; the norm's statistics are those of the whole map all the
+    same.
     """
 
     def __init__(self, in_channels: int, out_channels: int, relu: bool):
@@ -124,30 +127,23 @@ class _ResidualAdd(nn.Module):
 
     def forward(self, x: Tensor, motion: Tensor) -> Tensor:
         """[N * T, C, H, W], [N * T, C', h, w] => [N * T, C, H, W]"""
-        if torch.compiler.is_exporting():
-            return self._forward_exported(x, motion)
+        if not uses_cpu_kernels(x, self.bn):
+            return self._add_whole(x, motion)
         y = F.conv2d(motion, self.conv.weight)
-        if (not isinstance(self.bn, (nn.BatchNorm2d, nn.Identity))
-                and uses_batch_statistics(self.bn)):
-            # SyncBN: its statistics are those of all processes.
-            zeros = y.new_zeros(x.shape)
-            zeros[:, :, ::2, ::2] = y
-            out = x + self.bn(zeros)
-            return F.relu(out, inplace=True) if self.relu else out
         scale, shift = self._scale_and_shift(y, x)
         return _AddStuffed.apply(x, y, scale, shift, self.relu)
 
-    def _forward_exported(self, x: Tensor, motion: Tensor) -> Tensor:
-        """In one operator: runtimes copy a map to write to a part of it."""
-        bn = self.bn
-        weight, bias = self.conv.weight, self.conv.bias
-        if not isinstance(bn, nn.Identity):
-            scale, bias = affine(bn, bn.running_mean, bn.running_var)
-            weight = weight * scale[:, None, None, None]
+    def _add_whole(self, x: Tensor, motion: Tensor) -> Tensor:
+        """The same by PyTorch's own layers, zeros included."""
         rest = [(size + 1) % 2 for size in x.shape[2:]]
-        out = x + F.conv_transpose2d(
-            motion, weight.transpose(0, 1), bias, 2, output_padding=rest)
-        return F.relu(out) if self.relu else out
+        out = x + self.bn(
+            F.conv_transpose2d(
+                motion,
+                self.conv.weight.transpose(0, 1),
+                self.conv.bias,
+                stride=2,
+                output_padding=rest))
+        return F.relu(out, inplace=True) if self.relu else out
 
     def _scale_and_shift(self, y: Tensor,
                          x: Tensor) -> tuple[Tensor, Tensor]:
@@ -163,7 +159,8 @@ class _ResidualAdd(nn.Module):
         if not uses_batch_statistics(bn):
             return affine(bn, bn.running_mean, bn.running_var)
         filled = y[0, 0].numel() / x[0, 0].numel()
-        var, mean = torch.var_mean(wide(y), (0, 2, 3), correction=0)
+        y = at_least_float32(y)
+        var, mean = torch.var_mean(y, (0, 2, 3), correction=0)
         # E[z^2] - E[z]^2 of z, which is y for one in 1 / filled, else 0
         var = filled * (var + (1 - filled) * mean.square())
         mean = filled * mean
@@ -189,8 +186,57 @@ def _keep_statistics(module: nn.Module):
             norm.num_batches_tracked -= 1
 
 
+class ResidualBlock(nn.Module):
+    """Adds motion to the feature map of each frame of a clip.
+
+    Args:
+        num_segments (int): Frames per clip, T.
+        with_cp (bool): Whether to recompute the block in backward instead
+            of keeping what it computed.
+    """
+
+    def __init__(self, num_segments: int, with_cp: bool):
+        super().__init__()
+        self.num_segments = num_segments
+        self.with_cp = with_cp
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N * T, C, H, W] => [N * T, C, H, W]
+
+        Raises:
+            ValueError: If the batch is not a multiple of num_segments.
+        """
+        if x.shape[0] % self.num_segments:
+            raise ValueError(
+                f'The batch of {type(self).__name__} should be a multiple of '
+                f'num_segments, but got a batch of {x.shape[0]} frames and '
+                f'num_segments={self.num_segments}.')
+        if self.with_cp and x.requires_grad:
+            return checkpoint(
+                self.add_motion,
+                x,
+                use_reentrant=False,
+                context_fn=lambda: (nullcontext(), _keep_statistics(self)))
+        return self.add_motion(x)
+
+    def add_motion(self, x: Tensor) -> Tensor:
+        """[N * T, C, H, W] => [N * T, C, H, W]"""
+        raise NotImplementedError
+
+
+def init_convs(module: nn.Module) -> None:
+    """The official initialisation of convolutions and their norms."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(
+                layer.weight, mode='fan_out', nonlinearity='relu')
+        elif isinstance(layer, _BatchNorm):
+            nn.init.ones_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+
 @MODELS.register_module()
-class SELFYBlock(nn.Module):
+class SELFYBlock(ResidualBlock):
     """Adds motion, learned from self-similarity, to a feature map.
 
     At initialisation it changes nothing, since the scale of its last norm is
@@ -234,9 +280,7 @@ class SELFYBlock(nn.Module):
                      type='STSSConvIntegration', channels=(64, 64, 64, 64)),
                  relu: bool = True,
                  with_cp: bool = False):
-        super().__init__()
-        self.num_segments = num_segments
-        self.with_cp = with_cp
+        super().__init__(num_segments, with_cp)
         self.transformation = STSSTransformation(in_channels, num_segments,
                                                  mid_channels, window,
                                                  similarity, temporal_padding,
@@ -254,38 +298,14 @@ class SELFYBlock(nn.Module):
 
     def init_weights(self) -> None:
         """The official initialisation, ending in a scale of zero."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(
-                    module.weight, mode='fan_out', nonlinearity='relu')
-            elif isinstance(module, _BatchNorm):
-                nn.init.ones_(module.weight)
-                nn.init.zeros_(module.bias)
+        init_convs(self)
         # A transposed convolution: its outputs are the inputs of ours.
         nn.init.kaiming_normal_(
             self.residual_add.conv.weight, mode='fan_in', nonlinearity='relu')
         nn.init.zeros_(self.residual_add.bn.weight)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[N * T, C, H, W] => [N * T, C, H, W]
-
-        Raises:
-            ValueError: If the batch is not a multiple of num_segments.
-        """
-        if x.shape[0] % self.num_segments:
-            raise ValueError(
-                'The batch of SELFYBlock should be a multiple of '
-                f'num_segments, but got a batch of {x.shape[0]} frames and '
-                f'num_segments={self.num_segments}.')
-        if self.with_cp and x.requires_grad:
-            return checkpoint(
-                self._forward,
-                x,
-                use_reentrant=False,
-                context_fn=lambda: (nullcontext(), _keep_statistics(self)))
-        return self._forward(x)
-
-    def _forward(self, x: Tensor) -> Tensor:
+    def add_motion(self, x: Tensor) -> Tensor:
+        """[N * T, C, H, W] => [N * T, C, H, W]"""
         # [N * T, C, H, W] => [N, T, h, w, L, U, V]
         motion = self.transformation(x)
         # => [N, T, h, w, L, C']

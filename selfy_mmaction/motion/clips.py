@@ -23,6 +23,7 @@ from filelock import FileLock
 from mmengine import track_iter_progress
 
 from ..apis.video import write_video
+from ..files import write_text
 
 # Class name -> the numbers that are played, and their direction. x grows to
 # the right, y downwards. An object that stands in the scene moves against the
@@ -273,7 +274,7 @@ def _write_dataset(out: Path, settings: dict, splits: dict[str, list],
         pool.join()
     for split, clips in splits.items():
         lines = [f'{clip.name} {clip.label}\n' for clip in clips]
-        (partial_out / f'{split}.txt').write_text(''.join(lines))
-    (partial_out / 'classes.txt').write_text('\n'.join(classes) + '\n')
-    (partial_out / 'motion.json').write_text(json.dumps(settings))
+        write_text(partial_out / f'{split}.txt', ''.join(lines))
+    write_text(partial_out / 'classes.txt', '\n'.join(classes) + '\n')
+    write_text(partial_out / 'motion.json', json.dumps(settings))
     os.replace(partial_out, out)

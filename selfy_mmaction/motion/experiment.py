@@ -7,10 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 
 from ..analysis.complexity import get_complexity
 from ..analysis.dumps import dump_results, load_dump
-from ..analysis.zoo import format_table
+from ..analysis.stopwatch import name_device
+from ..analysis.tables import format_table
 from ..datasets.pipelines import frame_size
 from ..engine import hooks, launch
 from ..files import write_text
@@ -125,19 +127,13 @@ def train_and_test(cfg: Config, folder: Path) -> dict:
     scores = load_dump(str(dump))
     result.update(
         seconds=float(np.median(step - load)),
-        device=_name_device(),
+        device=name_device(torch.device(get_device())),
         predictions=dict(
             zip(scores.names, scores.scores.argmax(1).tolist(), strict=True)),
         config=text)
     write_text(done, json.dumps(result, indent=1))
     del result['config']
     return result
-
-
-def _name_device() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f'{torch.get_num_threads()} CPU thread(s)'
 
 
 class Study:

@@ -3,6 +3,7 @@
 Everything here needs torch alone.
 """
 from .soft_argmax import soft_argmax
+from .stream import STSSStream
 from .stss import stss
 
-__all__ = ['soft_argmax', 'stss']
+__all__ = ['STSSStream', 'soft_argmax', 'stss']

@@ -5,6 +5,7 @@ with a ReLU behind it reads and writes a map more often than need be. Maps
 are matrices here: a row is one or several positions, [..., positions * C].
 """
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -14,27 +15,52 @@ from torch.autograd.function import once_differentiable
 # again.
 _VALUES_PER_CHUNK = 1 << 17
 
+_kernels_enabled = True
 
-def in_one_piece(x: Tensor) -> bool:
-    """Whether chunks would cost more than they save."""
-    return x.device.type != 'cpu' or torch.compiler.is_compiling()
+
+def uses_cpu_kernels(x: Tensor, *norms: nn.Module) -> bool:
+    """Whether to compute by the kernels here and in conv_chain.py.
+
+    They are written for a CPU's cache. On other devices, in graphs that are
+    traced and with norms that are not BatchNorm2d, such as SyncBN, the block
+    takes PyTorch's own layers.
+
+    Args:
+        x (Tensor): What is to be computed on.
+        *norms (nn.Module): The norms that it goes through; an Identity is one
+            that was fused with its convolution.
+    """
+    return (_kernels_enabled and x.device.type == 'cpu'
+            and not torch.compiler.is_compiling()
+            and all(isinstance(norm, (nn.BatchNorm2d, nn.Identity))
+                    for norm in norms))
+
+
+@contextmanager
+def pytorch_layers() -> Iterator[None]:
+    """Take PyTorch's own layers on a CPU, too, for comparisons."""
+    global _kernels_enabled
+    before, _kernels_enabled = _kernels_enabled, False
+    try:
+        yield
+    finally:
+        _kernels_enabled = before
 
 
 def chunks(size: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Go through tensors of equal length, ``size`` rows at a time."""
-    if in_one_piece(tensors[0]):
-        size = max(len(tensors[0]), 1)
     return zip(*(x.split(size) for x in tensors), strict=True)
 
 
-def wide(x: Tensor) -> Tensor:
-    """At least float32, for sums."""
+def at_least_float32(x: Tensor) -> Tensor:
+    """The half types as float32, for sums; wider ones as they are."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def uses_batch_statistics(bn: nn.Module) -> bool:
     """Whether a norm normalises by what it is given."""
-    return bn.training or bn.running_mean is None
+    return not isinstance(bn, nn.Identity) and (bn.training
+                                                or bn.running_mean is None)
 
 
 def affine(bn: nn.BatchNorm2d, mean: Tensor,
@@ -77,7 +103,7 @@ class Moments:
 
     def add(self, rows: Tensor) -> None:
         """[m, K]"""
-        rows = wide(rows)
+        rows = at_least_float32(rows)
         if not self._count:
             self._pivot = rows.mean(0)
             self._first = torch.zeros_like(self._pivot)
@@ -116,14 +142,14 @@ class NormReLU:
     def __call__(self, rows: Tensor) -> Tensor:
         """[m, positions * C] => the same shape, after norm and ReLU"""
         scale, shift = self._tiled
-        out = torch.addcmul(shift, wide(rows), scale).relu_()
+        out = torch.addcmul(shift, at_least_float32(rows), scale).relu_()
         return out.to(rows.dtype)
 
     def add_grad(self, grad: Tensor, rows: Tensor) -> None:
         """Take in a chunk of the gradient behind the norm."""
-        grad = wide(grad)
+        grad, rows = at_least_float32(grad), at_least_float32(rows)
         self._grad_bias = self._grad_bias + grad.sum(0)
-        self._grad_rows = self._grad_rows + (grad * wide(rows)).sum(0)
+        self._grad_rows = self._grad_rows + (grad * rows).sum(0)
 
     def grads(self, count: int) -> tuple[Tensor, Tensor]:
         """Gradients of weight and bias, once every chunk was taken in.
@@ -144,8 +170,9 @@ class NormReLU:
 
     def backward(self, grad: Tensor, rows: Tensor) -> Tensor:
         """Gradient before the norm from that behind it, [m, positions * C]"""
-        out = torch.addcmul(self._offset, wide(grad), self._tiled[0])
-        return out.addcmul_(wide(rows), self._slope).to(rows.dtype)
+        scale, _ = self._tiled
+        out = torch.addcmul(self._offset, at_least_float32(grad), scale)
+        return out.addcmul_(at_least_float32(rows), self._slope).to(rows.dtype)
 
 
 def relu_backward(grad: Tensor, out: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 import torch
 from torch import Tensor
 
-from .batch_norm import wide
+from .batch_norm import at_least_float32
 
 
 def check_temperature(temperature: float) -> float:
@@ -46,7 +46,7 @@ def soft_argmax(similarities: Tensor,
         ValueError: If the temperature is not positive.
     """
     U, V = similarities.shape[-2:]
-    logits = wide(similarities) / check_temperature(temperature)
+    logits = at_least_float32(similarities) / check_temperature(temperature)
     # Finite: if all are masked, the weights are equal and their mean is 0.
     logits = logits.masked_fill(similarities == 0,
                                 torch.finfo(logits.dtype).min)

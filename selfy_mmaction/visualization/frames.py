@@ -1,4 +1,5 @@
 """Pictures of frames: of a clip, under a label, side by side."""
+import io
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..datasets.lists import numbered_classes
-from ..files import replaced_when_done
+from ..files import write_bytes
 
 PICTURES = ('.png', '.jpg', '.jpeg')
 # Of a picture of a video: frames in a column, and in a row.
@@ -22,8 +23,10 @@ _LABEL_WIDTH = 320
 _FONT = font_manager.findfont('DejaVu Sans')
 
 
-def draw_clip(clip: Tensor, sample: ActionDataSample,
-              classes: Sequence[str] | None) -> np.ndarray:
+def draw_clip(clip: Tensor,
+              sample: ActionDataSample,
+              classes: Sequence[str] | None,
+              logits: bool = False) -> np.ndarray:
     """Put the frames of a clip in a row, under a line of text each for truth
     and prediction.
 
@@ -31,13 +34,16 @@ def draw_clip(clip: Tensor, sample: ActionDataSample,
         clip (Tensor): RGB frames, [T, 3, H, W] or [M, 3, T, H, W].
         sample (ActionDataSample): The true and the predicted label.
         classes (Sequence[str], optional): The names of the labels.
+        logits (bool): Whether the scores of the sample are logits instead of
+            probabilities. Defaults to False.
     """
     # [M, 3, T, H, W] => [M * T, 3, H, W] => [H, M * T * W, 3]
     frames = clip.movedim(1, -3).flatten(0, -4).permute(2, 0, 3, 1)
     row = frames.flatten(1, 2).byte().cpu().numpy()
     truth, found = sample.gt_label.item(), sample.pred_label.item()
-    score = sample.pred_score[found].item()
-    names = classes or numbered_classes(len(sample.pred_score))
+    scores = sample.pred_score.softmax(-1) if logits else sample.pred_score
+    score = scores[found].item()
+    names = classes or numbered_classes(len(scores))
     lines = [f'true: {names[truth]}', f'found: {names[found]} ({score:.2f})']
     head = np.full((20 * len(lines), row.shape[1], 3), 255, np.uint8)
     for i, line in enumerate(lines):
@@ -95,5 +101,7 @@ def write_picture(path: Path, views: Sequence[np.ndarray]) -> None:
         np.concatenate(chosen[i:i + columns], 1)
         for i in range(0, len(chosen), columns)
     ]
-    with replaced_when_done(path) as unfinished:
-        Image.fromarray(np.concatenate(rows)).save(unfinished)
+    file = io.BytesIO()
+    Image.fromarray(np.concatenate(rows)).save(
+        file, Image.registered_extensions()[path.suffix.lower()])
+    write_bytes(path, file.getvalue())

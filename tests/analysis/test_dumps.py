@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 from dumping import write_dump
+from mmaction.registry import METRICS
+from mmengine.config import Config
 
-from selfy_mmaction.analysis.dumps import load_dump
+from selfy_mmaction.analysis.dumps import dump_results, load_dump
 
 SCORES = np.array([[.9, .1, 0], [.25, .5, .25]], np.float32)
 FILES = ['/data/cook/a.mp4', '/data/run/b.mp4']
@@ -45,7 +47,7 @@ def test_scores_of_half_precision(path, dtype):
 
 def test_what_is_unknown_is_empty(path):
     write_dump(path, SCORES, [0, 2])
-    assert load_dump(path)[3:] == ([], [])
+    assert load_dump(path)[4:] == ([], [])
     # Names of other classes than the network's are of no use.
     write_dump(path, SCORES, [0, 2], classes=['a', 'b'])
     assert load_dump(path).classes == []
@@ -94,6 +96,7 @@ def members(**change):
     return dict(
         dict(
             scores=SCORES,
+            kind=np.array('probabilities'),
             labels=np.array([0, 2]),
             names=np.array(['a', 'b']),
             classes=np.array(['x', 'y', 'z']),
@@ -114,6 +117,8 @@ NOT_DUMPS = {
     'scores of integers': members(scores=SCORES.astype(int)),
     'a row of scores': members(scores=SCORES[0]),
     'views': members(scores=SCORES[None]),
+    'scores of another kind': members(kind=np.array('votes')),
+    'kinds of scores': members(kind=np.array(['logits'])),
     'fewer names': members(names=np.array(['a'])),
     'names of bytes': members(names=np.array([b'a', b'b'])),
     'objects': members(names=np.array(['a', None])),
@@ -172,9 +177,30 @@ def test_pickles_are_refused_unread(tmp_path, name):
         load_dump(str(path))
 
 
+@pytest.mark.parametrize('average_clips', ['score', 'prob', None])
+def test_a_test_says_what_its_scores_are(path, repo, average_clips):
+    cfg = Config.fromfile(repo / 'configs/selfy_tsm_r50_k400.py')
+    cfg.model.cls_head.average_clips = average_clips
+    dump_results(cfg, path)
+    metric = METRICS.build(cfg.test_evaluator[-1])
+    assert metric.kind == (
+        'logits' if average_clips == 'score' else 'probabilities')
+
+
+def test_logits_are_kept_and_turn_into_probabilities(path):
+    logits = np.log(SCORES.clip(1e-9)) + np.float32([[7], [-3]])
+    write_dump(path, logits, [0, 2], kind='logits')
+    dump = load_dump(path)
+    assert dump.kind == 'logits'
+    np.testing.assert_array_equal(dump.scores, logits)
+    np.testing.assert_allclose(dump.probabilities, SCORES, atol=1e-6)
+    write_dump(path, SCORES, [0, 2])
+    assert load_dump(path).probabilities.tolist() == SCORES.tolist()
+
+
 def test_scores_that_are_no_probabilities(path):
     write_dump(path, 4 * SCORES - 1, [0, 2])
-    with pytest.raises(ValueError, match='average_clips=prob'):
+    with pytest.raises(ValueError, match='average_clips=score for logits'):
         load_dump(path)
 
 

@@ -8,7 +8,8 @@ from mmengine.config import Config
 from modelindex.load_model_index import load
 
 from selfy_mmaction.analysis.complexity import get_complexity
-from selfy_mmaction.analysis.zoo import DATASETS, Zoo, describe
+from selfy_mmaction.analysis.dumps import KINDS
+from selfy_mmaction.analysis.zoo import COLLECTIONS, DATASETS, Zoo, describe
 from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.motion.clips import render_dataset
 
@@ -76,7 +77,8 @@ def test_complexity_of_the_main_configs(zoo):
 
 def test_rows_of_the_paper(zoo):
     published = {
-        'sthv1_16': 54.3, 'sthv1_8_16_2clip': 56.6, 'sthv2_16': 65.7,
+        'sthv1_8': 52.5, 'sthv1_16': 54.3, 'sthv1_8_16': 55.8,
+        'sthv1_8_16_2clip': 56.6, 'sthv2_8': 64.5, 'sthv2_16': 65.7,
         'sthv2_8_16_2clip': 67.7, 'k400_16': 77.1, 'diving48_v1_16': 41.6,
         'gym99_16': 87.7, 'gym288_16': 49.5
     }
@@ -90,6 +92,11 @@ def test_rows_of_the_paper(zoo):
         gym = 'FineGym' in row['Dataset']
         assert row['Metric'] == (
             'Mean Class Accuracy' if gym else 'Top 1 Accuracy')
+        # The average of two networks is named.
+        assert ('Average' in row) == (len(row['Configs']) > 1)
+        assert row.get('Average', 'logits') in KINDS
+        assert row['Recipe'].split(';')[0] in (
+            'official', 'same authors', 'ours')
 
 
 def test_paper_and_measured_accuracies_are_kept_apart(copy):
@@ -137,9 +144,29 @@ def test_new_and_removed_configs(copy):
     }
 
 
-def test_config_outside_the_convention_is_named(zoo):
-    with pytest.raises(ValueError, match='config my_net is not named'):
-        describe('my_net', Config(), dict(flops=1, params=1))
+@pytest.mark.parametrize('name', [
+    'my_net', 'vit_b16_k400', 'selfy_videomae_k400'])
+def test_config_outside_the_convention_is_named(name):
+    with pytest.raises(ValueError, match=f'config {name} is not named'):
+        describe(name, Config(), dict(flops=1, params=1))
+
+
+@pytest.mark.parametrize('selfy', [True, False])
+def test_transformers_are_described(repo, selfy):
+    name = 'selfy_vit_b16_videomae_k400'
+    cfg = Config.fromfile(repo / f'configs/{name}.py')
+    entry = describe(
+        name if selfy else name.removeprefix('selfy_'), cfg,
+        dict(flops=1, params=1))
+    assert entry['In Collection'] == ('SELFY' if selfy else 'VideoMAE')
+    assert entry['In Collection'] in COLLECTIONS
+    metadata = entry['Metadata']
+    assert metadata['Architecture'] == ['ViT-B/16', 'VideoMAE'] + (
+        ['SELFY'] if selfy else [])
+    assert metadata['Frames'] == 16
+    assert metadata['Resolution'] == '224x224'
+    assert metadata['Epochs'] == 100
+    assert metadata['Training Data'] == 'Kinetics-400'
 
 
 def test_configs_of_the_project_follow_the_convention(zoo):

@@ -4,6 +4,7 @@ from mmaction.datasets.transforms import SampleFrames
 from mmengine.config import Config, ConfigDict
 
 from selfy_mmaction.datasets.pipelines import (
+    clip_frames,
     find_step,
     frame_size,
     use_frames,
@@ -44,6 +45,17 @@ def test_a_step_is_found_by_the_end_of_its_type():
     with pytest.raises(ValueError, match='Flip in this pipeline of the config:'
                        ' DecordInit, DenseSampleFrames, SampleFrames'):
         find_step(pipeline, 'Flip')
+
+
+@pytest.mark.parametrize(('name', 'frames'), [
+    ('selfy_tsm_r50_sthv2', 8), ('tsm_r50_1x1x16_k400', 16),
+    ('selfy_vit_b16_videomae_k400', 16)])
+def test_frames_of_a_clip(load, name, frames):
+    assert clip_frames(load(name)) == frames
+
+
+def test_frames_of_a_clip_can_be_unknown():
+    assert clip_frames(ConfigDict(model=dict(backbone=dict(depth=50)))) is None
 
 
 @pytest.mark.parametrize('name', CONFIGS)

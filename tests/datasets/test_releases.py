@@ -85,6 +85,23 @@ def test_lists_hold_each_clip_with_its_label(dataset, release, tmp_path,
     assert snapshot(tmp_path) == before
 
 
+@pytest.mark.parametrize('parent', ['', 'annotations'])
+def test_labels_as_somethings_archive_of_today_has_them(release, tmp_path,
+                                                        parent):
+    clips = release('sthv2')
+    folder = tmp_path / parent / 'labels'
+    folder.mkdir(parents=True)
+    for path in tmp_path.glob('something-something-v2-*.json'):
+        path.rename(folder / path.name.removeprefix('something-something-v2-'))
+    assert Preparation('sthv2', tmp_path, partial_copy=True).run()
+    names = [line.split('.')[0] for split in ('train', 'val')
+             for line in read(tmp_path / f'sthv2_{split}_list_videos.txt')]
+    assert names == [*clips['train'], *clips['val']]
+    (folder / 'train.json').unlink()
+    with pytest.raises(FileNotFoundError, match='v2-train.json or labels/tr'):
+        Preparation('sthv2', tmp_path, partial_copy=True).run()
+
+
 def test_gym288_is_named_by_its_categories(release, tmp_path):
     release('gym288')
     Preparation('gym288', tmp_path, partial_copy=True).run()
@@ -165,7 +182,62 @@ def test_elements_that_no_event_has(release, tmp_path):
     change_line(path, 0, 'zfqS-wCJSsw_E_006732_006824_A_0001_0002 3')
     preparation = Preparation('gym99', tmp_path, partial_copy=True)
     assert not preparation.run()
-    assert find(preparation, '_A_0001_0002 is not in .*_info_v1.0.json')
+    assert find(preparation, '_A_0001_0002 is not in .*_info_v1.1.json')
+
+
+def write_elements(path, count):
+    """A list of FineGym with a number of elements."""
+    path.write_text(''.join(f'a{i}_E_1_2_A_3_4 0\n' for i in range(count)))
+
+
+def test_version_of_finegym_is_the_named_one(release, tmp_path):
+    """In a folder that holds both, with other clips in the older list."""
+    release('gym99')
+    folder = tmp_path / 'annotations'
+    new = folder / 'gym99_train_element_v1.1.txt'
+    old = folder / 'gym99_train_element_v1.0.txt'
+    old.write_text(''.join(f'{line}\n' for line in read(new)[:3]))
+    events = folder / 'finegym_annotation_info_v1.1.json'
+    shutil.copy(events, folder / 'finegym_annotation_info_v1.0.json')
+    for version, count, published in ((None, 4, 26320), ('v1.0', 3, 20484),
+                                      ('v1.1', 4, 26320)):
+        preparation = Preparation(
+            'gym99', tmp_path, partial_copy=True, version=version)
+        assert preparation.run()
+        assert len(read(tmp_path / 'gym99_train_list_videos.txt')) == count
+        version = version or 'v1.1'
+        assert find(preparation, f'^warning: train: {count} clips are '
+                    f'annotated, {published} are published as {version}$')
+        assert preparation.table().split()[0] == version
+    new.unlink()
+    with pytest.raises(FileNotFoundError, match='v1.1.txt or .*, or give ano'):
+        Preparation('gym99', tmp_path).run()
+
+
+@pytest.mark.parametrize(('dataset', 'version', 'counts'), [
+    ('gym99', 'v1.1', (26320, 8521)), ('gym99', 'v1.0', (20484, 8521)),
+    ('gym288', 'v1.1', (29334, 9646)), ('gym288', 'v1.0', (22671, 9646))])
+def test_published_counts_of_finegym_are_exact(dataset, version, counts,
+                                               release, tmp_path):
+    release(dataset)
+    other = {'v1.0': 'v1.1', 'v1.1': 'v1.0'}[version]
+    folder = tmp_path / 'annotations'
+    (folder / f'{dataset}_train_element_v1.1.txt').unlink()
+    # under a name that does not tell the version
+    train = folder / f'{dataset}_train_org.txt'
+    write_elements(train, counts[0])
+    write_elements(folder / f'{dataset}_val_element.txt', counts[1])
+    right = Preparation(dataset, tmp_path, version=version)
+    right.run()
+    assert not find(right, 'are published')
+    with pytest.raises(ValueError, match=f'{train} has the {counts[0]} elemen'
+                       f'ts of {version}: give --version {version}, or the '):
+        Preparation(dataset, tmp_path, version=other).run()
+    write_elements(train, counts[0] - 1)
+    short = Preparation(dataset, tmp_path, version=version)
+    assert not short.run()
+    assert find(short, f'^error: train: {counts[0] - 1} clips are annotated, '
+                f'{counts[0]} are published as {version}')
 
 
 def test_frames_that_are_missing(release, tmp_path):
@@ -186,6 +258,14 @@ def test_frames_that_are_missing(release, tmp_path):
     numbers = preparation.summary
     assert numbers['train']['unreadable'] == 2
     assert numbers['val']['missing'] == 1
+
+
+def test_byte_order_marks_are_passed_over(release, tmp_path):
+    release('sthv2')
+    files = [*tmp_path.rglob('*.json')]
+    for file in files:
+        file.write_bytes(b'\xef\xbb\xbf' + file.read_bytes())
+    assert files and Preparation('sthv2', tmp_path, partial_copy=True).run()
 
 
 def test_videos_that_are_broken(release, tmp_path, videos):
@@ -316,6 +396,8 @@ def test_wrong_files_are_named(dataset, spoil, message, release, tmp_path):
     (dict(dataset='diving48', official_lists=('a', 'b')), 'has no lists of'),
     (dict(dataset='sthv1', keep_paths=True), 'for --official-lists only'),
     (dict(dataset='sthv1', workers=0), 'workers=0: give 1 or more'),
+    (dict(dataset='sthv1', version='v1.0'), 'v1.0: sthv1 has no versions'),
+    (dict(dataset='gym99', version='v2'), 'v2: gym99 has v1.1 and v1.0'),
     (dict(dataset='sthv1', root='nowhere'), 'folder nowhere does not exist'),
 ])
 def test_wrong_options_are_refused(options, message, tmp_path):

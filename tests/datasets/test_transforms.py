@@ -1,8 +1,9 @@
 """The transforms of selfy_mmaction.datasets."""
 import numpy as np
 import pytest
+from PIL import Image
 
-from selfy_mmaction.datasets import SelectiveFlip
+from selfy_mmaction.datasets import PillowResize, SelectiveFlip
 
 CLASSES = ['turn left', 'jump', 'turn right']
 
@@ -43,3 +44,30 @@ def test_classes_may_be_a_file(tmp_path):
 def test_unknown_class_is_named():
     with pytest.raises(ValueError, match="'turn up', .* 3 classes of classes"):
         SelectiveFlip(['jump', 'turn up'], CLASSES)
+
+
+def make_chirp(height, width):
+    """A picture whose waves get shorter, up to two pixels at its sides."""
+    y, x = np.mgrid[:height, :width]
+    squares = (x - width / 2)**2 + (y - height / 2)**2
+    wave = np.cos(np.pi * squares / max(height, width))
+    return np.repeat(np.uint8(127.5 + 127.4 * wave)[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize(('shape', 'scale', 'keep_ratio', 'expected'), [
+    ((480, 640), (320, 240), False, (240, 320)),
+    ((240, 427), (320, 240), False, (240, 320)),
+    ((360, 480), (-1, 256), True, (256, 341)),
+    ((480, 360), (-1, 256), True, (341, 256)),
+    ((100, 176), (320, 240), False, (240, 320)),
+])
+def test_frames_are_resized_as_by_pil(shape, scale, keep_ratio, expected):
+    frame = make_chirp(*shape)
+    resize = PillowResize(scale, keep_ratio)
+    results = resize(dict(imgs=[frame, frame[::-1]], img_shape=shape))
+    assert results['img_shape'] == expected
+    size = expected[::-1]
+    for out, source in zip(results['imgs'], (frame, frame[::-1]), strict=True):
+        right = np.array(Image.fromarray(source).resize(
+            size, Image.Resampling.BILINEAR))
+        np.testing.assert_array_equal(out, right)

@@ -6,7 +6,7 @@ from selfy_mmaction.analysis.dumps import DumpScores
 
 
 def write_dump(path, scores, labels, files=None, key='filename', classes=None,
-               **meta):
+               kind='probabilities', **meta):
     """Let the metric of a test write its predictions.
 
     Args:
@@ -16,9 +16,10 @@ def write_dump(path, scores, labels, files=None, key='filename', classes=None,
         files (Sequence[str], optional): Where each sample is.
         key (str): What samples call that.
         classes (Sequence[str], optional): What the data set calls them.
+        kind (str): What the scores are.
         **meta: What else each sample tells.
     """
-    metric = DumpScores(str(path))
+    metric = DumpScores(str(path), kind)
     metric.dataset_meta = dict(classes=classes) if classes else {}
     for i, (score, label) in enumerate(zip(scores, labels, strict=True)):
         sample = ActionDataSample().set_gt_label(label).set_pred_score(

@@ -6,6 +6,7 @@ official code.
 """
 import json
 import math
+import re
 import zlib
 from pathlib import Path
 
@@ -36,6 +37,29 @@ def official_tensor(key, shape):
 def official_state_dict(layout):
     """What the official code saves: 'selfy' for a SELFYNet, 'tsm'."""
     return {key: official_tensor(key, shape) for key, shape in LAYOUTS[layout]}
+
+
+def tsm_code_state_dict(shift=True, classes=174, depth=50):
+    """What TSM's own code saves of a TSM or TSN."""
+    official = official_state_dict('tsm')
+    if depth == 101:
+        # 23 blocks in the third stage, for 6
+        official |= {
+            key.replace('.5.', f'.{block}.'): tensor
+            for key, tensor in official.items() if 'layer3.5.' in key
+            for block in range(6, 23)
+        }
+    state_dict = {}
+    for key, tensor in official.items():
+        block = re.search(r'layer\d\.(\d+)', key)
+        if 'new_fc.' in key:
+            # Conv1d => Linear: [174, C, 1] => [classes, C]
+            tensor = torch.cat([tensor] * 3)[:classes].squeeze(-1)
+        # of the deeper network every second block
+        elif block and shift and (depth == 50 or int(block[1]) % 2 == 0):
+            key = key.replace('.conv1.', '.conv1.net.')
+        state_dict[key] = tensor
+    return state_dict
 
 
 def standard_normal(seed, *shapes):

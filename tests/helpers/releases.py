@@ -150,9 +150,9 @@ def gym(root: Path, mp4: Path, **_) -> dict[str, dict[str, int]]:
         event=2, segments=None, timestamps=[[1, 2]])
     folder = root / 'annotations'
     folder.mkdir()
-    write_json(folder / 'finegym_annotation_info_v1.0.json', events)
+    write_json(folder / 'finegym_annotation_info_v1.1.json', events)
     for dataset in 'gym99', 'gym288':
-        for split, name in (('train', 'train_element_v1.0'), ('val',
+        for split, name in (('train', 'train_element_v1.1'), ('val',
                                                               'val_element')):
             (folder / f'{dataset}_{name}.txt').write_text(''.join(
                 f'{clip} {label}\n' for clip, label in clips[split].items()))

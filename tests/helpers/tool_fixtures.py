@@ -126,7 +126,8 @@ def trained(repo, main_config, small, tool_env,
         capture_output=True,
         text=True)
     assert done.returncode == 0, done.stderr
-    return Training(main_config, small, folder / 'work dir', done.stdout)
+    return Training(main_config, small, folder / 'work dir',
+                    done.stdout + done.stderr)
 
 
 @pytest.fixture

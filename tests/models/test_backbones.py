@@ -1,4 +1,6 @@
 """SELFYNet against MMAction2's own TSM and the official network."""
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -252,6 +254,46 @@ def test_load_from_a_tsm_checkpoint_says_what_it_leaves(tmp_path, caplog):
             plain.extract_feat(x, stage='head')[0])
 
 
+@pytest.mark.parametrize('kind', ['ResNet', 'MobileNetV2'])
+@pytest.mark.parametrize('shift', [True, False])
+def test_weights_of_another_shift_are_refused(kind, shift, tmp_path):
+    """Loaded by name, each first convolution of a block would be left out."""
+    depth = dict(depth=18) if kind == 'ResNet' else {}
+    plain, backbone = (
+        MODELS.build(dict(type=name, num_segments=4, is_shift=value, **depth))
+        for name, value in ((f'{kind}TSM', not shift), (f'{kind}SELFY', shift))
+    )
+    message = f'does not fit .*: set model.backbone.is_shift={not shift}.$'
+    with pytest.raises(ValueError, match=message):
+        backbone.load_state_dict(plain.state_dict(), strict=False)
+    path = str(tmp_path / 'x.pth')
+    torch.save(
+        dict(state_dict={
+            f'backbone.{key}': value
+            for key, value in plain.state_dict().items()
+        }), path)
+    model = nn.Module()
+    model.backbone = backbone
+    with pytest.raises(ValueError, match=message):
+        load_checkpoint(model, path)
+
+
+def test_weights_shifted_elsewhere_are_refused():
+    backbone = selfynet()
+    with pytest.raises(ValueError, match='depth, shift_place and temporal_p'):
+        backbone.load_state_dict(
+            tsm(shift_place='block').state_dict(), strict=False)
+
+
+@pytest.mark.parametrize('build', [
+    selfynet, lambda: MODELS.build(
+        dict(type='MobileNetV2SELFY', num_segments=4, selfy=SMALL))
+])
+def test_frames_of_no_clip_are_named(build):
+    with pytest.raises(ValueError, match='6 frames .* model.backbone.num_seg'):
+        build()(torch.randn(6, 3, 32, 32))
+
+
 def test_frozen_stages_leave_the_block():
     backbone = selfynet(frozen_stages=2).train()
     assert not any(p.requires_grad for p in backbone.layer2.parameters())
@@ -297,15 +339,21 @@ def test_with_cp_changes_nothing():
         torch.testing.assert_close(plain, recomputed, rtol=1e-3, atol=1e-4)
 
 
-def test_sync_bn_conversion():
-    backbone = awaken(selfynet())
+@pytest.mark.parametrize('training', [True, False])
+def test_sync_bn_conversion(training):
+    """The statistics of all processes are a matter of PyTorch's module."""
+    backbone = awaken(selfynet()).train(training)
+    synced = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(backbone))
+    norms = [m for m in synced.modules() if isinstance(m, _BatchNorm)]
+    assert all(isinstance(norm, nn.SyncBatchNorm) for norm in norms)
+    called = set()
+    for norm in norms:
+        norm.register_forward_hook(lambda norm, *_: called.add(norm))
     x = clip()
     with torch.no_grad():
-        expected = backbone.eval()(x)
-        synced = nn.SyncBatchNorm.convert_sync_batchnorm(backbone).eval()
-        assert not any(
-            type(m) is nn.BatchNorm2d for m in synced.modules())
-        torch.testing.assert_close(synced(x), expected)
+        torch.testing.assert_close(
+            synced(x), backbone(x), rtol=1e-4, atol=1e-4)
+    assert called == {*norms}
 
 
 def test_fused_conv_bn():

@@ -1,18 +1,29 @@
 """The block against the official one, whose numbers are in tests/data."""
+import copy
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
+from mmcv.cnn import fuse_conv_bn
 from official import DATA, official_tensor, standard_normal
 from torch import nn
 
 from selfy_mmaction.convert import convert_official_state_dict
 from selfy_mmaction.models import SELFYBlock, STSSConvExtraction
+from selfy_mmaction.ops.batch_norm import pytorch_layers
 
 GOLDEN = np.load(DATA / 'golden_block.npz')
 CASES = ('small', 'wide')
 PREFIX = 'backbone.selfy.layer2.'
+
+
+@pytest.fixture(params=[nullcontext, pytorch_layers])
+def layers(request):
+    """The kernels of a CPU, and the layers that other devices take."""
+    with request.param():
+        yield
 
 
 def golden(name):
@@ -77,7 +88,7 @@ def test_similarities_are_the_official_ones(case):
 
 
 @pytest.mark.parametrize('case', CASES)
-def test_evaluation_is_the_official_one(case):
+def test_evaluation_is_the_official_one(layers, case):
     block, x, _ = official_block(case)
     with torch.no_grad():
         actual = block.eval()(x)
@@ -100,7 +111,8 @@ def assert_same_norm(actual, expected):
     (torch.float32, assert_same_norm),
 ])
 @pytest.mark.parametrize('case', CASES)
-def test_training_is_the_official_one(case, dtype, assert_gradient, with_cp):
+def test_training_is_the_official_one(layers, case, dtype, assert_gradient,
+                                      with_cp):
     """Forward, every gradient and every running statistic."""
     block, x, cotangent = official_block(case)
     block.to(dtype).train().with_cp = with_cp
@@ -140,9 +152,84 @@ def awake(block):
     return block
 
 
+def step(block, x, cotangent):
+    """What a training step leaves: output, gradients and buffers."""
+    x = x.clone().requires_grad_()
+    out = block(x)
+    gradients = torch.autograd.grad(out, [x, *block.parameters()], cotangent)
+    return [out, *gradients, *block.buffers()]
+
+
+def use_moving_average(block):
+    for norm in norms(block):
+        norm.momentum = None
+
+
+def forget_statistics(block):
+    for norm in norms(block):
+        norm.track_running_stats = False
+        norm.running_mean = norm.running_var = None
+        norm.num_batches_tracked = None
+
+
+def freeze_some_norms(block):
+    for norm in norms(block)[::2]:
+        norm.eval()
+
+
+def norms(block):
+    return [m for m in block.modules() if isinstance(m, nn.BatchNorm2d)]
+
+
+@pytest.mark.parametrize('change', [
+    lambda block: block.train(),
+    lambda block: block.eval(),
+    use_moving_average,
+    forget_statistics,
+    freeze_some_norms,
+    lambda block: fuse_conv_bn(block.eval()),
+])
+@pytest.mark.parametrize('kwargs', [
+    dict(window=(3, 5, 7)),
+    dict(
+        extraction=dict(type='STSSMLPExtraction', channels=(6, 5)),
+        relu=False),
+    dict(extraction=dict(type='STSSSoftArgmaxExtraction'), with_cp=True),
+], ids=['convolutions', 'mlp', 'soft-argmax'])
+def test_other_devices_compute_the_same(kwargs, change):
+    """PyTorch's layers, which they take, in two training steps."""
+    ours = awake(small_block(**kwargs)).double()
+    change(ours)
+    theirs = copy.deepcopy(ours)
+    for _ in range(2):
+        x, cotangent = torch.randn(2, 6, 8, 7, 10).double()
+        actual = step(ours, x, cotangent)
+        with pytorch_layers():
+            expected = step(theirs, x, cotangent)
+        torch.testing.assert_close(actual, expected)
+
+
+def test_operations_are_counted_on_the_meta_device():
+    """By PyTorch's counter, and by ours from the sizes of the layers."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from selfy_mmaction.analysis.complexity import count_block
+    block = SELFYBlock(512, 8).to('meta')
+    x = torch.randn(16, 512, 28, 28, device='meta')
+    with FlopCounterMode(display=False) as counter:
+        out = block(x)
+    assert out.shape == x.shape and out.device.type == 'meta'
+    counts = counter.get_flop_counts()['Global']
+    macs, _ = count_block(block, 28, 28)
+    # an addition is an operation of its own there, and there are 2 clips
+    assert counts[torch.ops.aten.convolution] == 2 * 2 * macs
+    out.sum().backward()
+    assert all(p.grad.shape == p.shape for p in block.parameters())
+
+
 @pytest.mark.parametrize('training', [True, False])
 @pytest.mark.parametrize('size', [(8, 8), (7, 11), (1, 2)])
-def test_starts_as_the_identity(size, training):
+def test_starts_as_the_identity(layers, size, training):
     x = torch.randn(6, 8, *size).relu()
     block = small_block().train(training)
     assert torch.equal(block(x), x)
@@ -279,17 +366,16 @@ def test_autocast(training, dtype):
 
 
 def test_evaluation_in_chunks_changes_nothing(monkeypatch):
-    block = awake(small_block()).eval()
-    x = torch.randn(6, 8, 9, 9)
-    expected = block(x)  # with gradients, the maps stay together
+    block = awake(small_block()).double().eval()
+    x, cotangent = torch.randn(2, 6, 8, 9, 9).double()
+    expected = step(block, x, cotangent)
     monkeypatch.setattr('selfy_mmaction.models.extraction._MAPS_PER_CHUNK', 7)
-    with torch.no_grad():
-        torch.testing.assert_close(block(x), expected)
+    torch.testing.assert_close(step(block, x, cotangent), expected)
 
 
 def test_little_is_kept_for_backward():
     """Official sizes: the official code keeps 161 MB per clip."""
-    from selfy_mmaction.analysis.speed import kept_bytes
+    from selfy_mmaction.analysis.stopwatch import kept_bytes
     block = awake(SELFYBlock(512, 8)).train()
     x = torch.randn(8, 512, 28, 28, requires_grad=True)
     assert kept_bytes(lambda: block(x)) < 120e6

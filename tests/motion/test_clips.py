@@ -154,6 +154,24 @@ def test_a_bad_number_is_named(name, value, message, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_of_two_renderings_at_once_one_waits(repo, tmp_path):
+    command = [
+        sys.executable,
+        str(repo / 'tools/data/make_motion.py'), 'motion', '--train', '80',
+        '--val', '8', '--workers', '1'
+    ]
+    both = [
+        subprocess.Popen(
+            command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = ''.join(run.communicate()[0] for run in both)
+    assert [run.returncode for run in both] == [0, 0]
+    assert 'Rendered 80 + 8 clips to motion.' in said
+    assert 'motion is there already.' in said
+    assert len(list(tmp_path.glob('motion/videos/*.mp4'))) == 88
+
+
 def test_a_killed_rendering_is_not_taken_for_a_whole(repo, tmp_path):
     out = tmp_path / 'motion'
     command = [

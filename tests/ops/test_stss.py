@@ -8,40 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfy_mmaction.ops import stss
+from selfy_mmaction.ops.reference import stss_einsum, stss_loop
 
 ODD = st.sampled_from([1, 3, 5, 7])
-
-
-def stss_loop(x, window=(5, 9, 9), similarity='cosine',
-              temporal_padding='zeros', eps=1e-6, offsets=None):
-    """The definition, position by position and offset by offset."""
-    N, T, _, H, W = x.shape
-    L, U, V = window
-    offsets = offsets or range(-(L // 2), L // 2 + 1)
-    q = x
-    if similarity == 'cosine':
-        q = x / torch.sqrt((x**2).sum(2, keepdim=True) + eps)
-    out = [[[[[[x.new_zeros(N) for _ in range(V)] for _ in range(U)]
-              for _ in range(L)] for _ in range(W)] for _ in range(H)]
-           for _ in range(T)]
-    for t in range(T):
-        for h in range(H):
-            for w in range(W):
-                for l in range(L):
-                    s = t + offsets[l]
-                    if temporal_padding == 'replicate':
-                        s = min(max(s, 0), T - 1)
-                    for u in range(U):
-                        for v in range(V):
-                            i, j = h + u - U // 2, w + v - V // 2
-                            if (0 <= s < T and 0 <= i < H and 0 <= j < W):
-                                out[t][h][w][l][u][v] = (
-                                    q[:, t, :, h, w] *
-                                    q[:, s, :, i, j]).sum(1)
-    flat = [out[t][h][w][l][u][v] for t in range(T) for h in range(H)
-            for w in range(W) for l in range(L) for u in range(U)
-            for v in range(V)]
-    return torch.stack(flat, 1).view(N, T, H, W, L, U, V)
 
 
 def features(*shape, dtype=torch.float64, seed=0):
@@ -63,6 +32,19 @@ def test_equals_the_definition(N, T, C, H, W, L, U, V, similarity,
     assert actual.shape == (N, T, H, W, L, U, V)
     torch.testing.assert_close(
         actual, stss_loop(x, *args), rtol=1e-9, atol=1e-10)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    T=st.integers(1, 4), H=st.integers(1, 5), W=st.integers(1, 6), L=ODD,
+    U=ODD, V=ODD, similarity=st.sampled_from(['cosine', 'dot']),
+    temporal_padding=st.sampled_from(['zeros', 'replicate']))
+def test_the_copies_equal_the_definition(T, H, W, L, U, V, similarity,
+                                         temporal_padding):
+    x = features(2, T, 3, H, W)
+    args = ((L, U, V), similarity, temporal_padding)
+    torch.testing.assert_close(
+        stss_einsum(x, *args), stss_loop(x, *args, eps=0.0))
 
 
 @settings(max_examples=20, deadline=None)

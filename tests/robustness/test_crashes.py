@@ -111,6 +111,27 @@ def test_disturbed_training_ends_as_any_other(train, whole, tmp_path):
     assert best[0] == best[1] and len(best[0]) == 1
 
 
+def test_two_trainings_share_a_folder(repo, motion_options, tmp_path):
+    """By mistake: each checkpoint is that of one of them, as a whole."""
+    both = []
+    for name in 'ab':
+        folder = tmp_path / name
+        folder.mkdir()
+        both.append(
+            ToolProcess('train', [
+                repo / 'configs/selfy_tsm_r18_motion.py', '--work-dir',
+                tmp_path / 'run', '--no-validate', '--cfg-options',
+                *motion_options
+            ], folder))
+    for process in both:
+        assert process.wait() == 0, process.log
+    names = sorted(x.name for x in (tmp_path / 'run').glob('*.pth'))
+    assert names == ['epoch_1.pth', 'epoch_2.pth', 'epoch_3.pth']
+    for name in names:
+        assert torch.load(tmp_path / 'run' / name)['state_dict']
+    assert not [*(tmp_path / 'run').glob('.*')]
+
+
 def test_damaged_checkpoint_is_not_resumed(whole, tmp_path):
     run = tmp_path / 'run'
     shutil.copytree(whole / 'run', run)

@@ -25,7 +25,7 @@ from selfy_mmaction.apis.onnx import ONNXClassifier
 from selfy_mmaction.convert import convert_official_state_dict
 from selfy_mmaction.datasets.lists import check_list, read_classes
 from selfy_mmaction.datasets.releases import Preparation
-from selfy_mmaction.engine import launch
+from selfy_mmaction.engine import errors
 from selfy_mmaction.engine.checkpoint import (
     check_state_dict,
     get_state_dict,
@@ -343,7 +343,7 @@ def test_impossible_options(name, value):
     cfg = {'in_channels': 8, 'num_segments': 5, 'mid_channels': 8, name: value}
     with pytest.raises((ValueError, RuntimeError)) as info:
         SELFYBlock(**cfg)
-    message = launch.describe_error(info.value)
+    message = errors.describe_error(info.value)
     assert '\n' not in message
     if info.type is RuntimeError:
         assert 'memory' in message

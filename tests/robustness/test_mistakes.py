@@ -10,6 +10,9 @@ from dumping import write_dump
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from torch import nn
+
+from selfy_mmaction.models import STSSConvExtraction
 
 CONFIG = """
 _base_ = '{repo}/configs/selfy_tsm_r18_motion.py'
@@ -35,6 +38,7 @@ train_dataloader = dict(dataset=dict(
 """
 LISTS = dict(
     empty='',
+    mark='\ufeffleft0.mp4 0\n',
     bad_label='left0.mp4 0\nleft1.mp4 left\n',
     negative='left0.mp4 -1\n',
     high='left0.mp4 8\n',
@@ -67,6 +71,9 @@ def project(repo, video_dir, tmp_path_factory):
     meta = dict(epoch=1, iter=3)
     weights = model.state_dict()
     torch.save(dict(state_dict=weights, meta=meta), root / 'weights.pth')
+    torch.save(
+        dict(state_dict=weights, meta=meta, optimizer={}, message_hub={}),
+        root / 'epoch_1.pth')
     (root / 'torn.pth').write_bytes((root / 'weights.pth').read_bytes()[:9999])
     weights['cls_head.fc_cls.bias'] = torch.full((8, ), torch.nan)
     torch.save(dict(state_dict=weights, meta=meta), root / 'diverged.pth')
@@ -97,6 +104,11 @@ def make_mistake(project, load_tool, monkeypatch, capsys):
 
 def train(*options):
     return 'train', 'config.py', '--cfg-options', *options
+
+
+def resume(*options):
+    return ('train', 'config.py', '--resume', 'epoch_1.pth', '--cfg-options',
+            *options)
 
 
 def test(*options):
@@ -131,7 +143,8 @@ MISTAKES = [
     (train(f'{BACKBONE}selfy_indices=1'),
      r'selfy_indices must be a list of stages, such as \(1, \), but got 1.'),
     (train(f'{BLOCK}similarity=euclid'),
-     r"similarity must be one of \('cosine', 'dot'\), but got 'euclid'."),
+     r"similarity must be one of \('cosine', 'dot', 'softmax'\), but got "
+     "'euclid'."),
     (train(f'{BLOCK}temporal_padding=zero'),
      "temporal_padding must be one of .*'zeros', .*, but got 'zero'."),
     (train(f'{BLOCK}extraction.type=STSSConvolution'),
@@ -188,7 +201,8 @@ MISTAKES = [
      'change .* train_dataloader.dataset.data_root.'),
     (train('seed'), r'--cfg-options: seed is not KEY=VALUE. \(--help .*'),
     (train('load_from=https://localhost:9/x.pth'),
-     'a download failed .*: check the network, or give a file as .*'),
+     r'the download of https://localhost:9/x.pth failed \(.*refused\): check '
+     'the network, or give a file as load_from .*'),
     (train('load_from=a.npz'), 'a.npz is not a checkpoint, .*'),
     (('train', 'config.py', '--resume', 'no.pth'),
      'checkpoint no.pth does not exist.'),
@@ -196,6 +210,23 @@ MISTAKES = [
      'torn.pth is not a checkpoint, or was cut short .*: give another one.'),
     (('train', 'config.py', '--resume', 'weights.pth'),
      'weights.pth has no message_hub, .* give it as load_from.'),
+    (resume(f'{BACKBONE}is_shift=False'),
+     'epoch_1.pth does not fit .*: it is of a network with temporal shift: '
+     'set model.backbone.is_shift=True.'),
+    (resume('model.cls_head.num_classes=4', NO_CLASS_LIST,
+            NO_CLASS_LIST.replace('test', 'val'),
+            NO_CLASS_LIST.replace('test', 'train')),
+     r'epoch_1.pth does not fit .*: cls_head.fc_cls.weight has shape \(8, 64\)'
+     r' instead of \(4, 64\) \(and 1 more\); use the config it was trained '
+     'with.'),
+    (resume(f'{BLOCK}window=(3,9,9)'),
+     r'epoch_1.pth does not fit .*: backbone.selfy.layer1.\S+ has shape .* '
+     'instead of .*; use the config it was trained with.'),
+    (train(f'{BACKBONE}is_shift=False', 'load_from=weights.pth'),
+     'weights.pth does not fit .*: it is of a network with temporal shift: '
+     'set model.backbone.is_shift=True.'),
+    (train(f'{BACKBONE}depth=34', 'load_from=weights.pth'),
+     r'weights.pth does not fit .*: \S+ is missing .*; use the config .*'),
     (('train', 'config.py', '--work-dir', 'config.py/run'),
      r'work_dir config.py/run cannot be made \(Not a directory\): give .*'),
     (('train', 'config.py', '--launcher', 'mip'),
@@ -214,6 +245,9 @@ MISTAKES = [
      'annotation file data/no.txt of train_dataloader does not exist.'),
     (train(f'{DATASET}ann_file=empty.txt'),
      'data/empty.txt is empty: give a list of lines `FILE LABEL`.'),
+    (train(f'{DATASET}ann_file=mark.txt'),
+     'data/mark.txt begins with a byte-order mark: save it as UTF-8 without '
+     'one.'),
     (train(f'{DATASET}ann_file=bad_label.txt'),
      "data/bad_label.txt: line 2 is 'left1.mp4 left', where .* expected."),
     (train(f'{DATASET}ann_file=negative.txt'),
@@ -240,6 +274,9 @@ MISTAKES = [
      r'.*; use the config it was trained with.'),
     (test(f'{BACKBONE}depth=34'),
      r'weights.pth does not fit .*\S+ is missing .*; use the config .*'),
+    (test(f'{BACKBONE}is_shift=False'),
+     'weights.pth does not fit .*: it is of a network with temporal shift: '
+     'set model.backbone.is_shift=True.'),
     (('test', 'config.py', 'diverged.pth'),
      'diverged.pth has values in cls_head.fc_cls.bias that are not finite: .*'
      'give an earlier checkpoint.'),
@@ -252,7 +289,7 @@ MISTAKES = [
     (('test', 'config.py'), '.* required: checkpoint .*'),
     # predicting and exporting
     (predict(video='data/videos/notes.txt'),
-     'data/videos/notes.txt cannot be decoded as a video.*'),
+     'data/videos/notes.txt is not a video: it begins with .*'),
     (predict(video='no.mp4'), 'video no.mp4 does not exist.'),
     (predict(video='data'), 'folder data holds no video .*'),
     (predict('--labels', 'data/train.txt'),
@@ -315,8 +352,8 @@ def test_a_missing_package_is_one_line(make_mistake, monkeypatch, tool, args,
     monkeypatch.setitem(sys.modules, package, None)
     line, _ = make_mistake(tool, *args)
     assert re.fullmatch(
-        f"{tool}.py: error: {package} cannot be imported .*: pip install "
-        r"'selfy-mmaction2\[onnx\]'", line)
+        f'{tool}.py: error: {package} cannot be imported .*: pip install '
+        'onnx onnxscript onnxruntime', line)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='works on a GPU')
@@ -354,6 +391,19 @@ def test_a_message_of_many_lines_is_one(make_mistake, monkeypatch, load_tool):
         r'train.py: error: RuntimeError: first second( and more)+( and)? '
         r'\.\.\. \(--traceback shows where\)', line)
     assert len(line) < 700
+
+
+def test_a_wrong_width_elsewhere_is_not_the_classifiers(
+        make_mistake, monkeypatch):
+
+    def forward(self, x):
+        return nn.Linear(80, 4)(x.flatten(5))
+
+    monkeypatch.setattr(STSSConvExtraction, 'forward', forward)
+    line, _ = make_mistake('train', 'config.py')
+    assert re.fullmatch(
+        r'train.py: error: RuntimeError: mat1 and mat2 shapes cannot be '
+        r'multiplied \(\d+x81 and 80x4\) \(--traceback shows where\)', line)
 
 
 def test_traceback_on_request(project, load_tool, monkeypatch):

@@ -58,6 +58,33 @@ def test_accuracies(report, dump):
     assert [line.split() for line in alone[1:]] == [lines[1].split()]
 
 
+def test_logits_or_probabilities_are_averaged(report, run_tool, dump):
+    # Alone, each is right on one of the samples.
+    first = dump('first.npz', [[6., 0, 0], [0, 0, 1]], [0, 1], FILES[:2],
+                 kind='logits')
+    second = dump('second.npz', [[0., 2, 0], [0, 3, 0]], [0, 1], FILES[:2],
+                  kind='logits')
+    # Sample 0: 6 against 2 in logits; sample 1: 3 against 1.
+    assert report(first, second, '--average', 'logits').splitlines()[
+        3].split() == ['together', '100.00', '100.00', '100.00']
+    third = dump('third.npz', [[-9., 0, 0], [0, 3, 0]], [0, 1], FILES[:2],
+                 kind='logits')
+    # Sample 0: 6 - 9 against 0 in logits, 1.00 + 0.00 against 0.00 + 0.50 in
+    # probabilities.
+    averages = [
+        report(first, third, *args).splitlines()[3].split()[1]
+        for args in (['--average', 'logits'], ['--average', 'probabilities'],
+                     [])
+    ]
+    assert averages == ['50.00', '100.00', '100.00']
+    old = dump('old.npz', [[.5, .5, 0], [0, 1, 0]], [0, 1], FILES[:2])
+    assert report(first, old)
+    message = run_tool('ensemble', first, old, '--average', 'logits')
+    assert message == (
+        f'ensemble.py: error: {old} holds probabilities, and no logits to '
+        'average: test with --cfg-options model.cls_head.average_clips=score.')
+
+
 def test_class_table_and_picture(report, dump, tmp_path):
     labels = tmp_path / 'labels.txt'
     labels.write_text('cooking\nrunning, fast\nflying\n')
@@ -105,7 +132,7 @@ def test_frames_and_videos_elsewhere_are_the_same_samples(report, dump):
     (dict(files=[FILES[0], *FILES[3:0:-1]]),
      'number 1 (cook/b) has name cook/b in '),
     (dict(files=None, labels=[0, 1, 2, 1]), 'number 3 (run/d) has lab'),
-    (dict(scores=[[3., -1, 0]] * 4), 'average_clips=prob'),
+    (dict(scores=[[3., -1, 0]] * 4), 'average_clips=score for logits'),
     (dict(labels=[7] * 4), 'is not a dump (labels from 7 to 7 for 3 classes)'),
 ])
 def test_other_samples_are_refused(run_tool, dump, change, words):

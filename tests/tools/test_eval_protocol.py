@@ -55,6 +55,8 @@ def test_one_and_two_processes_agree(repo, weights, tiny, sthv1_root,
             cwd=tmp_path, env={**tool_env, 'PORT': free_port},
             capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+        assert ('How sure the recipe is: official; average and second clip of '
+                'TSM.\nTheir logits are averaged.\n5 samples ') in done.stdout
         report = done.stdout[done.stdout.index('5 samples'):].splitlines()
         reports[gpus] = [line.split()[1:] for line in report]
         assert report[-1].endswith(', in the paper 56.6')
@@ -67,6 +69,7 @@ def test_one_and_two_processes_agree(repo, weights, tiny, sthv1_root,
             load_dump(str(tmp_path / f'{gpus}/{config}_sthv1_2clip.npz'))
             for gpus in '12')
         assert one.names == two.names == names
+        assert one.kind == two.kind == 'logits'
         assert one.labels.tolist() == two.labels.tolist()
         np.testing.assert_allclose(one.scores, two.scores, 1e-4, 1e-6)
         assert len(np.unique(one.scores.round(3), axis=0)) == 5

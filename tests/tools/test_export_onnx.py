@@ -15,7 +15,14 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from selfy_mmaction.apis.inference import VideoPredictor
-from selfy_mmaction.apis.onnx import OPSET, ONNXClassifier, export, verify
+from selfy_mmaction.apis.onnx import (
+    OPSET,
+    ONNXClassifier,
+    ONNXPredictor,
+    export,
+    verify,
+)
+from selfy_mmaction.datasets.pipelines import find_step
 from selfy_mmaction.engine import launch
 
 SHAPE = (8, 3, 64, 64)
@@ -78,7 +85,43 @@ def exported(repo, config, checkpoint, video_dir, tool_env):
         capture_output=True,
         text=True)
     assert done.returncode == 0, done.stderr
+    assert 'torchvision' not in done.stderr
     return path, done.stdout
+
+
+def score(predictor, video):
+    """The probabilities of all classes, in their order."""
+    found = sorted(predictor(str(video), 8), key=lambda best: best['label'])
+    return torch.tensor([best['score'] for best in found])
+
+
+@pytest.mark.parametrize('average', ['score', 'prob'])
+def test_views_are_averaged_as_the_config_says(config, checkpoint, exported,
+                                               video_dir, average):
+    cfg = launch.load_config(config, {})
+    cfg.model.cls_head.average_clips = average
+    steps = cfg.test_dataloader.dataset.pipeline
+    find_step(steps, 'SampleFrames').twice_sample = True
+    predictor = VideoPredictor(cfg, str(checkpoint), 'cpu')
+    video = video_dir / 'left0.mp4'
+    clips = predictor.read(str(video))['inputs'].unflatten(0, (2, -1))
+    with torch.no_grad():
+        # [V * T, 3, H, W], two views => logits [V, K]
+        logits = torch.cat([
+            predictor.model(
+                predictor.model.data_preprocessor(
+                    dict(inputs=[clip], data_samples=[ActionDataSample()])
+                )['inputs'], stage='head') for clip in clips
+        ])
+    expected = logits.mean(0).softmax(0)
+    if average == 'prob':
+        expected = logits.softmax(1).mean(0)
+    torch.testing.assert_close(score(predictor, video), expected)
+    ours = score(ONNXPredictor(cfg, str(exported[0])), video)
+    torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-5)
+    # The two ways differ on this video.
+    assert not torch.allclose(
+        logits.mean(0).softmax(0), logits.softmax(1).mean(0), atol=1e-4)
 
 
 def random_clips(number):

@@ -12,9 +12,10 @@ from mmengine.registry import init_default_scope
 
 from selfy_mmaction import apis
 from selfy_mmaction.apis.inference import VideoPredictor
-from selfy_mmaction.apis.sliding import SlidingWindow, follow
+from selfy_mmaction.apis.sliding import Segment, SlidingWindow, follow
 from selfy_mmaction.apis.video import Video, write_video
 from selfy_mmaction.engine import launch
+from selfy_mmaction.visualization.charts import draw_timeline
 from selfy_mmaction.visualization.frames import draw_label
 
 
@@ -79,8 +80,9 @@ def test_broken_videos_are_named_and_passed_over(predict, video_dir, tmp_path):
     assert [a['video'] for a in json.loads(out)] == [str(folder / 'b.mp4')]
     errors = [line for line in err.splitlines() if 'error:' in line]
     assert [line.split(': ')[2] for line in errors] == [
-        f'{folder / name} cannot be decoded as a video'
-        for name in ('a.mp4', 'c.mp4', 'd.webm')
+        f'{folder / "a.mp4"} cannot be decoded as a video',
+        f'{folder / "c.mp4"} is not a video',
+        f'{folder / "d.webm"} is an empty file.'
     ]
 
 
@@ -287,7 +289,7 @@ def test_folder_has_a_line_per_video(see, video_dir, tmp_path):
     code, out, err = see(folder, '--out', tmp_path / 'drawn')
     assert code == 1 and 'WARNING' not in err
     assert err.endswith(f'Wrote 2 files to {tmp_path / "drawn"}.\n')
-    assert err.count(f'predict.py: error: {folder / "b.webm"} cannot') == 1
+    assert err.count(f'error: {folder / "b.webm"} is not a video') == 1
     lines = [line.split('%  ') for line in out.splitlines()]
     assert len(lines[0][0]) == len(lines[1][0])
     assert [name for _, name in lines] == [
@@ -324,10 +326,11 @@ def test_folders_of_classes_are_entered(see, video_dir, tmp_path,
 
 
 @pytest.mark.parametrize('ending', ['.mp4', '.webm', '.gif'])
-def test_video_is_written_as_it_is(tmp_path, clips, ending):
+def test_video_is_written_as_it_is(tmp_path, clips, ending, capfd):
     path = tmp_path / f'new/video{ending}'
     frames = clips['left0'][..., ::-1]
     write_video(path, iter(frames), 12)
+    assert not any(capfd.readouterr())
     video = Video(str(path))
     written = list(video)
     assert video.fps == pytest.approx(12, abs=.6)
@@ -335,6 +338,14 @@ def test_video_is_written_as_it_is(tmp_path, clips, ending):
     # One frame earlier or later, the difference would be 30 or more.
     for a, b in zip(written, frames, strict=True):
         assert np.abs(a - b.astype(float)).mean() < 12
+
+
+def test_timeline_names_any_class(tmp_path):
+    names = 'costs $5', r'$\frac$', '$^$'
+    best = [dict(label=0, name=name, score=.3) for name in names]
+    path = tmp_path / 'line.png'
+    draw_timeline([Segment(0, 1, best), Segment(1, 2, best)], '$_$', path)
+    assert path.stat().st_size > 1000
 
 
 def test_label_is_legible_on_any_frame():

@@ -53,6 +53,17 @@ def test_main_config_trains_with_two_processes(trained):
     assert len(saved['meta']['dataset_meta']['classes']) == 174
 
 
+def test_terminal_shows_what_concerns_the_user(trained):
+    file, = trained.work_dir.glob('*/*.log')
+    log = file.read_text()
+    for text in 'System environment', 'Config:', 'Hooks will be executed':
+        assert text in log and text not in trained.log
+    for notice in ('FileClient', 'HardDiskBackend', 'Grad strides',
+                   'broadcast_buffers'):
+        assert notice not in trained.log
+    assert 'Checkpoints will be saved to' in trained.log
+
+
 def test_two_nodes_train_together(train, repo, free_port):
     nodes = [
         train(
@@ -137,6 +148,35 @@ def test_no_half_checkpoint_is_resumed(tmp_path):
     assert find_last_checkpoint(tmp_path) == str(newest)
     newest.write_bytes(newest.read_bytes()[:-10])
     assert find_last_checkpoint(tmp_path) == str(tmp_path / 'epoch_10.pth')
+
+
+def test_the_number_says_which_checkpoint_is_the_last(tmp_path):
+    for number, name in enumerate(
+        ('epoch_10', 'epoch_9', 'epoch_2', 'iter_300')):
+        torch.save({}, tmp_path / f'{name}.pth')
+        os.utime(tmp_path / f'{name}.pth', (number, number))
+    assert find_last_checkpoint(tmp_path) == str(tmp_path / 'epoch_10.pth')
+    for epoch in 2, 9, 10:
+        (tmp_path / f'epoch_{epoch}.pth').unlink()
+    torch.save({}, tmp_path / 'iter_40.pth')
+    assert find_last_checkpoint(tmp_path) == str(tmp_path / 'iter_300.pth')
+
+
+def test_no_middle_of_an_epoch_is_resumed(run_tool, load_tool, monkeypatch,
+                                          main_config, tiny, tmp_path):
+    args = [main_config, '--work-dir', str(tmp_path), '--no-validate',
+            '--cfg-options', *tiny, 'default_hooks.checkpoint.by_epoch=False',
+            'default_hooks.checkpoint.interval=2',
+            'default_hooks.checkpoint.save_best=None']
+    monkeypatch.setattr(sys, 'argv', ['train.py', *args])
+    load_tool('train').main()
+    for name in 'iter_2', 'iter_4':
+        path = tmp_path / f'{name}.pth'
+        assert run_tool('train', args[0], '--resume', path, *args[1:]) == (
+            f'train.py: error: {path} was saved in the middle of an epoch '
+            '(checkpoint.by_epoch=False), from where no training can continue '
+            'exactly: resume from the end of an epoch, or begin with its '
+            'weights by load_from.')
 
 
 def test_start_without_checkpoint_keeps_load_from(load_tool, monkeypatch,

@@ -3,7 +3,7 @@ import argparse
 import os
 from pathlib import Path
 
-from selfy_mmaction.engine import launch
+from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.motion import bench_clips, clips
 
 # kind -> its module, and its numbers of training and validation clips
@@ -42,7 +42,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     args = parse_args()
     module, train, val = KINDS[args.kind]

@@ -16,7 +16,8 @@ from selfy_mmaction.datasets.releases import (
     FolderPreparation,
     Preparation,
 )
-from selfy_mmaction.engine import launch
+from selfy_mmaction.engine import errors, launch
+from selfy_mmaction.files import printable
 
 SHOWN = 10  # findings on the screen; the file has them all
 
@@ -43,6 +44,10 @@ def parse_args() -> argparse.Namespace:
             action='store_true',
             help='this is a part of the release: missing clips and other '
             'numbers of clips are no errors'),
+        release.add_argument(
+            '--version',
+            help='of FineGym, v1.1 or v1.0; v1.1 by default, on which the '
+            'authors of SELFY train in their later code'),
         release.add_argument(
             '--official-lists',
             nargs=2,
@@ -102,18 +107,19 @@ def build_preparation(
         partial_copy=args.partial,
         official_lists=args.official_lists,
         keep_paths=args.keep_paths,
+        version=args.version,
         decode=not args.no_decode,
         workers=args.workers)
 
 
-@launch.one_line_errors
+@errors.one_line_errors
 def main() -> None:
     preparation = build_preparation(parse_args())
     sound = preparation.run()
     print(preparation.table())
     lines = preparation.findings.lines()
     for line in lines[:SHOWN]:
-        print(line)
+        print(printable(line))
     if len(lines) > SHOWN:
         print(f'... and {len(lines) - SHOWN} more')
     if lines:

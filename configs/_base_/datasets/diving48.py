@@ -1,6 +1,6 @@
 # Diving-48, a file ID.mp4 per dive, with the labels of V2, which corrects V1.
-# The lists are those of tools/data/prepare.py. The recipe of
-# Something-Something is our choice here.
+# The lists are those of tools/data/prepare.py. Ours: the recipe of
+# Something-Something.
 _base_ = 'videos.py'
 
 data_root = 'data/diving48'

@@ -1,7 +1,8 @@
 # FineGym's Gym99, a file VIDEO_E_START_END_A_START_END.mp4 per element, which
 # MMAction2's tools/data/gym/trim_event.py and trim_subaction.py cut from the
-# videos. The lists are those of tools/data/prepare.py. The recipe of
-# Something-Something is our choice here.
+# videos. The lists are those of tools/data/prepare.py: of FineGym v1.1 by
+# default, as in the same authors' later code (CorrelationSideTuning). Ours:
+# the recipe of Something-Something.
 _base_ = 'videos.py'
 
 data_root = 'data/gym'

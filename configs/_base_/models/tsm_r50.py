@@ -1,4 +1,5 @@
-# The official recipe: ResNet-50 from ImageNet, shift in every residual block.
+# Official where no other source is named: ResNet-50 from ImageNet, shift in
+# every residual block.
 model = dict(
     type='Recognizer2D',
     backbone=dict(
@@ -19,9 +20,10 @@ model = dict(
         # Xavier's sqrt(2 / (2048 + 174)). TSMHead draws from a normal, the
         # official code from a uniform distribution of this deviation.
         init_std=0.03,
-        # Ours: where several clips of a video are tested, average their
-        # probabilities.
-        average_clips='prob'),
+        # Same authors' other code (MotionSqueeze), and TSM's: of several views
+        # of a video the logits are averaged, before the softmax. A test gives
+        # these logits.
+        average_clips='score'),
     data_preprocessor=dict(
         type='ActionDataPreprocessor',
         mean=[123.675, 116.28, 103.53],

@@ -1,5 +1,5 @@
-# The official recipe for Something-Something: SGD with Nesterov momentum, the
-# rate divided by 10 after epochs 30 and 40 of 50, no warm-up.
+# Official, for Something-Something: SGD with Nesterov momentum, the rate
+# divided by 10 after epochs 30 and 40 of 50, no warm-up.
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=50, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
@@ -18,6 +18,6 @@ param_scheduler = [
     dict(type='MultiStepLR', by_epoch=True, milestones=[30, 40], gamma=0.1)
 ]
 
-# lr=0.01 is for batches of 64 clips: 8 GPUs x 8 clips. `--auto-scale-lr`
+# lr=0.01 is for batches of 64 clips, on however many GPUs. `--auto-scale-lr`
 # scales it for other batch sizes.
 auto_scale_lr = dict(enable=False, base_batch_size=64)

@@ -17,22 +17,28 @@ from .release import SPLITS, Annotation, Findings, Release
 
 
 def read_gym(root: Path, classes: Sequence[str], findings: Findings,
-             name: str) -> dict[str, list[Annotation]]:
+             name: str, version: str) -> dict[str, list[Annotation]]:
     """FineGym: lists of elements, ``name label`` a line."""
     clips = {}
     for split in SPLITS:
-        path = find_annotation(root, f'{name}_{split}_element*.txt',
-                               f'{name}_{split}_org.txt')
+        path = _find_list(root, f'{name}_{split}', version)
         clips[split] = [
             Annotation(element, to_int(label, f'{path}: {element}'))
             for element, label in read_columns(path, 2)
         ]
+        for other, counts in _COUNTS[name].items():
+            if (len(clips[split]) == counts[split]
+                    != _COUNTS[name][version][split]):
+                raise ValueError(f'{path} has the {counts[split]} elements of '
+                                 f'{other}: give --version {other}, or the '
+                                 f'list of {version}.')
     path = find_optional(
         'the elements are not compared with the events',
         findings,
         root,
-        'finegym_annotation_info*.json',
-        'annotation.json',
+        f'finegym_annotation_info_{version}.json',
+        # as MMAction2's script calls that of v1.0
+        *(['annotation.json'] if version == 'v1.0' else []),
     )
     if path:
         known = set(_gym_elements(read_json(path, dict)))
@@ -41,6 +47,17 @@ def read_gym(root: Path, classes: Sequence[str], findings: Findings,
                 if clip.name not in known:
                     findings.add(f'{split}: {clip.name} is not in {path}')
     return clips
+
+
+def _find_list(root: Path, name: str, version: str) -> Path:
+    # The lists for validation have no version in their names, nor have those
+    # that MMAction2's script has renamed.
+    names = f'{name}_element_{version}', f'{name}_element', f'{name}_org'
+    try:
+        return find_annotation(root, *(f'{name}.txt' for name in names))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f'{str(error).rstrip(".")}, or give another --version.') from error
 
 
 def _gym_elements(events: dict) -> Iterator[str]:
@@ -78,17 +95,32 @@ def read_gym288_classes(root: Path, findings: Findings) -> list[str]:
     return [row[2] for row in rows]
 
 
+# The lines of the lists. The same authors' later code trains on v1.1
+# (KimManjin/CorrelationSideTuning): it comes first, as the default.
+_COUNTS = dict(
+    gym99={
+        'v1.1': dict(train=26320, val=8521),
+        'v1.0': dict(train=20484, val=8521)
+    },
+    gym288={
+        'v1.1': dict(train=29334, val=9646),
+        'v1.0': dict(train=22671, val=9646)
+    })
 _FOLDERS = dict(videos='subactions', rawframes='subaction_frames')
 RELEASES = dict(
     gym99=Release(
         partial(read_gym, name='gym99'),
-        dict(train=20500, val=8500),
+        counts={},
+        exact=SPLITS,
+        versions=_COUNTS['gym99'],
         folders=_FOLDERS,
         class_file='gym99_classes.txt',
     ),
     gym288=Release(
         partial(read_gym, name='gym288'),
-        dict(train=22700, val=9600),
+        counts={},
+        exact=SPLITS,
+        versions=_COUNTS['gym288'],
         folders=_FOLDERS,
         read_classes=read_gym288_classes,
     ),

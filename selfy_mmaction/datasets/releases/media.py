@@ -8,6 +8,8 @@ from pathlib import Path
 from decord import DECORDError, VideoReader
 from mmengine.utils import track_parallel_progress, track_progress
 
+from ...containers import find_fault
+
 VIDEO_ENDINGS = ('.mp4', '.webm', '.avi', '.mkv')
 
 
@@ -34,6 +36,9 @@ def count_video_frames(path: str, decode: bool = True) -> int | str:
         return 'is an empty file'
     if not decode:
         return 1
+    fault = find_fault(path)
+    if fault:
+        return fault
     try:
         return len(VideoReader(path, num_threads=1)) or 'has no frames'
     except (DECORDError, RuntimeError):

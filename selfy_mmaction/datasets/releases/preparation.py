@@ -111,6 +111,8 @@ class Preparation:
             code for training and validation, in place of the annotations.
         keep_paths (bool): Whether the clips lie where ``official_lists``
             says, also outside of ``root``.
+        version (str, optional): That of the release, where it has several.
+            By default the first of its ``versions``.
         decode (bool): Whether to open every video.
         workers (int): How many processes check the media.
     """
@@ -123,6 +125,7 @@ class Preparation:
         partial_copy: bool = False,
         official_lists: Sequence[str] | None = None,
         keep_paths: bool = False,
+        version: str | None = None,
         decode: bool = True,
         workers: int = 1,
     ):
@@ -147,6 +150,15 @@ class Preparation:
                              'leave out --official-lists.')
         if keep_paths and not official_lists:
             raise ValueError('--keep-paths is for --official-lists only.')
+        versions = self.release.versions
+        if version and version not in versions:
+            raise ValueError(f'--version {version}: {dataset} has '
+                             f'{" and ".join(versions) or "no versions"}.')
+        self.version = version or next(iter(versions), '')
+        if versions:
+            self.release = self.release._replace(
+                read=partial(self.release.read, version=self.version),
+                counts=versions[self.version])
 
     @property
     def problems_file(self) -> Path:
@@ -205,7 +217,8 @@ class Preparation:
         if abs(annotated - published) > tolerance:
             self.findings.add(
                 f'{split}: {annotated} clips are annotated, '
-                f'{"" if exact else "about "}{published} are published',
+                f'{"" if exact else "about "}{published} are published'
+                f'{self.version and f" as {self.version}"}',
                 is_error=exact and not self.partial_copy,
             )
 
@@ -302,9 +315,11 @@ class Preparation:
         return False
 
     def table(self) -> str:
-        """The summary, a split per row."""
+        """The summary, a split per row; in its corner the version."""
         columns = ('published', 'annotated', 'missing', 'unreadable', 'listed')
-        rows = [f'{"":6}' + ''.join(f'{name:>12}' for name in columns)]
+        rows = [
+            f'{self.version:6}' + ''.join(f'{name:>12}' for name in columns)
+        ]
         for split, numbers in self.summary.items():
             cells = {name: f'{numbers[name]}' for name in columns}
             if split not in self.release.exact:

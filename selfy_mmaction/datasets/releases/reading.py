@@ -33,7 +33,7 @@ def find_optional(consequence: str, findings: Findings, root: Path, *patterns:
 def read_text(path: Path) -> str:
     """Read a text file."""
     try:
-        return path.read_text(encoding='utf-8')
+        return path.read_text(encoding='utf-8-sig')
     except UnicodeDecodeError as error:
         raise ValueError(
             f'{path} is not a text file in UTF-8: download it again.'

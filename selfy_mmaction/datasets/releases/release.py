@@ -53,6 +53,9 @@ class Release(NamedTuple):
         folders (dict[str, str]): Where each storage lies; a folder of each
             split where it says so.
         frame_name (str): The names of frames, which count from 1.
+        versions (dict[str, dict]): The ``counts`` of its versions, the
+            default first, if there are several. ``read`` then takes the
+            ``version``, too.
         vanishes (bool): Whether clips are missing from every copy.
         official_lists (bool): Whether the lists of the official code, with
             labels in alphabetical order, are of this release.
@@ -68,6 +71,7 @@ class Release(NamedTuple):
     storage: str = 'videos'
     folders: dict = dict(videos='videos', rawframes='rawframes')
     frame_name: str = 'img_{:05}.jpg'
+    versions: dict = {}
     vanishes: bool = False
     official_lists: bool = False
     class_file: str | None = None

@@ -30,11 +30,11 @@ def read_sthv1(root: Path, classes: Sequence[str],
 def read_sthv2(root: Path, classes: Sequence[str],
                findings: Findings) -> dict[str, list[Annotation]]:
     """Something-Something V2: JSON lists of objects."""
-    path = find_annotation(root, 'something-something-v2-labels.json')
+    path = _find_sthv2(root, 'labels')
     check_names(path, list(read_json(path, dict)), classes, findings)
     clips = {}
     for split, name in zip(SPLITS, ('train', 'validation'), strict=True):
-        path = find_annotation(root, f'something-something-v2-{name}.json')
+        path = _find_sthv2(root, name)
         clips[split] = [
             # The brackets stand around what the video shows.
             Annotation(
@@ -42,6 +42,12 @@ def read_sthv2(root: Path, classes: Sequence[str],
             for item in read_items(path, ('id', 'template'))
         ]
     return clips
+
+
+def _find_sthv2(root: Path, name: str) -> Path:
+    # as it shipped at first, and in the archive of today
+    return find_annotation(root, f'something-something-v2-{name}.json',
+                           f'labels/{name}.json')
 
 
 # exact: the lines of the official lists

@@ -1,0 +1,105 @@
+"""Time and memory of functions, and the name of what they ran on."""
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+class Stopwatch:
+    """Runs functions in turn and keeps the median of their times.
+
+    Args:
+        device (torch.device): Where to run.
+        rounds (int): How often each function runs, after one warm-up.
+    """
+
+    def __init__(self, device: torch.device, rounds: int):
+        self.device, self.rounds = device, rounds
+
+    def times(self, **functions: Callable[[], object]) -> dict[str, float]:
+        """Median seconds of each function, and of the matrix product."""
+        size = 1024 if self.device.type == 'cpu' else 4096
+        a, b = torch.randn(2, size, size, device=self.device)
+        functions = dict(functions, sgemm=lambda: a @ b)
+        seconds = {name: [] for name in functions}
+        for function in functions.values():
+            self._time(function)
+        for _ in range(self.rounds):
+            for name, function in functions.items():
+                seconds[name].append(self._time(function))
+        median = {k: statistics.median(v) for k, v in seconds.items()}
+        self.macs_per_second = size**3 / median['sgemm']
+        return median
+
+    def _time(self, function: Callable[[], object]) -> float:
+        self._synchronize()
+        start = time.perf_counter()
+        function()
+        self._synchronize()
+        return time.perf_counter() - start
+
+    def _synchronize(self) -> None:
+        if self.device.type == 'cuda':
+            torch.cuda.synchronize(self.device)
+
+
+def kept_bytes(forward: Callable[[], Tensor]) -> int:
+    """Bytes that autograd keeps for backward, each storage once."""
+    storages = {}
+
+    def pack(x: Tensor) -> Tensor:
+        if not isinstance(x, nn.Parameter):
+            storage = x.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        out = forward()
+    del out
+    return sum(storages.values())
+
+
+def peak_bytes(function: Callable[[], object], device: torch.device) -> int:
+    """Most bytes that a function's tensors take at a time."""
+    if device.type == 'cuda':
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        function()
+        return torch.cuda.max_memory_allocated(device) - before
+    # Or the profiler reports each start and end of its own.
+    os.environ.setdefault('KINETO_LOG_LEVEL', '6')
+    with torch.profiler.profile(profile_memory=True) as profile:
+        function()
+    now = peak = 0
+    # The profiler's own events leave allocations out.
+    events = profile.profiler.kineto_results.events()
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        if event.name() == '[memory]':
+            now += event.nbytes()
+            peak = max(peak, now)
+    return peak
+
+
+def name_device(device: torch.device) -> str:
+    """A GPU's name, or a CPU's with the number of threads that it uses."""
+    if device.type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    try:
+        with open('/proc/cpuinfo') as file:
+            name = next(
+                line.split(':')[1].strip() for line in file
+                if line.startswith('model name'))
+    except (OSError, StopIteration):
+        pass
+    return f'{name}, {torch.get_num_threads()} thread(s)'
+
+
+def describe_machine(device: torch.device) -> str:
+    """One line: hardware, threads and versions."""
+    return (f'{name_device(device)}, PyTorch {torch.__version__}, '
+            f'Python {platform.python_version()}')

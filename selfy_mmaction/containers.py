@@ -1,0 +1,102 @@
+"""Which files are videos that may be decoded, by what they begin with.
+
+FFmpeg, which every decoder of videos is made of, takes playlists for videos
+as well: texts that have it open other files and addresses.
+"""
+import contextlib
+import os
+import os.path as osp
+import re
+from collections.abc import Iterator
+
+import cv2
+
+from .files import is_utf8
+
+# FFmpeg gives these beginnings to no reader of texts. A NUL byte is near most
+# of them, since it searches files for words up to the first one.
+_CONTAINERS = re.compile(
+    # MP4, MOV, M4V, 3GP: a box of less than 16 MB
+    rb'\0...(ftyp|moov|mdat|wide|free|skip)'
+    # Matroska and WebM
+    rb'|\x1aE\xdf\xa3.{0,60}(matroska|webm)'
+    rb'|RIFF....AVI '
+    # MPEG-1, -2 and -4 streams
+    rb'|\0\0\x01[\xb0-\xbf]'
+    # MPEG-TS: packets of 188 bytes, the first with a table of programs
+    rb'|G(?=.{0,3}\0).{187}G.{187}G'
+    # WMV
+    rb'|\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c'
+    rb'|GIF8[79]a'
+    rb'|FLV\x01.\0'
+    rb'|OggS\0',
+    re.DOTALL)
+# A clip of 16 such frames takes 0.8 GB in each process that loads data, and
+# networks see a hundredth of it.
+_SIDE = 4096
+
+# Those of FFmpeg, once for all: OpenCV looks when it first opens a video.
+os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
+
+
+@contextlib.contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """Drop the messages of OpenCV: ours is one line."""
+    level = cv2.utils.logging.setLogLevel(0)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+def open_video(source: str | int) -> cv2.VideoCapture:
+    """Open a file, or a camera by its index, without messages.
+
+    Args:
+        source (str | int): For a file, `find_fault` is to be asked first.
+    """
+    with quiet_opencv():
+        return cv2.VideoCapture(source)
+
+
+def find_fault(path: str) -> str | None:
+    """Find out why a file must not be given to a decoder of videos.
+
+    Args:
+        path (str): The file, which need not exist.
+
+    Returns:
+        str | None: What follows its name in a message; None where nothing is
+        wrong with its beginning.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    # MMAction2's DecordInit adds an ending to names that have none.
+    paths = [path] if osp.splitext(path)[1] else [path, f'{path}.mp4']
+    faults = (_find_fault(path) for path in paths if osp.isfile(path))
+    return next(filter(None, faults), None)
+
+
+def _find_fault(path: str) -> str | None:
+    if not is_utf8(path):
+        return 'has a name that is not UTF-8: rename it'
+    size = osp.getsize(path)
+    with open(path, 'rb') as file:
+        head = file.read(3 * 188)
+    if not head:
+        return 'is an empty file'
+    if not _CONTAINERS.match(head):
+        return f'is not a video: it begins with {head[:8]!r}'
+    video = open_video(path)
+    frames, width, height = (
+        video.get(x) for x in (cv2.CAP_PROP_FRAME_COUNT,
+                               cv2.CAP_PROP_FRAME_WIDTH,
+                               cv2.CAP_PROP_FRAME_HEIGHT))
+    video.release()
+    if frames > size:
+        return f'claims {frames:.0f} frames in {size} bytes'
+    if width * height > _SIDE**2:
+        return (f'has frames of {width:.0f} x {height:.0f} pixels, more than '
+                f'{_SIDE} x {_SIDE}: make them smaller')
+    return None

@@ -1,0 +1,111 @@
+"""Errors of the tools: one line each, in words that help."""
+import functools
+import os.path as osp
+import re
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable
+
+from torch import nn
+
+from ..files import printable
+
+TRACEBACK = '--traceback'
+_WRONG_WIDTH = (
+    r'mat1 and mat2 shapes cannot be multiplied \(\d+x(\d+) and (\d+)x')
+# What MMEngine and Python say of mistakes in a config, and what we say.
+_TRANSLATIONS = {
+    r'(\S+) is not in the \w+::(.+?) registry\.':
+    r"the config names the \2 '\1', which is not known: check its spelling, "
+    'or import its module in custom_imports.',
+    r'must contain the key "type", but got (\{.*\})':
+    r'the config has \1 without a type: give it one, and check its name.',
+    r"([\w.]+?)(\.__init__)?\(\) got an unexpected keyword argument '(\w+)'":
+    r"the config sets '\3' of \1, which has no such setting: check its "
+    'spelling.',
+    r'DataLoader worker .*(exit code 28|Bus error)':
+    'the processes that load data have no room in /dev/shm for their batches: '
+    'give it more (docker run --shm-size=8g), or set num_workers=0 and '
+    'persistent_workers=False of the data loader.',
+    r'DataLoader worker \(.*\) (is killed by signal: [\w ]+|exited unexp\w+)':
+    r'a process that loads data \1: tools/check_data.py finds clips that '
+    'crash the decoder.',
+    r'(\w+)\.__init__\(\) missing \d+ required .* arguments?: (.+)':
+    r'the config lacks \2 of \1: set it.',
+    _WRONG_WIDTH:
+    r'the classifier takes \2 features, but is given \1: set '
+    r'model.cls_head.in_channels=\1.',
+    r"(can't allocate memory: .*? bytes|calculation overflowed with sizes=\S+|"
+    r'CUDA out of memory\. Tried to allocate [\d.]+ \w+)':
+    r'it takes more memory than there is (\1): lower the batch size, the size '
+    'of the frames or the window of SELFY, or set model.backbone.with_cp.',
+    'unsupported ScalarType BFloat16':
+    "MMAction2's heads count hits with NumPy, which has no bfloat16: use "
+    'float16 (optim_wrapper.dtype).',
+    '`epoch_length` must be a positive integer, but got 0':
+    'train_dataloader has no batch, since its clips are less than one: lower '
+    'train_dataloader.batch_size.',
+    r'^\[Errno \d+\] (No space left .*|File too large|Disk quota [^:]*)$':
+    r'a file cannot be written (\1): make room, or write elsewhere, such as '
+    'with --work-dir.',
+}
+
+
+def one_line_errors(main: Callable[[], None]) -> Callable[[], None]:
+    """Report an error in one line and exit with 1.
+
+    ``--traceback`` shows where it comes from.
+    """
+
+    @functools.wraps(main)
+    def run() -> None:
+        name = osp.basename(sys.argv[0])
+        try:
+            main()
+        except KeyboardInterrupt:
+            sys.exit(f'{name}: interrupted.')
+        except Exception as error:
+            if TRACEBACK in sys.argv:
+                raise
+            sys.exit(f'{name}: error: {describe_error(error)}')
+
+    return run
+
+
+def describe_error(error: Exception) -> str:
+    """Say in one line what went wrong.
+
+    What is not meant for users, since neither this package nor an operating
+    system says it, comes with its type and with a hint at the traceback.
+    """
+    # What it names may come from a file.
+    return printable(_describe(error))
+
+
+def _describe(error: Exception) -> str:
+    # A KeyError as text has its message in quotes.
+    text = str(error.args[0]) if len(error.args) == 1 else str(error)
+    known = f'{text} {error.__cause__ or ""}'
+    for pattern, translation in _TRANSLATIONS.items():
+        match = re.search(pattern, known)
+        if match and (pattern != _WRONG_WIDTH or _is_of_classifier(error)):
+            return match.expand(translation)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if 'Original Traceback (most recent call last):' in lines:
+        # of a data loading process
+        return re.sub(r'^(OSError|ValueError): ', '', lines[-1])
+    line = textwrap.shorten(' '.join(lines), 600, placeholder=' ...')
+    if isinstance(error, (OSError, ValueError)):
+        return line
+    return f'{type(error).__name__}: {line} ({TRACEBACK} shows where)'
+
+
+def _is_of_classifier(error: Exception) -> bool:
+    """Whether the last layer of a head of MMAction2, fc_cls, raised it."""
+    *callers, layer = [
+        frame.f_locals.get('self')
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    ] or [None]
+    return isinstance(layer, nn.Linear) and any(
+        getattr(caller, 'fc_cls', None) is layer for caller in callers)

@@ -1,0 +1,52 @@
+"""How parameters are grouped for the optimizer."""
+from mmaction.engine.optimizers.layer_decay_optim_wrapper_constructor import (
+    get_layer_id_for_vit,
+)
+from mmaction.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.optim import DefaultOptimWrapperConstructor
+from torch import nn
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class SELFYLayerDecayConstructor(DefaultOptimWrapperConstructor):
+    """The rate of a transformer's layer falls with its distance to the head.
+
+    MMAction2's LearningRateDecayOptimizerConstructor takes no batch norm,
+    which the blocks have, and no other class than VisionTransformer. The
+    layers' rates are the same here; blocks are new, so that they learn at
+    the whole rate, as the head does. Vectors, that is biases and the scales
+    of norms, have no weight decay. ``paramwise_cfg`` has one key:
+
+    - decay_rate (float): What the rate is multiplied by from one layer to
+      the one before it.
+    """
+
+    def _validate_cfg(self) -> None:
+        super()._validate_cfg()
+        if self.paramwise_cfg.keys() != {'decay_rate'}:
+            raise ValueError(
+                'paramwise_cfg of SELFYLayerDecayConstructor must have the '
+                f'key decay_rate alone, but has {[*self.paramwise_cfg]}.')
+
+    def add_params(self, params: list[dict], module: nn.Module,
+                   **kwargs) -> None:
+        """Group the parameters by layer and decay.
+
+        Args:
+            params (list[dict]): The groups, to which those of the module are
+                added.
+            module (nn.Module): A recognizer with a VisionTransformer.
+        """
+        depth, groups = len(module.backbone.blocks), {}
+        for name, param in module.named_parameters():
+            if param.requires_grad:
+                layer = get_layer_id_for_vit(name, depth)
+                groups.setdefault((layer, param.ndim > 1), []).append(param)
+        rate = self.paramwise_cfg['decay_rate']
+        params += [
+            dict(
+                params=group,
+                lr=self.base_lr * rate**(depth + 1 - layer),
+                weight_decay=self.base_wd if decays else 0.)
+            for (layer, decays), group in groups.items()
+        ]

@@ -1,0 +1,160 @@
+"""SELFYNet on transformers: VideoMAE's ViT with blocks after chosen layers.
+
+B counts clips, T frames, T' tubelets (of two frames by default), h x w the
+patches of a frame.
+"""
+import inspect
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from mmaction.models.backbones.vit_mae import VisionTransformer
+from torch import Tensor, nn
+
+from ..registry import MODELS
+from .backbones import _SELFYBackbone
+
+
+@MODELS.register_module()
+class ViTSELFY(_SELFYBackbone, VisionTransformer):
+    """VideoMAE's vision transformer with SELFY blocks.
+
+    A block takes the tokens that a layer returns for maps, one per tubelet
+    and position of its patch; their norm is left to the next layer.
+
+    Args:
+        selfy (dict): Type and arguments of the blocks; those that follow
+            from the backbone need not be named.
+            Defaults to ``dict(type='SELFYBlock')``.
+        selfy_indices (Sequence[int]): The layers that a block follows,
+            counted from 0. Defaults to (5, ), half of ViT-B's twelve.
+        embed_dims (int): Channels of a token. Defaults to 768.
+        depth (int): Number of layers. Defaults to 12.
+        num_frames (int): Frames per clip. Defaults to 16.
+        tubelet_size (int): Frames per token. Defaults to 2.
+        pretrained (str, optional): A checkpoint of the backbone alone; from
+            scratch if None. Defaults to None.
+        frozen_stages (int): How many layers stay as they are, beside the
+            embedding of patches; with all of them the last norm does, too,
+            and the blocks and the head learn alone. Blocks are never
+            frozen. Defaults to -1, which leaves the embedding free as well.
+        **kwargs: Other arguments of MMAction2's VisionTransformer.
+
+    Raises:
+        ValueError: If a layer does not exist or is named twice, or if the
+            frames are not a multiple of the tubelet.
+        TypeError: If VisionTransformer has no such argument.
+    """
+
+    # What the mixin asks of a backbone, and VisionTransformer does not have.
+    with_cp = False
+    pretrained2d = False
+
+    def __init__(self,
+                 selfy: dict = dict(type='SELFYBlock'),
+                 selfy_indices: Sequence[int] = (5, ),
+                 embed_dims: int = 768,
+                 depth: int = 12,
+                 num_frames: int = 16,
+                 tubelet_size: int = 2,
+                 pretrained: str | None = None,
+                 frozen_stages: int = -1,
+                 **kwargs):
+        # MMAction2's takes any.
+        unknown = kwargs.keys() - inspect.signature(
+            VisionTransformer).parameters.keys()
+        if unknown:
+            raise TypeError(f'ViTSELFY has no argument {min(unknown)}: check '
+                            'its spelling.')
+        if num_frames % tubelet_size:
+            raise ValueError(
+                'num_frames must be a multiple of tubelet_size, but got '
+                f'num_frames={num_frames} and tubelet_size={tubelet_size}.')
+        if frozen_stages not in range(-1, depth + 1):
+            raise ValueError(f'frozen_stages must be from -1 to {depth}, the '
+                             f'number of layers, but got {frozen_stages}.')
+        if pretrained:
+            # MMAction2's forgets it.
+            kwargs['init_cfg'] = dict(
+                type='Pretrained', checkpoint=pretrained)
+        super().__init__(
+            embed_dims=embed_dims,
+            depth=depth,
+            num_frames=num_frames,
+            tubelet_size=tubelet_size,
+            **kwargs)
+        self.num_frames = num_frames
+        self.frozen_stages = frozen_stages
+        self._add_selfy(
+            selfy,
+            selfy_indices,
+            channels=[embed_dims] * depth,
+            num_segments=[num_frames // tubelet_size] * depth,
+            # A residual stream has passed no activation.
+            relu=False)
+        # MMAction2 runs the layers in one loop, within its forward.
+        for i in self.selfy_indices:
+            self.blocks[i].register_forward_hook(
+                partial(self._add_motion, self._stages[i]))
+        for module in self._frozen_modules():
+            module.requires_grad_(False)
+        if frozen_stages >= 0:
+            self.pos_embed.requires_grad_(False)
+
+    @property
+    def _stages(self) -> Sequence[str]:
+        return [str(i) for i in range(len(self.blocks))]
+
+    def _frozen_modules(self) -> list[nn.Module]:
+        if self.frozen_stages < 0:
+            return []
+        frozen = [
+            self.patch_embed, self.pos_drop, *self.blocks[:self.frozen_stages]
+        ]
+        if self.frozen_stages == len(self.blocks):
+            frozen += filter(None, (self.norm, self.fc_norm))
+        return frozen
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, 3, T, H, W] => [B, C], or [B, C, T', h, w] where
+        ``return_feat_map`` is set.
+
+        Raises:
+            ValueError: If the clips have another number of frames.
+        """
+        frames, *size = x.shape[2:]
+        if frames != self.num_frames:
+            raise ValueError(
+                f'ViTSELFY takes clips of num_frames={self.num_frames} '
+                f'frames, but got clips of {frames}.')
+        self._map_size = [n // self.patch_size for n in size]
+        return VisionTransformer.forward(self, x)
+
+    def _add_motion(self, name: str, layer: nn.Module, args: tuple,
+                    tokens: Tensor) -> Tensor:
+        """[B, T' * h * w, C] => [B, T' * h * w, C]"""
+        # [B, T' * h * w, C] => [B * T', h, w, C] => [B * T', C, h, w]
+        maps = tokens.reshape(-1, *self._map_size, tokens.shape[-1])
+        maps = self.selfy[name](maps.permute(0, 3, 1, 2))
+        # => [B * T', h, w, C] => [B, T' * h * w, C]
+        maps = maps.permute(0, 2, 3, 1).reshape(tokens.shape)
+        # In the tokens' own memory order, which sums in later layers follow:
+        # with another, the last digit of the scores would change.
+        return torch.empty_like(tokens).copy_(maps)
+
+    def init_weights(self) -> None:
+        """Initialise from a checkpoint, or from scratch."""
+        # The blocks have an initialisation of their own, which the one of
+        # the transformer's linear layers would overwrite.
+        blocks, self.selfy = self.selfy, nn.ModuleDict()
+        super().init_weights()
+        self.selfy = blocks
+        for block in blocks.values():
+            block.init_weights()
+
+    def train(self, mode: bool = True) -> 'ViTSELFY':
+        """Set the mode; what is frozen stays in that of evaluation."""
+        super().train(mode)
+        for module in self._frozen_modules():
+            module.eval()
+        return self

@@ -1,0 +1,199 @@
+"""Where the windows of a map's positions lie in products of its tiles.
+
+The products of all positions with all others would grow with the square of
+the map. So it is cut into tiles: the positions of a tile are multiplied with
+the positions that their windows reach, and of that product, the band that
+the windows cover is kept.
+"""
+from functools import lru_cache
+from math import ceil
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+# Up to _WHOLE rows and columns stay one tile, since larger matrices are
+# faster; above, tiles have up to _ROWS rows and _WHOLE columns.
+_WHOLE = 16
+_ROWS = 4
+
+
+class Span(NamedTuple):
+    """Successive rows of a map, and the rows that their windows reach."""
+    start: int
+    stop: int
+    key_start: int
+    key_stop: int
+
+
+class Band(NamedTuple):
+    """A span of rows, cut into tiles of Q queries that reach K keys each.
+
+    Rows are counted from the span's first, keys' rows from the first that it
+    reaches. A map is that of one frame, flattened over (h, w, u, v); a
+    product is flattened over (strip, tile of it, query, key). Where a strip
+    is one tile, its rows are all there are, and their indices are None.
+    """
+    tiles: tuple[int, int, int]  # tiles per strip, rows of one, keys' rows
+    rows: Tensor | None  # [tiles * rows]
+    key_rows: Tensor | None  # [tiles * keys' rows]
+    # Of each entry of the map: where it lies in the product, and whether the
+    # neighbour exists. Where it does not, the nearest key stands in.
+    index: Tensor
+    inside: Tensor
+    # Of each entry: where, in the map of the keys' rows, the neighbour sees
+    # the position. Where there is none, the entry itself, which is 0 too.
+    mirror: Tensor
+    # Of the entries whose neighbour exists alone: their place in the map, in
+    # the map of the keys' rows as above, and in the product.
+    seen: Tensor
+    seen_mirror: Tensor
+    seen_index: Tensor
+
+
+class Plan(NamedTuple):
+    """A map, cut into strips of columns and these into tiles.
+
+    Where there is one strip, it is the map, and the positions are None.
+    """
+    strips: tuple[int, int, int]  # strips, columns of one, keys' columns
+    queries: Tensor | None  # [strips * H * columns], positions of the map
+    keys: Tensor | None  # [strips * H * keys' columns]
+    spans: tuple[tuple[Span, Band], ...]  # those of one shape share a band
+
+
+class _Side(NamedTuple):
+    """One side of a span, cut into n tiles of equal size."""
+    size: int  # positions
+    num_keys: int
+    first: int  # the key that stands where position 0 does
+    tile: int  # positions per tile; the last may have fewer
+    reach: int  # keys per tile
+    starts: tuple[int, ...]  # of each tile, its first key
+
+
+def _cut(size: int, num_keys: int, first: int, window: int,
+         tile: int) -> _Side:
+    bounds = [(max(first + start - window // 2, 0),
+               min(first + min(start + tile, size) + window // 2, num_keys))
+              for start in range(0, size, tile)]
+    reach = max(stop - start for start, stop in bounds)
+    return _Side(size, num_keys, first, tile, reach,
+                 tuple(min(start, num_keys - reach) for start, _ in bounds))
+
+
+def _tiled(side: _Side) -> tuple[Tensor, Tensor]:
+    """Positions [n, tile] and keys [n, reach] of each tile."""
+    starts = torch.arange(len(side.starts))[:, None] * side.tile
+    positions = (starts + torch.arange(side.tile)).clamp(max=side.size - 1)
+    keys = torch.tensor(side.starts)[:, None] + torch.arange(side.reach)
+    return positions, keys
+
+
+def _neighbours(side: _Side, window: int) -> tuple[Tensor, Tensor]:
+    """Keys of each position, [size, window], and whether they exist."""
+    keys = (
+        torch.arange(side.size)[:, None] + side.first +
+        torch.arange(window) - window // 2)
+    return keys.clamp(0, side.num_keys - 1), (keys >= 0) & (
+        keys < side.num_keys)
+
+
+def _band(rows: _Side, cols: _Side, U: int, V: int) -> Band:
+    (row, row_in), (col, col_in) = _neighbours(rows, U), _neighbours(cols, V)
+    inside = row_in[:, None, :, None] & col_in[None, :, None]
+    tiles = len(rows.starts), rows.tile, rows.reach
+
+    # Where a position lies among the queries, [h, W], ...
+    h, w = torch.arange(rows.size)[:, None], torch.arange(cols.size)
+    tile_h, tile_w = h // rows.tile, w // cols.tile
+    query = (((tile_w * tiles[0] + tile_h) * rows.tile + h % rows.tile) *
+             cols.tile + w % cols.tile)
+    # ... and a neighbour among the keys of its tile: [h, W, U, V]
+    row_key = row - torch.tensor(rows.starts)[tile_h]
+    col_key = col - torch.tensor(cols.starts)[tile_w][:, None]
+    index = ((query[..., None, None] * rows.reach +
+              row_key[:, None, :, None]) * cols.reach +
+             col_key[None, :, None])
+    # Where the neighbour's map holds the position.
+    u, v = torch.arange(U)[:, None], torch.arange(V)
+    there = row[:, None, :, None] * cols.size + col[None, :, None]
+    here = ((h + rows.first) * cols.size + w)[..., None, None]
+    mirror = torch.where(inside, (there * U + U - 1 - u) * V + V - 1 - v,
+                         (here * U + u) * V + v)
+
+    positions, keys = map(torch.flatten, _tiled(rows))
+    cut = tiles[0] > 1
+    return Band(tiles, positions if cut else None, keys if cut else None,
+                index.flatten(), inside.flatten(), mirror.flatten(),
+                inside.flatten().nonzero()[:, 0], mirror[inside],
+                index[inside])
+
+
+def _balanced(size: int, most: int) -> int:
+    """The size of equal tiles, as few as can be, of at most so many."""
+    return ceil(size / ceil(size / most))
+
+
+def build(H: int, W: int, U: int, V: int, one_batch: bool) -> Plan:
+    """Cut a map into tiles.
+
+    Args:
+        H (int): Rows of the map, positive.
+        W (int): Columns of the map, positive.
+        U (int): Rows of the window.
+        V (int): Columns of the window.
+        one_batch (bool): Whether all tiles are one span, for few operators,
+            or each row of tiles is, for products that fit a CPU's cache and
+            no key beyond the map's upper and lower sides.
+    """
+    tile = H if H <= _WHOLE and W <= _WHOLE else _balanced(H, _ROWS)
+    cols = _cut(W, W, 0, V, _balanced(W, _WHOLE))
+    step, bands, spans = H if one_batch else tile, {}, []
+    for start in range(0, H, step):
+        stop = min(start + step, H)
+        span = Span(start, stop, max(start - U // 2, 0),
+                    min(stop + U // 2, H))
+        shape = (stop - start, span.key_stop - span.key_start,
+                 start - span.key_start)
+        if shape not in bands:
+            rows = _cut(*shape, U, min(tile, stop - start))
+            bands[shape] = _band(rows, cols, U, V)
+        spans.append((span, bands[shape]))
+
+    strips = len(cols.starts)
+    queries = keys = None
+    if strips > 1:
+        row = torch.arange(H)[:, None] * W
+        # [strips, columns] => [strips, H, columns]
+        queries, keys = ((row + x[:, None]).flatten() for x in _tiled(cols))
+    return Plan((strips, cols.tile, cols.reach), queries, keys, tuple(spans))
+
+
+def moved(x: Any, device: torch.device, done: dict | None = None) -> Any:
+    """A plan on a device; what its parts share, they share there too."""
+    done = {} if done is None else done
+    if id(x) not in done:
+        if isinstance(x, Tensor):
+            done[id(x)] = x.to(device)
+        elif isinstance(x, tuple):
+            parts = [moved(part, device, done) for part in x]
+            done[id(x)] = type(x)(*parts) if hasattr(
+                x, '_fields') else tuple(parts)
+        else:
+            return x
+    return done[id(x)]
+
+
+@lru_cache(maxsize=8)
+def plan(H: int, W: int, U: int, V: int, device: torch.device) -> Plan:
+    """What :func:`build` gives, on a device, kept for the next call.
+
+    It is built on the CPU, so that it is complete when this returns,
+    whichever stream uses it; the first call must precede the capture of a
+    CUDA graph, as its warm-up does.
+    """
+    # A later call may record a graph, which tensors of inference mode cannot
+    # enter.
+    with torch.inference_mode(False), torch.no_grad():
+        return moved(build(H, W, U, V, device.type != 'cpu'), device)

@@ -1,0 +1,147 @@
+"""The operator ``selfy::local_products`` that :func:`stss` calls.
+
+To compilers, exporters and tracers it is one node with a shape and a
+gradient; which code computes it is decided when it runs.
+"""
+import os
+import warnings
+from contextlib import nullcontext
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from . import stss_torch
+
+# Types that the Triton kernels take.
+_TRITON_TYPES = (torch.float32, torch.float16, torch.bfloat16)
+_agreed: dict[tuple[torch.device, torch.dtype], bool] = {}
+
+
+def _kernels(q: Tensor) -> ModuleType:
+    """What computes the products of such a tensor.
+
+    The Triton kernels do so on a CUDA device, once they have agreed with
+    PyTorch's operators there. Trying them waits for the device, so that what
+    is captured into a CUDA graph before gets PyTorch's operators; the warm-up
+    that a capture needs tries them.
+    """
+    if (not q.is_cuda or q.dtype not in _TRITON_TYPES
+            or os.environ.get('SELFY_STSS') == 'torch'
+            or find_spec('triton') is None):
+        return stss_torch
+    key = q.device, q.dtype
+    if key not in _agreed:
+        if torch.cuda.is_current_stream_capturing():
+            return stss_torch
+        _agreed[key] = _agree(*key)
+    return _triton() if _agreed[key] else stss_torch
+
+
+def _triton() -> ModuleType:
+    return import_module('.stss_triton', __package__)
+
+
+def _agree(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether the Triton kernels give what PyTorch's operators give."""
+    generator = torch.Generator().manual_seed(0)
+    # Small integers: no type rounds what is added up of them.
+    q = torch.randint(-2, 3, (2, 3, 5, 18, 20), generator=generator)
+    q = q.to(device, dtype)
+    try:
+        for replicate in False, True:
+            args = (-1, 0, 2), 3, 5, replicate
+            kernels = _triton()
+            ours = kernels.products(q, *args)
+            theirs = stss_torch.products(q, *args)
+            grad = theirs.sign()
+            if not (torch.equal(ours, theirs) and torch.equal(
+                    kernels.products_backward(grad, q, *args),
+                    stss_torch.products_backward(grad, q, *args))):
+                raise RuntimeError('their results differ.')
+    except Exception as error:  # Triton's compilers raise types of their own
+        warnings.warn(
+            f'The Triton kernels of stss are not used with {dtype} on '
+            f'{device}, PyTorch takes their place: {error}',
+            stacklevel=2)
+        return False
+    return True
+
+
+def _own_type(q: Tensor):
+    """Autocast left out: the products have the type of the features."""
+    kind = q.device.type
+    if torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
+    return nullcontext()
+
+
+def _products(q: Tensor, offsets: list[int], U: int, V: int,
+              replicate: bool) -> Tensor:
+    with _own_type(q):
+        return _kernels(q).products(q, offsets, U, V, replicate)
+
+
+def _products_backward(grad: Tensor, q: Tensor, offsets: list[int], U: int,
+                       V: int, replicate: bool) -> Tensor:
+    with _own_type(q):
+        return _kernels(q).products_backward(grad, q, offsets, U, V,
+                                             replicate)
+
+
+# Not by torch.library.custom_op: its first call imports torch._dynamo, which
+# takes a second.
+_library = torch.library.Library('selfy', 'FRAGMENT')
+_ARGS = 'Tensor q, int[] offsets, int U, int V, bool replicate'
+for _name, _arguments, _function in (
+    ('local_products', _ARGS, _products),
+    ('local_products_backward', f'Tensor grad, {_ARGS}', _products_backward)):
+    _library.define(
+        f'{_name}({_arguments}) -> Tensor',
+        tags=(torch.Tag.pt2_compliant_tag, ))
+    _library.impl(_name, _function, 'CompositeExplicitAutograd')
+
+# Inner products of a clip's positions with their neighbours: q is
+# [N, T, H, W, C], offsets are L different ones (see `stss`), U and V the rows
+# and columns of the window. With replicate the first and the last frame stand
+# beyond the clip's ends; otherwise the product there is 0.
+# => [N, T, L, H, W, U, V]
+local_products = torch.ops.selfy.local_products.default
+# => the gradient of q, [N, T, H, W, C]
+local_products_backward = torch.ops.selfy.local_products_backward.default
+
+
+@torch.library.register_fake('selfy::local_products', lib=_library)
+def _(q, offsets, U, V, replicate):
+    N, T, H, W, _ = q.shape
+    return q.new_empty(N, T, len(offsets), H, W, U, V)
+
+
+@torch.library.register_fake('selfy::local_products_backward', lib=_library)
+def _(grad, q, *args):
+    return q.new_empty(q.shape)
+
+
+def _save(ctx, inputs: tuple, output: Tensor) -> None:
+    q, *ctx.args = inputs
+    ctx.save_for_backward(q)
+
+
+def _gradient(ctx, grad: Tensor) -> tuple:
+    return (local_products_backward(grad, *ctx.saved_tensors, *ctx.args),
+            *[None] * 4)
+
+
+torch.library.register_autograd(
+    'selfy::local_products', _gradient, setup_context=_save, lib=_library)
+
+
+@torch.library.register_vmap('selfy::local_products', lib=_library)
+def _(info, in_dims: tuple, q: Tensor, *args) -> tuple[Tensor, int]:
+    """One more batch dimension joins the clips."""
+    # [..., B, ...] => [B * N, T, H, W, C]
+    clips = q.movedim(in_dims[0], 0).flatten(0, 1)
+    out = local_products(clips, *args)
+    return out.unflatten(0, (info.batch_size, -1)), 0

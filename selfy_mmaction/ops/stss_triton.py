@@ -1,0 +1,204 @@
+"""The inner products of STSS and their gradient, as two Triton kernels.
+
+Both take 16 successive positions of a row per program and, one after another,
+the rows that their windows reach. A product of tiles holds the windows' part
+of such a row as a band: that is stored, or loaded, by a mask. So nothing but
+the similarities is written, and nothing is added from several programs.
+
+Names are those of :func:`stss`: F = N * T frames, (H, W) positions, C
+channels, L offsets, (U, V) the window; ``f``, ``t``, ``h``, ``w`` are
+indices. Tensors are contiguous, and positions in them counted in 64 bits.
+"""
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+TYPES = (torch.float32, torch.float16, torch.bfloat16)
+# Positions per program: the least that a matrix product of Triton takes.
+_TILE = 16
+# At most so many bytes of a position's channels at once: more of float32 does
+# not fit the registers.
+_CHANNELS = 128
+
+
+@triton.jit
+def _load(q, f, row, col, channel, H, W, C, exists):
+    """[cols, channels] of a row of a frame; 0 outside the map."""
+    place = (f * H + row).to(tl.int64) * W + col
+    mask = (exists & (row >= 0) & (row < H) & (col >= 0) & (col < W))
+    return tl.load(
+        q + place[:, None] * C + channel[None, :],
+        mask=mask[:, None] & (channel < C)[None, :],
+        other=0)
+
+
+@triton.jit
+def _forward(q, offsets, out, T, H, W, C, L, U: tl.constexpr,
+             V: tl.constexpr, REPLICATE: tl.constexpr, TILE: tl.constexpr,
+             KEYS: tl.constexpr, CHANNELS: tl.constexpr,
+             PRECISION: tl.constexpr):
+    """Program (f * H + h, tile of columns, offset)."""
+    row, start, slot = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    f, h = row // H, row % H
+    t = f % T
+    other = t + tl.load(offsets + slot).to(tl.int32)
+    if REPLICATE:
+        other = tl.minimum(tl.maximum(other, 0), T - 1)
+    exists = (other >= 0) & (other < T)
+    w = start * TILE + tl.arange(0, TILE)
+    key = start * TILE - V // 2 + tl.arange(0, KEYS)
+    v = tl.arange(0, KEYS)[None, :] - tl.arange(0, TILE)[:, None]
+    band = (v >= 0) & (v < V) & (w < W)[:, None]
+    inside = ((key >= 0) & (key < W))[None, :]
+    # [TILE, 1], where the windows of the positions begin
+    place = ((f * L + slot).to(tl.int64) * H + h) * W + w[:, None]
+    for u in range(U):
+        key_row = h + u - U // 2
+        product = tl.zeros((TILE, KEYS), tl.float32)
+        for c in range(0, C, CHANNELS):
+            channel = c + tl.arange(0, CHANNELS)
+            query = _load(q, f, h, w, channel, H, W, C, exists)
+            keys = _load(q, f - t + other, key_row, key, channel, H, W, C,
+                         exists)
+            product = tl.dot(
+                query, tl.trans(keys), product, input_precision=PRECISION)
+        found = inside & exists & (key_row >= 0) & (key_row < H)
+        tl.store(
+            out + (place * U + u) * V + v,
+            tl.where(found, product, 0).to(out.dtype.element_ty),
+            mask=band)
+
+
+@triton.jit
+def _add(total, grad, q, f, slot, row, u, place, other, key_row, key, v,
+         valid, channel, H, W, C, L, U: tl.constexpr, V: tl.constexpr,
+         PRECISION: tl.constexpr):
+    """Add the product of a band of gradients with a row of features.
+
+    The band, [TILE, KEYS], is that of maps of frame f and offset slot at
+    (row, place, u, v); the features are those of frame ``other`` at
+    (key_row, key).
+    """
+    inside = (key_row >= 0) & (key_row < H)
+    at = ((f * L + slot).to(tl.int64) * H + row) * W + place
+    band = tl.load(
+        grad + (at * U + u) * V + v,
+        mask=valid & inside & (v >= 0) & (v < V),
+        other=0)
+    keys = _load(q, other, key_row, key, channel, H, W, C, inside)
+    return tl.dot(band, keys, total, input_precision=PRECISION)
+
+
+@triton.jit
+def _backward(grad, q, offsets, out, T, H, W, C, L, U: tl.constexpr,
+              V: tl.constexpr, REPLICATE: tl.constexpr, TILE: tl.constexpr,
+              KEYS: tl.constexpr, CHANNELS: tl.constexpr,
+              PRECISION: tl.constexpr):
+    """Program (f * H + h, tile of columns, block of channels)."""
+    row, start = tl.program_id(0), tl.program_id(1)
+    channel = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
+    f, h = row // H, row % H
+    t = f % T
+    clip = f - t
+    w = start * TILE + tl.arange(0, TILE)
+    key = start * TILE - V // 2 + tl.arange(0, KEYS)
+    v = tl.arange(0, KEYS)[None, :] - tl.arange(0, TILE)[:, None]
+    valid = (w < W)[:, None] & ((key >= 0) & (key < W))[None, :]
+    total = tl.zeros((TILE, CHANNELS), tl.float32)
+    for slot in range(L):
+        offset = tl.load(offsets + slot).to(tl.int32)
+        # What the positions of frame t see of another.
+        other = t + offset
+        if REPLICATE:
+            other = tl.minimum(tl.maximum(other, 0), T - 1)
+        if (other >= 0) & (other < T):
+            for u in range(U):
+                total = _add(total, grad, q, f, slot, h, u, w[:, None],
+                             clip + other, h + u - U // 2, key, v, valid,
+                             channel, H, W, C, L, U, V, PRECISION)
+        # What other frames, from first to last, see of them.
+        first = t - offset
+        last = first
+        if REPLICATE:
+            # Whoever looks beyond the clip's end sees the frame there.
+            if t == T - 1:
+                last = tl.maximum(last, T - 1)
+            if t == 0:
+                first = tl.minimum(first, 0)
+        first = tl.maximum(first, 0)
+        last = tl.minimum(last, T - 1)
+        for seer in range(first, last + 1):
+            for u in range(U):
+                total = _add(total, grad, q, clip + seer, slot,
+                             h - u + U // 2, u, key[None, :], clip + seer,
+                             h - u + U // 2, key, V - 1 - v, valid, channel,
+                             H, W, C, L, U, V, PRECISION)
+    place = (row.to(tl.int64) * W + w)[:, None] * C + channel[None, :]
+    tl.store(
+        out + place,
+        total.to(out.dtype.element_ty),
+        mask=(w < W)[:, None] & (channel < C)[None, :])
+
+
+def blocks(C: int, V: int, itemsize: int) -> dict[str, int]:
+    """Sizes of the matrices that a program multiplies."""
+    most = _CHANNELS // itemsize
+    channels = min(max(triton.next_power_of_2(C), 16), most)
+    return dict(
+        TILE=_TILE,
+        KEYS=triton.next_power_of_2(_TILE + V - 1),
+        CHANNELS=channels)
+
+
+def _precision() -> str:
+    """PyTorch's own switch; it is another name of allow_tf32."""
+    highest = torch.get_float32_matmul_precision() == 'highest'
+    return 'ieee' if highest else 'tf32'
+
+
+@lru_cache(maxsize=64)
+def _on(device: torch.device, offsets: tuple[int, ...]) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(offsets, dtype=torch.int32).to(device)
+
+
+def _arguments(q: Tensor, offsets: Sequence[int], U: int, V: int,
+               replicate: bool) -> tuple[tuple, dict]:
+    _, T, H, W, C = q.shape
+    return (T, H, W, C, len(offsets)), dict(
+        U=U,
+        V=V,
+        REPLICATE=replicate,
+        PRECISION=_precision(),
+        **blocks(C, V, q.element_size()))
+
+
+def products(q: Tensor, offsets: Sequence[int], U: int, V: int,
+             replicate: bool) -> Tensor:
+    """[N, T, H, W, C] => [N, T, L, H, W, U, V], see :func:`stss`."""
+    (N, T, H, W, _), L = q.shape, len(offsets)
+    out = q.new_empty(N, T, L, H, W, U, V)
+    if out.numel():
+        sizes, options = _arguments(q, offsets, U, V, replicate)
+        _forward[N * T * H, triton.cdiv(W, _TILE), L](
+            q.contiguous(), _on(q.device, tuple(offsets)), out, *sizes,
+            **options)
+    return out
+
+
+def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int],
+                      U: int, V: int, replicate: bool) -> Tensor:
+    """The gradient of :func:`products`, [N, T, H, W, C]."""
+    N, T, H, W, C = q.shape
+    out = q.new_zeros(q.shape)
+    if grad.numel() and q.numel():
+        sizes, options = _arguments(q, offsets, U, V, replicate)
+        _backward[N * T * H, triton.cdiv(W, _TILE),
+                  triton.cdiv(C, options['CHANNELS'])](
+                      grad.contiguous(), q.contiguous(),
+                      _on(q.device, tuple(offsets)), out, *sizes, **options)
+    return out

@@ -1,0 +1,101 @@
+"""What a training may start from."""
+import copy
+
+import pytest
+import torch
+from mmaction.registry import MODELS
+from mmengine.registry import init_default_scope
+
+from selfy_mmaction.engine.checkpoint import check_start
+
+CONFIG = dict(
+    type='Recognizer2D',
+    backbone=dict(
+        type='ResNetSELFY', depth=18, num_stages=2, strides=(1, 2),
+        dilations=(1, 1), out_indices=(1, ), pretrained=None,
+        selfy=dict(type='SELFYBlock', mid_channels=8)),
+    cls_head=dict(type='TSMHead', num_classes=4, in_channels=128))
+
+
+def build(type='ResNetSELFY', num_classes=4, **backbone):
+    init_default_scope('mmaction')
+    cfg = copy.deepcopy(CONFIG)
+    cfg['backbone'].update(type=type, **backbone)
+    cfg['cls_head']['num_classes'] = num_classes
+    if type != 'ResNetSELFY':
+        del cfg['backbone']['selfy']
+    return MODELS.build(cfg)
+
+
+@pytest.fixture(scope='module')
+def model():
+    return build()
+
+
+@pytest.fixture
+def tsm(model):
+    """A checkpoint of MMAction2's own TSM of that size."""
+    weights = {key: torch.randn(value.shape) if value.ndim else value
+               for key, value in model.state_dict().items()
+               if '.selfy.' not in key}
+    return dict(meta={}, state_dict=weights)
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+def test_all_but_the_block_comes_from_the_checkpoint(model, tsm, prefix):
+    tsm['state_dict'] = {prefix + key: value
+                         for key, value in tsm['state_dict'].items()}
+    given = dict(tsm['state_dict'])
+    assert check_start(model, tsm, 'tsm.pth') == [
+        'tsm.pth has no SELFY block backbone.selfy.layer2: it keeps its '
+        'initialisation.'
+    ]
+    own = model.state_dict()
+    for key, value in tsm['state_dict'].items():
+        assert value is given.get(key) or torch.equal(value, own[key])
+    # MMEngine minds no counts of batches.
+    assert {key.removeprefix('module.') for key in tsm['state_dict']} >= {
+        key for key in own if not key.endswith('num_batches_tracked')
+    }
+
+
+def test_a_classifier_of_other_classes_is_new(model, tsm):
+    wide = build(num_classes=7)
+    assert check_start(wide, tsm, 'tsm.pth')[1:] == [
+        'The classifier is new: 4 classes in tsm.pth, 7 in the config.'
+    ]
+    head = wide.state_dict()['cls_head.fc_cls.weight']
+    assert torch.equal(tsm['state_dict']['cls_head.fc_cls.weight'], head)
+    del tsm['state_dict']['cls_head.fc_cls.weight']
+    assert check_start(model, tsm, 'tsm.pth') == [
+        'The classifier is new: no classes in tsm.pth, 4 in the config.'
+    ]
+
+
+@pytest.mark.parametrize('pattern, message', [
+    ('layer1.0.conv2', 'backbone.layer1.0.conv2.conv.weight is missing'),
+    ('selfy.layer2.extraction', r'backbone.selfy.layer2.extraction\S+ is '),
+])
+def test_nothing_else_may_be_missing(model, pattern, message):
+    checkpoint = dict(state_dict={
+        key: value for key, value in model.state_dict().items()
+        if pattern not in key
+    })
+    with pytest.raises(ValueError, match=f'x.pth does not fit .*: {message}'):
+        check_start(model, checkpoint, 'x.pth')
+
+
+def test_a_block_of_another_window_is_refused(model):
+    other = build(selfy=dict(
+        type='SELFYBlock', mid_channels=8, window=(3, 9, 9)))
+    with pytest.raises(ValueError, match='x.pth does not fit .* has shape '):
+        check_start(model, dict(state_dict=other.state_dict()), 'x.pth')
+
+
+@pytest.mark.parametrize('kind', ['ResNetSELFY', 'ResNetTSM'])
+@pytest.mark.parametrize('shift', [False, True])
+def test_another_shift_is_named(kind, shift):
+    model, other = (build(kind, is_shift=value, num_stages=4, strides=(
+        1, 2, 2, 2), dilations=(1, 1, 1, 1)) for value in (shift, not shift))
+    with pytest.raises(ValueError, match=f'set .*is_shift={not shift}.$'):
+        check_start(model, dict(state_dict=other.state_dict()), 'x.pth')

@@ -1,0 +1,29 @@
+"""What a config leaves to the defaults of its model."""
+import pytest
+from mmaction.models.backbones import ResNetTSM
+from mmengine.config import Config
+
+from selfy_mmaction.datasets.pipelines import clip_frames
+from selfy_mmaction.engine.checks import check_model
+
+
+@pytest.mark.parametrize('backbone, frames', [
+    (dict(type='ResNetSELFY'), 8),
+    (dict(type='MobileNetV2SELFY', num_segments=16), 16),
+    (dict(type='ResNetTSM'), 8),
+    (dict(type='mmaction.ResNetTSM', num_segments=4), 4),
+    (dict(type=ResNetTSM), 8),
+    (dict(type='ResNet'), None),
+    (dict(type='NoSuchNet'), None),
+])
+def test_frames_of_a_clip(backbone, frames):
+    cfg = Config(dict(model=dict(backbone=backbone)))
+    assert clip_frames(cfg) == frames
+
+
+def test_a_default_is_compared_as_well():
+    cfg = Config(dict(model=dict(
+        backbone=dict(type='ResNetSELFY', num_segments=16),
+        cls_head=dict(type='TSMHead'))))
+    with pytest.raises(ValueError, match='=16, but .*cls_head.num_segments=8'):
+        check_model(cfg)

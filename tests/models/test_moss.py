@@ -1,0 +1,221 @@
+"""Higher orders against their authors' module, in numbers of tests/data."""
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmaction.engine import TSMOptimWrapperConstructor
+from mmaction.registry import MODELS
+from torch import nn
+
+from selfy_mmaction.analysis.complexity import count_block
+from selfy_mmaction.convert import convert_moss_state_dict
+from selfy_mmaction.models import MOSSBlock
+from selfy_mmaction.ops import stss
+
+DATA = Path(__file__).resolve().parents[1] / 'data'
+CASES = 'two_orders', 'dot_softmax'
+SIMILARITIES = {'cosine': 'cosine', 'dotproduct_softmax': 'softmax'}
+
+
+def load(case):
+    """The arrays of a case in float64, by name, and its sizes."""
+    with np.load(DATA / 'golden_moss.npz') as file:
+        arrays = {
+            name.removeprefix(f'{case}/'): file[name]
+            for name in file.files if name.startswith(case)
+        }
+    meta = json.loads(str(arrays.pop('meta')))
+    return {
+        name: torch.from_numpy(array).double()
+        for name, array in arrays.items()
+    }, meta
+
+
+def part(arrays, kind):
+    return {
+        name.removeprefix(f'{kind}.'): array
+        for name, array in arrays.items() if name.startswith(f'{kind}.')
+    }
+
+
+def make_block(meta, **kwargs):
+    return MOSSBlock(
+        meta['d_in'],
+        meta['T'],
+        orders=meta['orders'],
+        mid_channels=meta['d_hid'],
+        window=meta['window'],
+        similarity=SIMILARITIES[meta['corr']],
+        extraction=dict(
+            type='STSSMLPExtraction', channels=meta['ext'], act='GELU'),
+        integration=dict(
+            type='STSSConvIntegration', channels=meta['integ'], act='GELU'),
+        relu=False,
+        **kwargs).double()
+
+
+def to_maps(tokens, meta):
+    """[h * w, N * T, C] => [N * T, C, h, w]"""
+    return tokens.permute(1, 2, 0).unflatten(2, (meta['h'], -1))
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_module_is_the_authors(case):
+    arrays, meta = load(case)
+    block = make_block(meta)
+    block.load_state_dict(convert_moss_state_dict(part(arrays, 'param')))
+    x = to_maps(arrays['x'], meta).requires_grad_()
+
+    block.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(
+            block(x) - x,
+            to_maps(arrays['eval'], meta),
+            rtol=1e-9,
+            atol=1e-10)
+    block.train()
+    added = block(x) - x
+    torch.testing.assert_close(
+        added, to_maps(arrays['train'], meta), rtol=1e-9, atol=1e-10)
+
+    added.backward(to_maps(arrays['g'], meta))
+    torch.testing.assert_close(
+        x.grad, to_maps(arrays['grad_x'], meta), rtol=1e-9, atol=1e-10)
+    # A gradient is a sum over positions: its scale is that of its tensor.
+    theirs = convert_moss_state_dict(part(arrays, 'grad'))
+    ours = dict(block.named_parameters())
+    assert theirs.keys() == ours.keys()
+    for name, grad in theirs.items():
+        if name != 'scale.weight':
+            torch.testing.assert_close(
+                ours[name].grad,
+                grad,
+                rtol=1e-9,
+                atol=1e-10 * grad.abs().max().item(),
+                msg=lambda text, name=name: f'{name}: {text}')
+
+
+def test_an_order_sees_the_map_of_the_order_before():
+    torch.manual_seed(0)
+    block = MOSSBlock(6, 4, orders=3, mid_channels=5, relu=False).eval()
+    nn.init.ones_(block.scale.weight)
+    x = torch.randn(8, 6, 5, 7)
+    first = block.encoders[0](x)
+    second = block.encoders[1](first)
+    third = block.encoders[2](second)
+    torch.testing.assert_close(block(x) - x, first + second + third)
+
+
+def test_window_of_one_compares_with_the_frame_before():
+    encoder = MOSSBlock(6, 3, window=(1, 3, 3), mid_channels=5).encoders[0]
+    seen = []
+    encoder.extraction.register_forward_pre_hook(
+        lambda _, args: seen.append(args[0]))
+    x = torch.randn(3, 6, 4, 4)
+    encoder(x)
+    q = encoder.in_proj(encoder.norm(x.permute(0, 2, 3, 1)))[None]
+    before = torch.stack([q[:, 0], q[:, 0], q[:, 1]], 1)
+    # [N, T, H, W, C], the position's own frame and the one before in turn
+    for t in range(3):
+        pair = torch.stack([before[:, t], q[:, t]], 1)
+        expected = stss(
+            pair, (1, 3, 3), offsets=(-1, ), layout='NTHWC', eps=1e-24)
+        torch.testing.assert_close(seen[0][:, t], expected[:, 1])
+
+
+@pytest.mark.parametrize('relu', [True, False])
+@pytest.mark.parametrize('size', [(6, 6), (5, 8)])
+def test_starts_as_the_identity_and_every_parameter_learns(relu, size):
+    torch.manual_seed(0)
+    block = MOSSBlock(6, 4, orders=2, mid_channels=5, relu=relu)
+    x = torch.randn(8, 6, *size)
+    x = x.relu() if relu else x
+    assert torch.equal(block(x), x)
+    nn.init.ones_(block.scale.weight)
+    block(x).square().sum().backward()
+    # What is added before a norm by the statistics of the batch is lost in
+    # it, up to rounding; all else has a gradient.
+    assert all(p.grad is not None for p in block.parameters())
+    assert all(
+        p.grad.abs().max() > 1e-6 for name, p in block.named_parameters())
+
+
+def test_with_cp_changes_nothing():
+    torch.manual_seed(0)
+    block = MOSSBlock(6, 4, mid_channels=5)
+    nn.init.ones_(block.scale.weight)
+    x = torch.randn(8, 6, 5, 5).relu().requires_grad_()
+    results = []
+    for with_cp in False, True:
+        block.with_cp = with_cp
+        before = {k: v.clone() for k, v in block.state_dict().items()}
+        out = block(x)
+        results.append((out, *torch.autograd.grad(
+            out.sum(), [x, *block.parameters()]), *block.buffers()))
+        results[-1] = [value.detach().clone() for value in results[-1]]
+        block.load_state_dict(before)
+    torch.testing.assert_close(*results)
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match='orders of MOSSBlock must be a posi'):
+        MOSSBlock(6, 4, orders=0)
+    with pytest.raises(ValueError, match='window must be three odd'):
+        MOSSBlock(6, 4, window=(5, 8, 8))
+    with pytest.raises(ValueError, match='MOSSBlock should be a multiple of'):
+        MOSSBlock(6, 4)(torch.zeros(6, 6, 4, 4))
+
+
+def test_other_keys_are_named():
+    with pytest.raises(ValueError, match="'head.weight'"):
+        convert_moss_state_dict({'head.weight': torch.zeros(1)})
+
+
+@pytest.mark.parametrize('backbone', [
+    dict(type='ResNetSELFY', depth=18, num_segments=4),
+    dict(type='ResNetSELFY', depth=18, num_segments=4, is_shift=False,
+         selfy_indices=(0, 2)),
+    dict(type='MobileNetV2SELFY', num_segments=4),
+])
+def test_backbones_take_it_for_their_block(backbone):
+    torch.manual_seed(0)
+    moss = dict(type='MOSSBlock', orders=2, mid_channels=16)
+    network = MODELS.build(dict(backbone, selfy=moss)).eval()
+    plain = MODELS.build(dict(backbone, selfy_indices=())).eval()
+    assert all(isinstance(x, MOSSBlock) for x in network.selfy.values())
+    weights = {
+        key: value
+        for key, value in network.state_dict().items() if 'selfy' not in key
+    }
+    plain.load_state_dict(weights)
+    x = torch.randn(4, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(network(x), plain(x))
+
+
+def test_complexity_is_that_of_the_layers():
+    block = MOSSBlock(6, 4, orders=2, mid_channels=5, window=(3, 5, 7))
+    positions, (H, W) = 4 * 8 * 10, (8, 10)
+    order = (
+        # projections, the linear map of 5 x 7 similarities for 3 offsets
+        positions * (6 * 5 + 128 * 6 + 3 * 35 * 64) +
+        # two convolutions for each offset, and the fusion
+        positions * 9 * (3 * 2 * 64 * 64 + 3 * 64 * 128))
+    assert count_block(block, H, W) == (2 * order,
+                                        2 * positions * 3 * 35 * 5)
+
+
+def test_the_recipes_optimizer_has_every_parameter():
+    model = nn.ModuleDict(
+        dict(block=MOSSBlock(6, 4, mid_channels=5), fc=nn.Linear(2, 2)))
+    build = TSMOptimWrapperConstructor(
+        dict(optimizer=dict(type='SGD', lr=1.)), dict(fc_lr5=False))
+    wrapper = build(model)
+    learned = {
+        param
+        for group in wrapper.optimizer.param_groups
+        for param in group['params']
+    }
+    assert learned == {*model.parameters()}

@@ -1,0 +1,278 @@
+"""What compilers, tracers and callers of other code bases get from stss."""
+import pytest
+import torch
+from torch.library import opcheck
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from selfy_mmaction.ops import stss, stss_bands, stss_op, stss_torch
+
+OFFSETS = (-2, -1, 0, 1, 2)
+# They return what they are given in another form, and compute nothing.
+VIEWS = {
+    '_unsafe_view', 'alias', 'detach', 'expand', 'flatten', 'movedim',
+    'permute', 'select', 'slice', 'split', 'transpose', 'unflatten', 'unfold',
+    'unsqueeze', 'view'
+}
+
+
+class Kernels(TorchDispatchMode):
+    """Names of the operators that compute something."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func._schema.name.split('::')[1]
+        if name not in VIEWS:
+            self.names.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def features(*shape, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(shape, generator=generator, dtype=dtype)
+
+
+@pytest.mark.parametrize('replicate', [False, True])
+@pytest.mark.parametrize('size', [14, 32])
+def test_few_kernels(size, replicate):
+    """On devices where starting one costs: those that are not a CPU."""
+    x = features(1, 8, 128, size, size, dtype=torch.float32).to('meta')
+    x.requires_grad_()
+    padding = 'replicate' if replicate else 'zeros'
+    out = stss(x, temporal_padding=padding)
+    with Kernels() as around:
+        out = stss(x, temporal_padding=padding)
+    with Kernels() as around_backward:
+        out.backward(out.detach())
+    q, args = x.detach().movedim(2, 4), (OFFSETS, 9, 9, replicate)
+    stss_torch.products(q, *args)  # builds the bands
+    with Kernels() as inner:
+        out = stss_torch.products(q, *args)
+    with Kernels() as inner_backward:
+        stss_torch.products_backward(out, q, *args)
+    assert len(around.names + inner.names) <= 40
+    assert len(around_backward.names + inner_backward.names) <= 60
+
+
+@pytest.mark.parametrize('shape, window, offsets', [
+    ((2, 3, 4, 5, 6), (3, 5), (-1, 0, 1)),
+    ((1, 2, 3, 19, 18), (5, 3), (-2, 1)),
+    ((3, 2, 2, 9, 35), (3, 9), (1, )),
+])
+@pytest.mark.parametrize('replicate', [False, True])
+def test_one_batch_equals_spans(monkeypatch, shape, window, offsets,
+                                replicate):
+    """The cut that GPUs take gives what that of CPUs gives."""
+    q = features(*shape).movedim(2, 4)
+    args = (offsets, *window, replicate)
+    expected = stss_torch.products(q, *args)
+    grad = torch.randn_like(expected)
+    expected_grad = stss_torch.products_backward(grad, q, *args)
+    monkeypatch.setattr(
+        stss_bands, 'plan',
+        lambda H, W, U, V, device: stss_bands.build(H, W, U, V, True))
+    torch.testing.assert_close(stss_torch.products(q, *args), expected)
+    torch.testing.assert_close(
+        stss_torch.products_backward(grad, q, *args), expected_grad)
+
+
+@pytest.mark.parametrize('dtype, tolerance', [
+    (torch.float32, 1e-5), (torch.float16, 1e-2), (torch.bfloat16, 5e-2)
+])
+@pytest.mark.parametrize('temporal_padding', ['zeros', 'replicate'])
+@pytest.mark.parametrize('shape', [(2, 4, 20, 5, 7), (1, 3, 70, 18, 35)])
+def test_every_type_on_the_device(device, dtype, tolerance, shape,
+                                  temporal_padding):
+    x = features(*shape).div(shape[2]**0.5).to(device, dtype)
+    wide = x.cpu().double().requires_grad_()
+    x.requires_grad_()
+    args = (3, 3, 5), 'dot', temporal_padding
+    actual, expected = stss(x, *args), stss(wide, *args)
+    assert actual.device == x.device and actual.dtype == dtype
+    cotangent = torch.ones_like(expected)
+    actual_grad, = torch.autograd.grad(
+        actual, x, cotangent.to(device, dtype))
+    expected_grad, = torch.autograd.grad(expected, wide, cotangent)
+    for ours, exact in (actual, expected), (actual_grad, expected_grad):
+        torch.testing.assert_close(
+            ours.detach().cpu().double(), exact.detach(), rtol=tolerance,
+            atol=tolerance * exact.abs().max().item())
+
+
+@pytest.mark.parametrize('offsets, pairs', [
+    (OFFSETS, 4 + 3 + 2),
+    ((-2, -1, 0), 4 + 3 + 2),
+    ((-1, ), 3 + 2),  # a clip of two frames for the first with itself
+])
+def test_replicate_multiplies_no_pair_twice(monkeypatch, offsets, pairs):
+    multiplied, bmm = [], torch.bmm
+
+    def counting(a, b):
+        multiplied.append(len(a))
+        return bmm(a, b)
+
+    monkeypatch.setattr(torch, 'bmm', counting)
+    q = features(1, 4, 5, 5, 3)
+    stss_torch.products(q, offsets, 3, 3, True)
+    # ... whose two frames are multiplied as one pair
+    assert sum(multiplied) == (pairs if len(offsets) > 1 else 3 + 1)
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize('replicate', [False, True])
+def test_operator_keeps_the_rules(dtype, replicate):
+    q = features(2, 3, 5, 18, 3, dtype=dtype).requires_grad_()
+    args = ([-1, 0, 2], 3, 5, replicate)
+    opcheck(stss_op.local_products, (q, *args))
+    grad = torch.ones(2, 3, 3, 5, 18, 3, 5, dtype=dtype)
+    opcheck(stss_op.local_products_backward, (grad, q.detach(), *args))
+
+
+def test_one_node_of_any_size_when_compiled():
+    graphs = []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    def similarities(x):
+        return stss(x, (3, 3, 5), 'softmax')
+
+    compiled = torch.compile(
+        similarities, fullgraph=True, dynamic=True, backend=backend)
+    for shape in (2, 3, 4, 5, 18), (3, 3, 4, 7, 6):
+        x = features(*shape)
+        torch.testing.assert_close(compiled(x), similarities(x))
+    graph, = graphs
+    assert graph.code.count('selfy.local_products') == 1
+
+
+def test_one_node_when_exported():
+
+    class STSS(torch.nn.Module):
+
+        def forward(self, x):
+            return stss(x, (3, 3, 5))
+
+    x = features(2, 3, 4, 5, 6)
+    sizes = {i: torch.export.Dim(f'd{i}') for i in (0, 3, 4)}
+    program = torch.export.export(STSS(), (x, ), dynamic_shapes=(sizes, ))
+    names = [str(node.target) for node in program.graph.nodes]
+    assert names.count('selfy.local_products.default') == 1
+    x = features(1, 3, 4, 8, 20)
+    torch.testing.assert_close(program.module()(x), stss(x, (3, 3, 5)))
+
+
+@pytest.mark.parametrize('shape', [(2, 3, 4, 5, 6), (1, 3, 2, 18, 35)])
+@pytest.mark.parametrize('kwargs', [
+    dict(window=(3, 3, 5)),
+    dict(window=(3, 5, 3), temporal_padding='replicate'),
+    dict(window=(2, 3, 3), offsets=(-2, 1), similarity='softmax'),
+])
+def test_traced_into_plain_operators(shape, kwargs):
+    x = features(*shape)
+    traced = torch.jit.trace(lambda x: stss(x, **kwargs), x)
+    assert 'selfy::' not in str(traced.graph)
+    x = features(*shape) + 1
+    torch.testing.assert_close(traced(x), stss(x, **kwargs))
+
+
+def test_meta_device():
+    x = torch.empty(2, 3, 4, 5, 6, device='meta', requires_grad=True)
+    out = stss(x, (3, 5, 7), 'softmax')
+    assert out.shape == (2, 3, 5, 6, 3, 5, 7)
+    out.sum().backward()
+    assert x.grad.shape == x.shape
+
+
+def test_autocast_keeps_the_type():
+    x = features(1, 3, 8, 5, 6, dtype=torch.float32).requires_grad_()
+    with torch.autocast('cpu', torch.bfloat16):
+        out = stss(x, (3, 3, 3))
+        out.sum().backward()
+    torch.testing.assert_close(out, stss(x, (3, 3, 3)), rtol=0, atol=0)
+    assert x.grad.isfinite().all()
+
+
+def test_inference_mode_leaves_nothing_for_training():
+    stss_bands.plan.cache_clear()
+    x = features(1, 2, 3, 6, 20)
+    with torch.inference_mode():
+        stss(x, (3, 3, 3))
+    x.requires_grad_()
+    stss(x, (3, 3, 3)).sum().backward()
+    assert x.grad.isfinite().all()
+
+
+def test_vmap():
+    x = features(2, 3, 2, 4, 5, 6)
+
+    x.requires_grad_()
+    actual = torch.vmap(lambda x: stss(x, (3, 3, 3)), 1)(x)
+    expected = torch.stack([stss(x[:, i], (3, 3, 3)) for i in range(3)])
+    torch.testing.assert_close(actual, expected)
+    cotangent = torch.randn_like(expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(actual, x, cotangent),
+        torch.autograd.grad(expected, x, cotangent))
+
+
+def test_triton_must_agree(monkeypatch):
+    """What compiles and computes something else is not used, with a word."""
+    device, dtype = torch.device('cpu'), torch.float32
+
+    class Wrong:
+        products_backward = stss_torch.products_backward
+
+        @staticmethod
+        def products(*args):
+            return stss_torch.products(*args) + 1
+
+    monkeypatch.setattr(stss_op, '_triton', lambda: stss_torch)
+    assert stss_op._agree(device, dtype)
+    assert stss_op._agree(device, torch.bfloat16)
+    monkeypatch.setattr(stss_op, '_triton', lambda: Wrong)
+    with pytest.warns(UserWarning, match='PyTorch takes their place'):
+        assert not stss_op._agree(device, dtype)
+
+
+@pytest.mark.parametrize('similarity', ['cosine', 'dot', 'softmax'])
+def test_channels_last_and_tokens(similarity):
+    x = features(2, 3, 4, 5, 6)
+    expected = stss(x, (3, 3, 5), similarity)
+    # [N, T, C, H, W] => [N, T * H * W, C]
+    tokens = x.movedim(2, 4).flatten(1, 3).contiguous()
+    actual = stss(
+        tokens.unflatten(1, (3, 5, 6)), (3, 3, 5), similarity, layout='NTHWC')
+    torch.testing.assert_close(actual, expected)
+
+
+def test_scale():
+    x = features(2, 3, 4, 5, 6)
+    torch.testing.assert_close(
+        stss(x, (3, 3, 3), 'dot', scale=4**-0.5),
+        stss(x, (3, 3, 3), 'dot') / 2)
+    with pytest.raises(ValueError, match='scale must be positive'):
+        stss(x, scale=-1.)
+    with pytest.raises(ValueError, match="'NCTHW'"):
+        stss(x, layout='NCTHW')
+
+
+@pytest.mark.parametrize('temporal_padding', ['zeros', 'replicate'])
+def test_softmax_leaves_out_what_is_beyond_the_map(temporal_padding):
+    x = features(2, 3, 4, 5, 6).requires_grad_()
+    args = dict(window=(3, 3, 5), temporal_padding=temporal_padding)
+    products = stss(x, similarity='dot', scale=4**-0.5, **args)
+    inside = stss(
+        torch.ones_like(x), (3, 3, 5), 'dot',
+        temporal_padding='replicate').detach() > 0
+    expected = products.masked_fill(~inside, -torch.inf).flatten(-2)
+    expected = expected.softmax(-1).view_as(products)
+    actual = stss(x, similarity='softmax', **args)
+    torch.testing.assert_close(actual, expected)
+    cotangent = torch.randn_like(expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(actual, x, cotangent),
+        torch.autograd.grad(expected, x, cotangent))

@@ -1,0 +1,137 @@
+"""The Triton kernels of stss: in Triton's interpreter, and compiled.
+
+Triton decides at its import whether it interprets, so the module runs itself
+once more for that.
+"""
+import os
+import random
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from selfy_mmaction.ops import stss_torch
+
+triton = pytest.importorskip('triton')
+INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
+interpreted = pytest.mark.skipif(
+    not INTERPRETED, reason='run by test_in_the_interpreter')
+
+
+@pytest.mark.skipif(INTERPRETED, reason='this is the run in the interpreter')
+def test_in_the_interpreter():
+    subprocess.run(
+        [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider',
+         __file__],
+        check=True, env=dict(os.environ, TRITON_INTERPRET='1'))
+
+
+def random_case(seed):
+    """Frame ends, offsets, windows and channels of every kind."""
+    rng = random.Random(seed)
+    shape = (rng.randint(1, 2), rng.randint(1, 4), rng.randint(1, 3),
+             rng.choice([1, 5, 16, 19]), rng.choice([1, 3, 16, 40]))
+    offsets = rng.sample(range(-4, 5), rng.randint(1, 3))
+    U, V = rng.choice([1, 3, 5]), rng.choice([1, 3, 7, 19])
+    return shape, (offsets, U, V, seed % 2 == 0)
+
+
+def inputs(shape, args, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    q = torch.randn(shape, generator=generator).to(dtype)
+    (N, T, H, W, _), (offsets, U, V, _) = shape, args
+    grad = torch.randn((N, T, len(offsets), H, W, U, V), generator=generator)
+    return q, grad.to(dtype)
+
+
+@interpreted
+@pytest.mark.parametrize('seed', range(12))
+def test_equals_pytorch(seed):
+    from selfy_mmaction.ops import stss_triton
+    shape, args = random_case(seed)
+    q, grad = inputs(shape, args)
+    wide = q.double(), grad.double()
+    torch.testing.assert_close(
+        stss_triton.products(q, *args).double(),
+        stss_torch.products(wide[0], *args), rtol=1e-5, atol=1e-5)
+    expected = stss_torch.products_backward(wide[1], wide[0], *args)
+    torch.testing.assert_close(
+        stss_triton.products_backward(grad, q, *args).double(), expected,
+        rtol=1e-5, atol=1e-6 * max(expected.abs().max().item(), 1))
+
+
+@interpreted
+def test_float16():
+    """Not bfloat16: the interpreter multiplies its bits as integers."""
+    from selfy_mmaction.ops import stss_triton
+    dtype = torch.float16
+    args = ([-1, 0, 1], 3, 5, True)
+    q, grad = inputs((1, 3, 3, 5, 20), args, dtype)
+    for actual, expected in [
+        (stss_triton.products(q, *args),
+         stss_torch.products(q.double(), *args)),
+        (stss_triton.products_backward(grad, q, *args),
+         stss_torch.products_backward(grad.double(), q.double(), *args))
+    ]:
+        assert actual.dtype == dtype
+        torch.testing.assert_close(
+            actual.double(), expected, rtol=1e-2, atol=5e-2)
+
+
+@interpreted
+def test_nothing_to_do():
+    from selfy_mmaction.ops import stss_triton
+    q = torch.zeros(0, 3, 4, 5, 8)
+    out = stss_triton.products(q, [0, 1], 3, 3, False)
+    assert out.shape == (0, 3, 2, 4, 5, 3, 3)
+    assert stss_triton.products_backward(out, q, [0, 1], 3, 3,
+                                         False).shape == q.shape
+
+
+def used(compiled, arch, folder):
+    """Registers and spilled bytes per thread, as ptxas reports them."""
+    ptx = folder / 'kernel.ptx'
+    ptx.write_text(compiled.asm['ptx'])
+    ptxas = triton.knobs.nvidia.ptxas.path
+    report = subprocess.run(
+        [ptxas, '-v', f'--gpu-name={arch}', ptx, '-o', folder / 'cubin'],
+        check=True, capture_output=True, text=True).stderr
+    return (int(re.search(r'Used (\d+) registers', report)[1]),
+            int(re.search(r'(\d+) bytes spill stores', report)[1]))
+
+
+@pytest.mark.skipif(INTERPRETED, reason='nothing is compiled there')
+@pytest.mark.parametrize('name', ['_forward', '_backward'])
+@pytest.mark.parametrize('dtype, precision', [
+    ('fp32', 'ieee'), ('fp32', 'tf32'), ('fp16', 'ieee'), ('bf16', 'ieee')
+])
+@pytest.mark.parametrize('capability', [80, 90])
+def test_compiles_ahead_of_time(tmp_path, name, dtype, precision, capability):
+    from triton.backends.compiler import GPUTarget
+
+    from selfy_mmaction.ops import stss_triton
+    kernel = getattr(stss_triton, name)
+    constants = dict(
+        U=9, V=9, REPLICATE=True, PRECISION=precision,
+        **stss_triton.blocks(128, 9, 4 if dtype == 'fp32' else 2))
+    pointers = dict(q=f'*{dtype}', grad=f'*{dtype}', out=f'*{dtype}',
+                    offsets='*i32')
+    signature = {
+        arg: 'constexpr' if arg in constants else pointers.get(arg, 'i32')
+        for arg in kernel.arg_names
+    }
+    compiled = triton.compile(
+        triton.compiler.ASTSource(kernel, signature, constants),
+        target=GPUTarget('cuda', capability, 32))
+    arch = f'sm_{capability}' + ('a' if capability >= 90 else '')
+    registers, spilled = used(compiled, arch, tmp_path)
+    print(f'{name[1:]} {dtype} {precision} sm_{capability}: '
+          f'{compiled.metadata.shared} bytes of shared memory, '
+          f'{registers} registers, {spilled} bytes spilled')
+    if dtype != 'fp32' or precision == 'tf32':
+        assert 'mma' in compiled.asm['ptx']  # the tensor cores
+    # Nothing that would leave room for only a few programs at once.
+    assert compiled.metadata.shared <= 16 * 1024
+    assert spilled <= 128

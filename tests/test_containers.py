@@ -1,0 +1,91 @@
+"""What is a video, told by its beginning."""
+import struct
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from selfy_mmaction.containers import find_fault
+
+# What FFmpeg takes for videos, and would open other files or addresses for.
+PLAYLISTS = {
+    'HLS': '#EXTM3U\n#EXTINF:1,\n{target}\n#EXT-X-ENDLIST\n',
+    'concat': "ffconcat version 1.0\nfile '{target}'\n",
+    'SDP': 'v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\n',
+    'DASH': '<?xml version="1.0"?><MPD><BaseURL>{target}</BaseURL></MPD>\n',
+    'of another box': '\n\n\n\nftypjp2 \nc=IN IP4 127.0.0.1\n',
+    'of another stream': 'G\nc=IN IP4 127.0.0.1\n{pad}G{pad}G',
+}
+
+
+def write(path, codec, size=(64, 48), frames=3):
+    """Write a black video."""
+    if not codec:
+        Image.new('L', size).save(path)
+        return path
+    writer = cv2.VideoWriter(
+        str(path), cv2.VideoWriter_fourcc(*codec), 12, size)
+    for _ in range(frames):
+        writer.write(np.zeros((*size[::-1], 3), np.uint8))
+    writer.release()
+    assert path.stat().st_size > 0
+    return path
+
+
+VIDEOS = {
+    'x.mp4': 'mp4v', 'x.m4v': 'mp4v', 'x.mov': 'mp4v', 'x.3gp': 'mp4v',
+    'x.mkv': 'mp4v', 'x.webm': 'VP80', 'x.avi': 'MJPG', 'x.mpg': 'mpg2',
+    'x.ts': 'mp4v', 'x.flv': 'FLV1', 'x.wmv': 'WMV2', 'x.gif': None
+}
+
+
+@pytest.mark.parametrize('name', VIDEOS)
+def test_videos_pass(name, tmp_path):
+    path = write(tmp_path / name, VIDEOS[name])
+    assert find_fault(str(path)) is None
+    # MMAction2 takes it for NAME.mp4
+    path.rename(tmp_path / 'y.mp4')
+    assert find_fault(str(tmp_path / 'y')) is None
+
+
+@pytest.mark.parametrize('name', PLAYLISTS)
+def test_playlists_do_not(name, tmp_path):
+    path = tmp_path / 'x.mp4'
+    text = PLAYLISTS[name].format(target='y.mp4', pad=' ' * 187)
+    path.write_text(text)
+    beginning = text[:8].encode()
+    for asked in path, tmp_path / 'x':
+        assert find_fault(str(asked)) == (
+            f'is not a video: it begins with {beginning!r}')
+
+
+def test_what_is_not_there_is_left_to_the_decoder(tmp_path):
+    assert find_fault(str(tmp_path / 'x.mp4')) is None
+
+
+def test_an_empty_file(tmp_path):
+    (tmp_path / 'x.mp4').touch()
+    assert find_fault(str(tmp_path / 'x.mp4')) == 'is an empty file'
+
+
+def test_more_frames_than_bytes(tmp_path):
+    path = write(tmp_path / 'x.mkv', 'mp4v')
+    data = bytearray(path.read_bytes())
+    duration = data.index(b'\x44\x89\x88') + 3
+    data[duration:duration + 8] = struct.pack('>d', 1e12)
+    path.write_bytes(data)
+    assert find_fault(str(path)) == (
+        f'claims 12000000000 frames in {len(data)} bytes')
+
+
+def test_frames_too_large(tmp_path):
+    path = str(write(tmp_path / 'x.avi', 'MJPG', (8192, 4096), 1))
+    assert find_fault(path) == (
+        'has frames of 8192 x 4096 pixels, more than 4096 x 4096: make them '
+        'smaller')
+
+
+def test_a_name_that_is_not_utf_8(tmp_path):
+    path = write(tmp_path / 'x.mp4', 'mp4v').rename(tmp_path / 'x\udcff.mp4')
+    assert find_fault(str(path)) == 'has a name that is not UTF-8: rename it'
