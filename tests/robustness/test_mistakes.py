@@ -290,7 +290,7 @@ MISTAKES = [
     (predict(video='data/videos/notes.txt'),
      'data/videos/notes.txt is not a video: it begins with .*'),
     (predict(video='no.mp4'), 'video no.mp4 does not exist.'),
-    (predict(video='data'), 'folder data holds no video .*'),
+    (predict(video='data/frames'), 'folder data/frames holds no video .*'),
     (predict('--labels', 'data/train.txt'),
      'data/train.txt names 6 classes, but the model has 8: give .*'),
     (predict('--labels', 'weights.pth'),
