@@ -247,6 +247,9 @@ MISTAKES = [
     (train(f'{DATASET}ann_file=mark.txt'),
      'data/mark.txt begins with a byte-order mark: save it as UTF-8 without '
      'one.'),
+    (('check_data', 'config.py', '--cfg-options',
+      f'{DATASET}ann_file=mark.txt'),
+     'data/mark.txt begins with a byte-order mark: .*'),
     (train(f'{DATASET}ann_file=bad_label.txt'),
      "data/bad_label.txt: line 2 is 'left1.mp4 left', where .* expected."),
     (train(f'{DATASET}ann_file=negative.txt'),
