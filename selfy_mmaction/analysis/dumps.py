@@ -68,7 +68,7 @@ def dump_results(cfg: Config, path: str) -> None:
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
-        raise OSError(f'--dump {path}: folder {folder} cannot be made '
+        raise OSError(f'--dump {path}: folder {folder} cannot be created '
                       f'({error.strerror}).') from error
     for step in cfg.test_dataloader.dataset.pipeline:
         if get_str_type(step['type']).endswith('PackActionInputs'):
