@@ -44,7 +44,7 @@ _TRANSLATIONS = {
     "MMAction2's heads compute accuracies with NumPy, which has no bfloat16: "
     'use float16 (optim_wrapper.dtype).',
     '`epoch_length` must be a positive integer, but got 0':
-    'train_dataloader has fewer clips than a batch: lower '
+    'train_dataloader has no batch, since it has fewer clips than one: lower '
     'train_dataloader.batch_size.',
     r'^\[Errno \d+\] (No space left .*|File too large|Disk quota [^:]*)$':
     r'a file cannot be written (\1): make room, or write elsewhere, such as '
