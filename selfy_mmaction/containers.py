@@ -1,7 +1,7 @@
-"""Which files are videos that may be decoded, by what they begin with.
+"""Which files may be decoded as videos, by their first bytes.
 
-FFmpeg, which every decoder of videos is made of, takes playlists for videos
-as well: texts that have it open other files and addresses.
+FFmpeg, on which every video decoder here is built, also accepts playlists:
+text files that make it open other files and URLs.
 """
 import contextlib
 import os
@@ -14,11 +14,11 @@ import cv2
 
 from .files import is_inside, is_utf8
 
-# By which videos are found in a folder.
+# Suffixes of videos in a folder.
 SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
             '.webm', '.wmv')
-# FFmpeg gives these beginnings to no reader of texts. A NUL byte is near most
-# of them, since it searches files for words up to the first one.
+# FFmpeg passes files that begin like this to no text demuxer. Most have an
+# early NUL byte, which ends FFmpeg's search for words.
 _CONTAINERS = re.compile(
     # MP4, MOV, M4V, 3GP: a box of less than 16 MB
     rb'\0...(ftyp|moov|mdat|wide|free|skip)'
@@ -35,17 +35,17 @@ _CONTAINERS = re.compile(
     rb'|FLV\x01.\0'
     rb'|OggS\0',
     re.DOTALL)
-# A clip of 16 such frames takes 0.8 GB in each process that loads data, and
+# A clip of 16 such frames takes 0.8 GB in each data loading process, and
 # networks see a hundredth of it.
 _SIDE = 4096
 
-# Those of FFmpeg, once for all: OpenCV looks when it first opens a video.
+# FFmpeg's messages: OpenCV reads this once, when it first opens a video.
 os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
 
 
 @contextlib.contextmanager
 def quiet_opencv() -> Iterator[None]:
-    """Drop the messages of OpenCV: ours is one line."""
+    """Suppress OpenCV's messages, which a one-line error replaces."""
     level = cv2.utils.logging.setLogLevel(0)
     try:
         yield
@@ -57,21 +57,21 @@ def open_video(source: str | int) -> cv2.VideoCapture:
     """Open a file, or a camera by its index, without messages.
 
     Args:
-        source (str | int): For a file, `find_fault` is to be asked first.
+        source (str | int): A file, checked by `find_fault` first, or a camera.
     """
     with quiet_opencv():
         return cv2.VideoCapture(source)
 
 
 def find_fault(path: str) -> str | None:
-    """Find out why a file must not be given to a decoder of videos.
+    """Find out why a file must not be passed to a video decoder.
 
     Args:
         path (str): The file, which need not exist.
 
     Returns:
-        str | None: What follows its name in a message; None where nothing is
-        wrong with its beginning.
+        str | None: What follows its name in a message; None if its beginning
+        is sound.
 
     Raises:
         OSError: If the file cannot be read.
@@ -107,15 +107,15 @@ def _find_fault(path: str) -> str | None:
 
 
 def find_videos(folder: str) -> list[str]:
-    """Return the videos in a folder and in those below, by their endings.
+    """Return the videos in a folder and its subfolders, by their suffixes.
 
-    Links are followed; what is hidden is passed over.
+    Links are followed; hidden files and folders are skipped.
     """
     videos = []
     for place, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [
             name for name in folders if not name.startswith('.')
-            # a link to where it comes from
+            # a link to a parent folder
             and not is_inside(
                 os.path.realpath(place),
                 os.path.realpath(os.path.join(place, name)))

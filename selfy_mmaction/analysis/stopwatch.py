@@ -1,4 +1,4 @@
-"""Time and memory of functions, and the name of what they ran on."""
+"""Time and memory of functions, and the name of the device."""
 import os
 import platform
 import statistics
@@ -14,7 +14,7 @@ class Stopwatch:
 
     Args:
         device (torch.device): Where to run.
-        rounds (int): How often each function runs, after one warm-up.
+        rounds (int): Number of runs of each function, after one warm-up.
     """
 
     def __init__(self, device: torch.device, rounds: int):
@@ -64,18 +64,18 @@ def kept_bytes(forward: Callable[[], Tensor]) -> int:
 
 
 def peak_bytes(function: Callable[[], object], device: torch.device) -> int:
-    """Most bytes that a function's tensors take at a time."""
+    """Peak memory of a function's tensors in bytes."""
     if device.type == 'cuda':
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         function()
         return torch.cuda.max_memory_allocated(device) - before
-    # Or the profiler reports each start and end of its own.
+    # Otherwise the profiler logs its own start and end.
     os.environ.setdefault('KINETO_LOG_LEVEL', '6')
     with torch.profiler.profile(profile_memory=True) as profile:
         function()
     now = peak = 0
-    # The profiler's own events leave allocations out.
+    # profile.events() does not include allocations.
     events = profile.profiler.kineto_results.events()
     for event in sorted(events, key=lambda event: event.start_ns()):
         if event.name() == '[memory]':
@@ -85,7 +85,7 @@ def peak_bytes(function: Callable[[], object], device: torch.device) -> int:
 
 
 def name_device(device: torch.device) -> str:
-    """A GPU's name, or a CPU's with the number of threads that it uses."""
+    """A GPU's name, or a CPU's with the number of threads."""
     if device.type == 'cuda':
         return torch.cuda.get_device_name(device)
     name = platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""The motion benchmark: networks trained alike, and their accuracies."""
+"""The motion benchmark: networks with one recipe, and their accuracies."""
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..engine import hooks, launch
 from ..files import write_text
 from . import bench_clips
 
-# Name -> config, by what it adds.
+# Name -> config.
 NETWORKS = {
     'TSN': 'tsn_r18_motion_bench',
     'TSM': 'tsm_r18_motion_bench',
@@ -27,7 +27,7 @@ NETWORKS = {
 }
 _SOFT_ARGMAX = dict(_delete_=True, type='STSSSoftArgmaxExtraction')
 _MLP = dict(_delete_=True, type='STSSMLPExtraction', channels=(32, 32, 32, 32))
-# Name -> what of the block is another.
+# Name -> changed arguments of the block.
 _BLOCKS = {
     'window 7 x 3 x 5':
     dict(window=(7, 3, 5)),
@@ -56,7 +56,7 @@ _BLOCKS = {
     'integration by a 1 x 1 fusion':
     dict(integration=dict(kernel_size=1, channels=(32, ))),
 }
-# Name -> what of the backbone of SELFY on TSM is another.
+# Name -> changed arguments of the backbone of SELFY on TSM.
 ABLATIONS = {
     name: dict(selfy=block)
     for name, block in _BLOCKS.items()
@@ -84,7 +84,7 @@ def _moss(orders: int) -> dict:
 
 
 class Design(NamedTuple):
-    """A network, by what is another than in one of NETWORKS."""
+    """A change of one of NETWORKS."""
     network: str
     backbone: dict = {}
     epochs: int = 1
@@ -111,8 +111,8 @@ DESIGNS |= {
     f'{name}, 2 epochs': design._replace(epochs=2)
     for name, design in DESIGNS.items()
 }
-# The splits of the curve, which differ in displacement alone. Each gives two
-# points: of its slower clips and of its faster ones.
+# The splits of the curve, which differ only in displacement. Each has two
+# points: its slower and its faster clips.
 CURVE = ('slow', 'medium', 'fast')
 
 
@@ -127,7 +127,7 @@ class Run(NamedTuple):
     seed: int
 
     def folder(self, out: Path) -> Path:
-        """Where it is kept."""
+        """Its folder."""
         name = NETWORKS.get(self.name, self.name.replace(' ', '_'))
         return out / name / f'seed_{self.seed}'
 
@@ -151,9 +151,9 @@ class Run(NamedTuple):
 
 
 def train_and_test(cfg: Config, folder: Path) -> dict:
-    """Train a network, test it on all splits and keep what came out.
+    """Train a network, test it on all splits and keep the results.
 
-    A run that is done is not done again.
+    A finished run is not repeated.
 
     Args:
         cfg (Config): The config.
@@ -165,7 +165,7 @@ def train_and_test(cfg: Config, folder: Path) -> dict:
         ``predictions``, the class number for each clip's name.
 
     Raises:
-        ValueError: If the folder holds the result of another config.
+        ValueError: If the folder has the result of another config.
     """
     done, text = folder / 'result.json', cfg.pretty_text
     if done.exists():
@@ -198,11 +198,11 @@ def train_and_test(cfg: Config, folder: Path) -> dict:
 
 
 class Study:
-    """The clips of the benchmark and what networks made of them.
+    """The clips of the benchmark and the results of networks on them.
 
     Args:
         data_root (Path): The rendered data set.
-        results (Mapping[Run, dict]): What :func:`train_and_test` returned.
+        results (Mapping[Run, dict]): The results of :func:`train_and_test`.
     """
 
     def __init__(self, data_root: Path, results: Mapping[Run, dict]) -> None:
@@ -225,7 +225,7 @@ class Study:
         ]
 
     def accuracies(self, name: str, clips: Sequence) -> np.ndarray:
-        """Accuracy of a network on clips for each seed, in percent."""
+        """Accuracies of a network on clips in percent, one per seed."""
         return np.array([
             100 * np.mean([
                 result['predictions'][Path(clip.name).stem] == clip.label
@@ -264,9 +264,8 @@ class Study:
         """Accuracy against displacement.
 
         Returns:
-            tuple[np.ndarray, np.ndarray]: Displacement of each point in
-            cells, the mean of its clips, [P]; accuracies in percent,
-            [seeds, P].
+            tuple[np.ndarray, np.ndarray]: Mean displacement of the clips of
+            each point, in cells, [P]; accuracies in percent, [seeds, P].
         """
         places, points = [], []
         for split in CURVE:
@@ -282,17 +281,17 @@ class Study:
 
 
 def _format(values: np.ndarray) -> str:
-    """Mean and, of several seeds, their standard deviation."""
+    """Mean and, for several seeds, standard deviation."""
     if len(values) == 1:
         return f'{values[0]:.1f}'
     return f'{values.mean():.1f} ± {values.std(ddof=1):.1f}'
 
 
 def load_results(runs: Sequence[Run], out: Path) -> dict[Run, dict]:
-    """Read what was kept of runs that are done.
+    """Read the results of finished runs.
 
     Raises:
-        FileNotFoundError: If one is not.
+        FileNotFoundError: If a run is not finished.
     """
     results = {}
     for run in runs:

@@ -237,7 +237,7 @@ def test_triton_must_agree(monkeypatch):
     assert stss_op._agree(device, dtype)
     assert stss_op._agree(device, torch.bfloat16)
     monkeypatch.setattr(stss_op, '_triton', lambda: Wrong)
-    with pytest.warns(UserWarning, match='PyTorch takes their place'):
+    with pytest.warns(UserWarning, match='PyTorch is used instead'):
         assert not stss_op._agree(device, dtype)
 
 

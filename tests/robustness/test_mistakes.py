@@ -185,8 +185,8 @@ MISTAKES = [
     (train('optim_wrapper.optimizer.lr=1e-3x'),
      'optim_wrapper.optimizer.lr=1e-3x: give a number that .*'),
     (train('optim_wrapper.optimizer.type=Adamm'),
-     'optim_wrapper.optimizer.type=Adamm is not an optimizer that is known: '
-     'check its spelling, .*'),
+     'optim_wrapper.optimizer.type=Adamm is not a known optimizer: check its '
+     'spelling, .*'),
     (train('train_cfg.max_epochs=-3'),
      'train_cfg.max_epochs=-3: give a positive whole number.'),
     (train('train_cfg.max_epoch=3'),
@@ -227,7 +227,7 @@ MISTAKES = [
     (train(f'{BACKBONE}depth=34', 'load_from=weights.pth'),
      r'weights.pth does not fit .*: \S+ is missing .*; use the config .*'),
     (('train', 'config.py', '--work-dir', 'config.py/run'),
-     r'work_dir config.py/run cannot be made \(Not a directory\): give .*'),
+     r'work_dir config.py/run cannot be created \(Not a directory\): give .*'),
     (('train', 'config.py', '--launcher', 'mip'),
      ".*--launcher: invalid choice: 'mip' .*pytorch.*"),
     (('train', 'config.py', '--launcher', 'pytorch'),
@@ -285,7 +285,7 @@ MISTAKES = [
     (test('test_evaluator.type=Accuracy'),
      "the config names the metric 'Accuracy', which is not known: .*"),
     (('test', 'config.py', 'weights.pth', '--dump', 'config.py/a.npz'),
-     '--dump config.py/a.npz: folder config.py cannot be made .*'),
+     '--dump config.py/a.npz: folder config.py cannot be created .*'),
     (('test', 'config.py', 'weights.pth', '--dump', 'a.txt'),
      '--dump a.txt: give it the ending .npz.'),
     (('test', 'config.py'), '.* required: checkpoint .*'),
