@@ -45,19 +45,57 @@ class SelfSimilarity:
         """The positions to which the block adds most, each of them more than
         to those beside, before and after it.
 
-        A block that adds nothing, as an untrained one, has no such position:
-        it is the middle then.
+        They are chosen inside of the clip and of its frames, where no
+        neighbour is missing, and where something moves, as far as there are
+        such positions. A block that adds nothing, as an untrained one, has no
+        such position: it is the middle then.
         """
         if not self.energy.any():
             T, h, w = self.energy.shape
             return [(T // 2, h // 2, w // 2)]
-        around = F.max_pool3d(self.energy[None], 3, stride=1, padding=1)[0]
-        peaks = self.energy.where(self.energy == around, 0).flatten()
+        inner = self._inner()
+        for candidates in inner & self._moving(), inner, True:
+            energy = self.energy.where(torch.as_tensor(candidates), 0)
+            if energy.any():
+                break
+        around = F.max_pool3d(energy[None], 3, stride=1, padding=1)[0]
+        peaks = energy.where(energy == around, 0).flatten()
         best = peaks.topk(min(count, int(peaks.count_nonzero()))).indices
         return [
             tuple(map(int, np.unravel_index(i, self.energy.shape)))
             for i in best.tolist()
         ]
+
+    def _inner(self) -> Tensor:
+        """Which positions have all neighbours, [T, h, w].
+
+        Of the window's places in a frame, the next ones are enough.
+        """
+        inner = torch.zeros(self.energy.shape, dtype=torch.bool)
+        reach = self.similarities.shape[3] // 2
+        inner[reach:len(inner) - reach, 1:-1, 1:-1] = True
+        return inner
+
+    def _moving(self) -> Tensor:
+        """Which positions move steadily, by a cell and more, [T, h, w].
+
+        A displacement that does not go on in the other frames is mostly a
+        mistake, as on a surface without texture.
+        """
+        T, L = len(self.energy), self.similarities.shape[3]
+        steps = np.delete(np.arange(L) - L // 2, L // 2)
+        if not len(steps):
+            return torch.zeros(self.energy.shape, dtype=torch.bool)
+        # [T, L - 1, h, w, 2]
+        moves = np.delete(
+            np.stack([self.displacements(t) for t in range(T)]), L // 2, 1)
+        steps = steps[:, None, None, None]
+        rate = (moves / steps).mean(1, keepdims=True)
+        error = np.linalg.norm(moves - steps * rate, axis=-1).max(1)
+        length = np.linalg.norm(steps.max() * rate, axis=-1)[:, 0]
+        # NaN, beyond the ends of the clip, is no motion.
+        return torch.from_numpy((length >= self.stride)
+                                & (error < self.stride / 2))
 
     def check(self, position: Position) -> None:
         """Raise a ValueError unless there is such a position."""
