@@ -150,6 +150,19 @@ def test_drawing_shows_the_query(seen):
     assert np.abs(here - there)[height // 4:].any()
 
 
+def test_a_phone_gets_a_narrow_picture(seen):
+    wide, narrow = (
+        draw(seen, [(3, 2, 2)], 'title', narrow) for narrow in (False, True))
+    assert narrow.get_figwidth() <= 4 < wide.get_figwidth()
+    # the frames, no smaller
+    sides = [[
+        ax.get_window_extent().width for part in figure.subfigs
+        for ax in part.axes[:5]
+    ] for figure in (wide, narrow) if to_image(figure).size]
+    assert len(sides[0]) == len(sides[1])
+    assert min(sides[1]) > 0.9 * min(sides[0])
+
+
 def test_writes_pictures_pages_and_videos(run, tmp_path):
     error, out = run('--strongest', '2', '-o', 'sub/a.png')
     assert not error and 'Wrote sub/a.png.' in out
