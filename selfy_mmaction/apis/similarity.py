@@ -1,10 +1,13 @@
 """What a SELFY block sees of a video."""
+import copy
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmaction.utils import get_str_type
+from mmengine.config import Config
 from torch import Tensor
 
 from ..ops.soft_argmax import soft_argmax
@@ -119,6 +122,33 @@ class SelfSimilarity:
         cells[confidence == 0] = float('nan')
         # => [L, h, w, 2], (x, y) in pixels
         return self.stride * cells.flip(-1).permute(2, 0, 1, 3).numpy()
+
+
+def enlarge(cfg: Config, side: int) -> Config:
+    """Have the frames of a test resized to at least so many pixels.
+
+    Small frames make few places, of which a picture shows little. Only a
+    size that the test pipeline gives outright is changed.
+
+    Args:
+        cfg (Config): The config of a recognizer.
+        side (int): The longer side of the frames.
+
+    Returns:
+        Config: A changed copy, or the same one where nothing has to change.
+    """
+    enlarged = copy.deepcopy(cfg)
+    steps = enlarged.test_dataloader.dataset.pipeline
+    fixed = [
+        step for step in steps if step.get('keep_ratio') is False
+        and isinstance(step.get('scale'), tuple | list)
+    ]
+    cropped = any('Crop' in get_str_type(step['type']) for step in steps)
+    if not fixed or cropped or max(fixed[-1]['scale']) >= side:
+        return cfg
+    factor = side / max(fixed[-1]['scale'])
+    fixed[-1]['scale'] = tuple(round(factor * x) for x in fixed[-1]['scale'])
+    return enlarged
 
 
 def observe(predictor: VideoPredictor,
