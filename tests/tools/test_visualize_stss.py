@@ -10,7 +10,7 @@ from mmaction.registry import MODELS
 from PIL import Image
 
 from selfy_mmaction.apis.inference import VideoPredictor
-from selfy_mmaction.apis.similarity import observe
+from selfy_mmaction.apis.similarity import SelfSimilarity, observe
 from selfy_mmaction.engine import launch
 from selfy_mmaction.ops import stss
 from selfy_mmaction.visualization.flow import flow_to_color
@@ -110,14 +110,33 @@ def test_displacements_are_the_motion(seen):
     assert np.isfinite(seen.displacements(0)[2:]).all()
 
 
-def test_strongest_positions_are_peaks(seen):
-    positions = seen.strongest(3)
+def test_strongest_positions_are_peaks_of_the_motion(seen):
+    positions = seen.strongest(2)
     energies = [seen.energy[position] for position in positions]
-    assert energies[0] == seen.energy.max()
     assert energies == sorted(energies, reverse=True)
-    steps = np.array(positions)[:, None] - np.array(positions)
-    apart = np.abs(steps).max(-1)[~np.eye(3, dtype=bool)]
-    assert (apart > 1).all()
+    (t, y, x), other = positions
+    assert np.abs(np.subtract(other, (t, y, x))).max() > 1
+    # all neighbours are in the clip
+    assert 2 <= t < 6 and 0 < y < 5 and 0 < x < 9
+    # The camera pans right, all the time.
+    assert (np.diff(seen.displacements(t)[:, y, x, 0]) < 0).all()
+
+
+def test_the_strongest_of_a_still_clip_is_inside(seen):
+    """Nothing moves, and most is added at a corner."""
+    still = torch.zeros_like(seen.similarities)
+    still[..., 2:3, 4, 4] = 1
+    still[1:, ..., 1, 4, 4] = still[:-1, ..., 3, 4, 4] = 1
+    energy = torch.ones_like(seen.energy)
+    energy[0, 0, 0], energy[3, 2, 4] = 9, 2
+    assert SelfSimilarity(seen.frames, still, energy,
+                          []).strongest(1) == [(3, 2, 4)]
+    # no inside, and nothing added
+    tiny = SelfSimilarity(seen.frames, still[:2, :2, :2], energy[:2, :2, :2],
+                          [])
+    assert tiny.strongest(1) == [(0, 0, 0)]
+    energy.zero_()
+    assert tiny.strongest(1) == [(1, 1, 1)]
 
 
 def test_drawing_shows_the_query(seen):
@@ -129,6 +148,19 @@ def test_drawing_shows_the_query(seen):
     # The rows of the query and the clip differ, the header does not.
     assert not np.abs(here - there)[:height // 12].any()
     assert np.abs(here - there)[height // 4:].any()
+
+
+def test_a_phone_gets_a_narrow_picture(seen):
+    wide, narrow = (
+        draw(seen, [(3, 2, 2)], 'title', narrow) for narrow in (False, True))
+    assert narrow.get_figwidth() <= 4 < wide.get_figwidth()
+    # the frames, no smaller
+    sides = [[
+        ax.get_window_extent().width for part in figure.subfigs
+        for ax in part.axes[:5]
+    ] for figure in (wide, narrow) if to_image(figure).size]
+    assert len(sides[0]) == len(sides[1])
+    assert min(sides[1]) > 0.9 * min(sides[0])
 
 
 def test_writes_pictures_pages_and_videos(run, tmp_path):
