@@ -1,4 +1,5 @@
 """MMAction2's own programs, as its wheel brings them, with our configs."""
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,3 +71,10 @@ def test_no_program(args, tool_env, tmp_path):
     assert done.returncode == 1
     line, = done.stderr.splitlines()
     assert 'is no Python file; usage: python -m selfy_mmaction' in line
+
+
+def test_the_page_names_programs_that_are_there(repo):
+    page = (repo / 'docs/mmaction2.md').read_text()
+    named = set(re.findall(r'\$MM/(\S+\.py)', page))
+    assert len(named) > 10
+    assert not {name for name in named if not (PROGRAMS / name).exists()}
