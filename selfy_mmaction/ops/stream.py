@@ -12,7 +12,8 @@ class STSSStream:
     """What :func:`stss` gives for the frames of a clip, as they arrive.
 
     Features of as many frames are kept as the offsets look back, no more; so
-    a network computes those of each frame once. No gradient reaches them.
+    a network computes those of each frame once, if they depend on no later
+    frame, as they do after a TSM's shift. No gradient reaches them.
 
     .. code-block:: python
 
