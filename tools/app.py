@@ -32,6 +32,7 @@ os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
 os.environ['HF_HUB_DISABLE_TELEMETRY'] = '1'
 
 ROOT = Path(__file__).resolve().parent.parent
+DEMO = ROOT / 'demo'
 NAME = 'selfy_tsm_r18_motion'
 MAX_UPLOAD = '100mb'
 # Of frames, in pixels: for the block, unless the network takes larger ones,
@@ -162,10 +163,7 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor):
                           'frames'), video.fps)
         if segments:
             charts.draw_timeline(
-                segments,
-                name,
-                folder / 'timeline.png',
-                width=5 if width < NARROW else 10)
+                segments, name, folder / 'timeline.png', width=5)
             yield {
                 player: str(clip),
                 answer: gr.Label(visible=False),
@@ -197,17 +195,16 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor):
         query = sheet.position_at(*event.index)
         return sheet.draw(query), draw_picture(seen, name, query, width)
 
-    with gr.Blocks(
-            title='SELFY', analytics_enabled=False,
-            delete_cache=(3600, 3600)) as page:
-        state = gr.State(time_to_live=3600)
+    plain = dict(show_label=False, format='png', interactive=False, buttons=[])
+    with gr.Blocks(title='SELFY', analytics_enabled=False) as page:
+        state = gr.State()
         width = gr.Number(1280, visible=False)
         gr.Markdown(guide.WHAT)
         with gr.Row():
             with gr.Column():
                 clip = gr.File(
                     label='Clip', file_types=list(media.SUFFIXES), height=120)
-                clips = sorted(map(str, (ROOT / 'demo').glob('*.webm')))
+                clips = sorted(map(str, DEMO.glob('*.webm')))
                 examples = gr.Dataset(
                     label='Or one of these',
                     components=[gr.Video(render=False)],
@@ -218,13 +215,12 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor):
                     height=300,
                     autoplay=True,
                     loop=True,
-                    buttons=[])
+                    buttons=[],
+                    elem_classes='player')
             with gr.Column():
                 answer = gr.Label(label='What happens')
                 timeline = gr.Image(
-                    label='What happens, and when',
-                    format='png',
-                    visible=False)
+                    visible=False, elem_classes='timeline', **plain)
                 gr.Markdown(
                     guide.describe_limits(predictor.classes, is_published,
                                           LONG))
@@ -232,15 +228,10 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor):
             with gr.Row():
                 with gr.Column():
                     gr.Markdown('### Click a place to see where it goes')
-                    frames = gr.Image(
-                        show_label=False,
-                        format='png',
-                        interactive=False,
-                        buttons=[],
-                        elem_classes='frames')
+                    frames = gr.Image(elem_classes='frames', **plain)
                 with gr.Column():
                     gr.Markdown(guide.COLOURS)
-            picture = gr.Image(show_label=False, format='png', buttons=[])
+            picture = gr.Image(elem_classes='picture', **plain)
         page.load(None, None, width, js='() => window.innerWidth')
         examples.click(
             lambda sample: sample[0], examples, clip, api_visibility='private')
@@ -273,6 +264,7 @@ def main() -> None:
                     OwnPage,
                     [f'127.0.0.1:{args.port}', f'localhost:{args.port}'])
             ]),
+            allowed_paths=[str(DEMO)],
             max_file_size=MAX_UPLOAD,
             share=False,
             ssr_mode=False,
