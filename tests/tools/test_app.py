@@ -175,7 +175,7 @@ def wait_for_picture(page, other_than=''):
         'image => [image.src, image.clientWidth, image.clientHeight]')
 
 
-def test_a_click_shows_where_a_place_goes(visit, notes):
+def test_a_click_shows_where_a_place_goes(visit):
     page = visit(1280, 900)
     for question in 'What is this?', 'What can it not do?':
         expect(page.get_by_role('heading', name=question)).to_be_visible()
@@ -194,8 +194,10 @@ def test_a_click_shows_where_a_place_goes(visit, notes):
     frames.click(position=dict(x=0.5 * box['width'], y=0.3 * box['height']))
     wait_for_picture(page, other_than=before)
     assert frames.get_attribute('src') != shown
-    # a bad upload
-    page.reload()
+
+
+def test_a_bad_upload_is_named(visit, notes):
+    page = visit(390, 844)
     page.locator('input[type=file]').first.set_input_files(notes)
     expect(
         page.get_by_text('notes.mp4 is not a video: it begins')).to_be_visible(
