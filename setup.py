@@ -1,4 +1,4 @@
-"""Installs selfy_mmaction with the extension that MIM looks for.
+"""Installs selfy_mmaction with the extension folder of MIM.
 
 MIM finds configs, tools and the model index in ``selfy_mmaction/.mim``: links
 to the originals in an editable installation, copies in any other.
@@ -21,16 +21,16 @@ def version():
 
 
 class BuildWithMIM(build_py):
-    """Also brings configs, tools and the model index to MIM's folder."""
+    """Also puts configs, tools and the model index into MIM's folder."""
 
     def run(self):
-        # setuptools before 64, which openmim asks for, knows no such mode.
+        # setuptools before 64, which openmim requires, has no such mode.
         editable = getattr(self, 'editable_mode', False)
         if editable:
             mim = ROOT / PACKAGE / '.mim'
         else:
             built = Path(self.build_lib) / PACKAGE
-            # An earlier build may hold what the source no longer has.
+            # An earlier build may contain files that were removed since.
             shutil.rmtree(built, ignore_errors=True)
             mim = built / '.mim'
         super().run()
@@ -50,8 +50,8 @@ class BuildWithMIM(build_py):
 
 
 setup(
-    # onedl-mim takes the first line of RECORD for the package's folder, so
-    # this name must sort after 'selfy_mmaction/' once '-' has become '_'. For
+    # onedl-mim takes the package's folder from the first line of RECORD, so
+    # this name must sort after 'selfy_mmaction/' with '_' in place of '-'. For
     # the same reason there are no console scripts.
     name='selfy-mmaction2',
     version=version(),
@@ -64,25 +64,25 @@ setup(
     cmdclass=dict(build_py=BuildWithMIM),
     python_requires='>=3.10',
     install_requires=[
-        # Before 2.6, no safe loading of what MMEngine's runner saves.
+        # Earlier versions cannot load MMEngine's checkpoints safely.
         'torch>=2.6',
         'mmengine>=0.10.3,<1',
         'mmaction2>=1.2.0,<1.3',
         'decord>=0.4.1',
         'filelock',
-        # MMAction2 imports it and does not declare it.
+        # MMAction2 imports it without declaring it.
         'importlib_metadata',
-        # MMEngine needs distutils and pkg_resources, which 82 has not.
+        # MMEngine needs distutils and pkg_resources, which 82 removed.
         'setuptools<82',
     ],
     extras_require={
-        # MMAction2 needs the module mmcv and requires no distribution of it.
-        # mmcv serves as well where it is installed; both at once do not.
+        # MMAction2 needs the module mmcv but requires no distribution of it.
+        # An installed mmcv works as well; both at once do not.
         'lite': ['mmcv-lite>=2.0.0,<2.2'],
         # The photographs that the quickstart's clips are rendered from.
         'motion': ['scikit-image'],
         # PyTorch writes ONNX models with the first two; the third runs them,
-        # and is all that a machine needs which only does that.
+        # for which it is sufficient.
         'onnx': ['onnx', 'onnxscript', 'onnxruntime'],
         'tensorboard': ['tensorboard'],
         # The web page of tools/app.py.

@@ -1,8 +1,8 @@
 """Spatio-temporal self-similarity for MMAction2.
 
-Importing this package, which is what ``custom_imports`` does, repairs what
-keeps MMAction2 from today's stack and tells its registries where the
-components live. ``selfy_mmaction.ops`` and the block need torch alone.
+Importing this package, as ``custom_imports`` does, applies the repairs that
+MMAction2 needs on today's stack and tells its registries where the components
+are. ``selfy_mmaction.ops`` and the block need only torch.
 """
 from . import compat
 from .version import __version__

@@ -1,8 +1,8 @@
-"""The repairs that let today's PyTorch and pip work with MMAction2.
+"""Repairs that make MMAction2 work with today's PyTorch and pip.
 
-Each repair says what is broken and when it can go, and does nothing where
-nothing is broken. Without MMAction2 there is nothing to repair:
-``selfy_mmaction.ops`` then needs PyTorch alone.
+Each repair says what is broken and when it can be removed, and does nothing
+where nothing is broken. Without MMAction2 there is nothing to repair:
+``selfy_mmaction.ops`` then needs only PyTorch.
 """
 import functools
 import importlib.util
@@ -21,7 +21,7 @@ from . import pickles
 
 
 def has_mmaction() -> bool:
-    """Whether MMAction2 is there to be imported."""
+    """Whether MMAction2 can be imported."""
     try:
         return importlib.util.find_spec('mmaction') is not None
     except ImportError:  # an import hook forbids it
@@ -40,12 +40,12 @@ def apply():
 
 
 def check_mmaction():
-    """Say in one line that MMAction2 is too old.
+    """Raise a one-line error if MMAction2 is too old.
 
-    Before 1.2.0 it has other data structures, and refuses mmcv 2.1. Read
-    without importing it, since it may refuse the mmcv that is there first.
+    Versions before 1.2.0 have other data structures, and refuse mmcv 2.1. The
+    version is read without an import, which may fail on the mmcv first.
 
-    Can go when nobody has a MMAction2 before 1.2.0.
+    Can be removed when nobody uses MMAction2 before 1.2.0.
 
     Raises:
         ImportError: If MMAction2 is older.
@@ -57,16 +57,16 @@ def check_mmaction():
         raise ImportError(
             f'MMAction2 {version[1]} is installed, but selfy_mmaction needs '
             "1.2.0: pip install 'mmaction2>=1.2.0' 'mmcv-lite==2.1.0'; "
-            'uninstall the mmcv that is there first.')
+            'uninstall the present mmcv first.')
 
 
 def check_mmcv():
-    """Say in one line that mmcv is missing or of a wrong version.
+    """Raise a one-line error if mmcv is missing or has a wrong version.
 
-    mmcv and mmcv-lite both bring the module ``mmcv``, so neither can be a
-    hard requirement of ours, and MMAction2 requires neither: it asserts.
+    mmcv and mmcv-lite both provide the module ``mmcv``, so this package can
+    require neither, and MMAction2 requires neither: it asserts.
 
-    Can go when MMAction2 requires a version of mmcv itself.
+    Can be removed when MMAction2 itself requires a version of mmcv.
 
     Raises:
         ImportError: Without mmcv, or with versions of mmcv and mmengine that
@@ -79,34 +79,35 @@ def check_mmcv():
     try:
         import mmaction  # noqa: F401
     except AssertionError as error:
-        # MMAction2's own words: they name the version found and its range.
-        raise ImportError(f'{error} mmcv-lite serves as well; uninstall the '
-                          'mmcv that is there first.') from None
+        # MMAction2's message names the version found and the range.
+        raise ImportError(f'{error} mmcv-lite works as well; uninstall the '
+                          'present mmcv first.') from None
 
 
 def quiet_mmcv_lite():
-    """Keep mmcv-lite from warning of a compiled operator at each start.
+    """Silence mmcv-lite's warning about a compiled operator at each start.
 
-    No recognizer of ours uses it, nor does any of MMAction2.
+    No recognizer of this package or of MMAction2 uses it.
 
-    Can go when MMAction2 no longer imports mmcv's transformers.
+    Can be removed when MMAction2 no longer imports mmcv's transformers.
     """
     warnings.filterwarnings(
         'ignore', message='Fail to import ``MultiScaleDeformableAttention``')
 
 
 def load_safely():
-    """Let MMEngine load checkpoints as :mod:`selfy_mmaction.pickles` does.
+    """Make MMEngine load checkpoints by :mod:`selfy_mmaction.pickles`.
 
-    MMEngine reads what it downloads with ``weights_only=False``, and its fork
-    onedl-mmengine whatever cannot be read otherwise: such a file can run
-    code. And MMEngine, which has the addresses of torchvision's weights in a
-    table of its own, asks torchvision for its version before it reads that.
-    Called with the backbones and with :mod:`selfy_mmaction.engine.checkpoint`,
-    since MMEngine's loaders take long to import.
+    MMEngine reads downloads with ``weights_only=False``, and its fork
+    onedl-mmengine does so with any file that cannot be read otherwise: such a
+    file can run code. MMEngine also has its own table of the URLs of
+    torchvision's weights, but asks torchvision for its version before it
+    reads the table. Called by the backbones and by
+    :mod:`selfy_mmaction.engine.checkpoint`, since MMEngine's loaders are slow
+    to import.
 
-    Can go when MMEngine loads safely, in bounded time, and reads the table
-    without torchvision.
+    Can be removed when MMEngine loads safely, in bounded time, and reads the
+    table without torchvision.
     """
     from mmengine.runner import checkpoint as engine
     register = engine.CheckpointLoader.register_scheme
@@ -129,14 +130,14 @@ def load_safely():
             prefixes='torchvision://',
             loader=load_from_torchvision,
             force=True)
-    # what all that download call
+    # called for every download
     engine.load_url = pickles.load_url
-    # what onedl-mmengine calls instead of torch.load
+    # called by onedl-mmengine instead of torch.load
     engine._safe_torch_load = functools.partial(torch.load, weights_only=True)
 
 
 class _MissingDRN:
-    """What stands for DRN where MMAction2 came without it."""
+    """Replaces DRN where the installation of MMAction2 lacks it."""
 
     def __init__(self, *args, **kwargs):
         raise ImportError('this installation of MMAction2 lacks '
@@ -145,13 +146,13 @@ class _MissingDRN:
 
 
 def stub_missing_drn():
-    """Let ``import mmaction.models`` pass without the folder of DRN.
+    """Make ``import mmaction.models`` work without the folder of DRN.
 
     The wheel of mmaction2 1.2.0 imports ``mmaction.models.localizers.drn``
-    and does not contain it (the folder has no ``__init__.py``). A source tree
+    but does not contain it (the folder has no ``__init__.py``). A source tree
     has the folder.
 
-    Can go with the first wheel after 1.2.0 that contains the folder.
+    Can be removed with the first wheel after 1.2.0 that contains the folder.
     """
     import mmaction
     localizers = Path(mmaction.__file__).parent / 'models' / 'localizers'
@@ -166,21 +167,21 @@ def stub_missing_drn():
 
 
 def allow_runner_checkpoints():
-    """Let ``torch.load`` read the checkpoints of MMEngine's runner.
+    """Make ``torch.load`` read the checkpoints of MMEngine's runner.
 
-    Since PyTorch 2.6 ``torch.load`` reads with ``weights_only=True``, and
+    Since PyTorch 2.6 ``torch.load`` reads with ``weights_only=True``, but
     MMEngine's runner saves more than weights: the history of every logged
-    value as a ``HistoryBuffer`` of numpy arrays, numpy's scalars among
-    scores, and the curve of a ``OneCycleLR``, which is a function. This
-    extends PyTorch's list of what such a pickle may name by just that. The
-    check itself stays on.
+    value as a ``HistoryBuffer`` of numpy arrays, numpy scalars among the
+    scores, and the curve of a ``OneCycleLR``, which is a function. This adds
+    just these to the names that PyTorch allows in a pickle. The check itself
+    stays on.
 
-    A name on the list may be called with arguments of the pickle's choice.
-    ``getattr``, ``numpy.dtype`` and ``numpy.ndarray`` would let it run code
-    or forge object pointers that way, so these names lead to stand-ins that
-    answer only as a runner's checkpoint needs it.
+    A pickle may call an allowed name with any arguments. With ``getattr``,
+    ``numpy.dtype`` and ``numpy.ndarray`` it could run code or forge object
+    pointers, so these names map to stand-ins that accept only what a runner's
+    checkpoint needs.
 
-    Can go with the first MMEngine after 0.10.7 that does this itself.
+    Can be removed with the first MMEngine after 0.10.7 that does this itself.
     """
     import numpy as np
     from mmengine.logging import HistoryBuffer
@@ -196,7 +197,7 @@ def allow_runner_checkpoints():
         names += [(_reconstruct, f'{module}._reconstruct'),
                   (scalar, f'{module}.scalar')]
     # An object's state is set only if its class is listed. A pickle asks for
-    # module.name: by a name without a dot it cannot get at the class itself.
+    # module.name, so it cannot reach the class by a name without a dot.
     for cls in (np.ndarray, *(type(np.dtype(code)) for code in _DTYPES)):
         names.append((cls, cls.__name__))
     torch.serialization.add_safe_globals(names)
@@ -207,7 +208,7 @@ ONE_CYCLE = 'mmengine.optim.scheduler.param_scheduler'
 
 
 def _getattr(obj, name):
-    """How a pickle writes the methods that objects of a runner hold."""
+    """Pickles refer by getattr to methods that a runner's objects hold."""
     from mmengine.logging import HistoryBuffer
     if obj is HistoryBuffer and name in ('min', 'max', 'mean', 'current'):
         return getattr(HistoryBuffer, name)
@@ -221,8 +222,8 @@ def _getattr(obj, name):
 def _dtype(code, align=False, copy=False):
     """A numpy dtype without object pointers.
 
-    Never a copy: on numpy's own instances setting a state has no effect,
-    while a copy's flags can be made to lie.
+    Never a copy: setting the state of numpy's own instances has no effect,
+    while a copy's flags can be forged.
     """
     import numpy as np
     if code not in _DTYPES:
@@ -244,6 +245,6 @@ def _one_cycle(*args):
 
 
 def _reconstruct(cls, shape, code):
-    """An array to have its state set, as numpy's function of this name."""
+    """An empty array whose state is set next, as numpy's function gives."""
     import numpy as np
     return np.empty(0)

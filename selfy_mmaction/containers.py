@@ -1,20 +1,24 @@
-"""Which files are videos that may be decoded, by what they begin with.
+"""Which files may be decoded as videos, by their first bytes.
 
-FFmpeg, which every decoder of videos is made of, takes playlists for videos
-as well: texts that have it open other files and addresses.
+FFmpeg, on which every video decoder here is built, also accepts playlists:
+text files that make it open other files and URLs.
 """
 import contextlib
 import os
 import os.path as osp
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 
-from .files import is_utf8
+from .files import is_inside, is_utf8
 
-# FFmpeg gives these beginnings to no reader of texts. A NUL byte is near most
-# of them, since it searches files for words up to the first one.
+# Suffixes of videos in a folder.
+SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
+            '.webm', '.wmv')
+# FFmpeg passes files that begin like this to no text demuxer. Most have an
+# early NUL byte, which ends FFmpeg's search for words.
 _CONTAINERS = re.compile(
     # MP4, MOV, M4V, 3GP: a box of less than 16 MB
     rb'\0...(ftyp|moov|mdat|wide|free|skip)'
@@ -31,17 +35,17 @@ _CONTAINERS = re.compile(
     rb'|FLV\x01.\0'
     rb'|OggS\0',
     re.DOTALL)
-# A clip of 16 such frames takes 0.8 GB in each process that loads data, and
+# A clip of 16 such frames takes 0.8 GB in each data loading process, and
 # networks see a hundredth of it.
 _SIDE = 4096
 
-# Those of FFmpeg, once for all: OpenCV looks when it first opens a video.
+# FFmpeg's messages: OpenCV reads this once, when it first opens a video.
 os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
 
 
 @contextlib.contextmanager
 def quiet_opencv() -> Iterator[None]:
-    """Drop the messages of OpenCV: ours is one line."""
+    """Suppress OpenCV's messages, which a one-line error replaces."""
     level = cv2.utils.logging.setLogLevel(0)
     try:
         yield
@@ -53,21 +57,21 @@ def open_video(source: str | int) -> cv2.VideoCapture:
     """Open a file, or a camera by its index, without messages.
 
     Args:
-        source (str | int): For a file, `find_fault` is to be asked first.
+        source (str | int): A file, checked by `find_fault` first, or a camera.
     """
     with quiet_opencv():
         return cv2.VideoCapture(source)
 
 
 def find_fault(path: str) -> str | None:
-    """Find out why a file must not be given to a decoder of videos.
+    """Find out why a file must not be passed to a video decoder.
 
     Args:
         path (str): The file, which need not exist.
 
     Returns:
-        str | None: What follows its name in a message; None where nothing is
-        wrong with its beginning.
+        str | None: What follows its name in a message; None if its beginning
+        is sound.
 
     Raises:
         OSError: If the file cannot be read.
@@ -100,3 +104,27 @@ def _find_fault(path: str) -> str | None:
         return (f'has frames of {width:.0f} x {height:.0f} pixels, more than '
                 f'{_SIDE} x {_SIDE}: make them smaller')
     return None
+
+
+def find_videos(folder: str) -> list[str]:
+    """Return the videos in a folder and its subfolders, by their suffixes.
+
+    Links are followed; hidden files and folders are skipped.
+    """
+    videos = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [
+            name for name in folders if not name.startswith('.')
+            # a link to a parent folder
+            and not is_inside(
+                os.path.realpath(place),
+                os.path.realpath(os.path.join(place, name)))
+        ]
+        videos += [
+            str(Path(place, name)) for name in names
+            if name.lower().endswith(SUFFIXES) and not name.startswith('.')
+        ]
+    if not videos:
+        raise FileNotFoundError(
+            f'folder {folder} holds no video ({", ".join(SUFFIXES)}).')
+    return sorted(videos)

@@ -1,10 +1,10 @@
-"""Weights of others under our names.
+"""Conversion of weights from other code bases to the names used here.
 
-Pure functions on state dicts; torch alone is needed. The networks are the
-ResNets of torchvision inside DataParallel: those of the official code, which
-has a SELFY block between the second and the third stage, or none (TSM), and
-those of TSM's own code (mit-han-lab/temporal-shift-module). A MOSSBlock is
-converted by itself.
+Pure functions on state dicts that need only torch. The networks are
+torchvision's ResNets inside DataParallel: those of the official code, with a
+SELFY block between the second and the third stage or without (TSM), and those
+of TSM's own code (mit-han-lab/temporal-shift-module). A MOSSBlock is
+converted separately.
 """
 import math
 import re
@@ -16,8 +16,8 @@ from torch import Tensor
 
 _SELFY = 'backbone.selfy.layer2.'
 _BLOCK = r'base_model\.(layer\d\.\d+)\.'
-# Every first convolution of a block is shifted in the official code. In TSM's
-# it is where its name says so, which is nowhere in a TSN.
+# The official code shifts the first convolution of every block. TSM's code
+# shifts those that are named `net`; a TSN has none.
 _OFFICIAL_SHIFT = (rf'{_BLOCK}conv1\.', r'backbone.\1.conv1.conv.net.')
 _TSM_SHIFT = (rf'{_BLOCK}conv1\.net\.', r'backbone.\1.conv1.conv.net.')
 _RULES: Sequence[tuple[str, str]] = [
@@ -45,7 +45,7 @@ _RULES: Sequence[tuple[str, str]] = [
      f'{_SELFY}residual_add.conv.'),
     (r'base_model\.selfy\.stss_integration\.upsample\.1\.',
      f'{_SELFY}residual_add.bn.'),
-    # the classifier: without dropout it is the network's own
+    # the classifier: the network's own fc1 if there is no dropout
     (r'(new_fc|base_model\.fc1)\.', 'cls_head.fc_cls.'),
 ]
 _PARAMETERS = ('weight', 'bias', 'running_mean', 'running_var',
@@ -53,9 +53,9 @@ _PARAMETERS = ('weight', 'bias', 'running_mean', 'running_var',
 
 
 def _is_of_tsm(state_dict: dict) -> bool:
-    """Whether TSM's own code has saved a state dict.
+    """Whether TSM's own code saved a state dict.
 
-    It has a linear classifier, where that of the official code is a Conv1d.
+    Its classifier is linear, that of the official code a Conv1d.
     """
     return any(
         isinstance(key, str) and (
@@ -65,7 +65,7 @@ def _is_of_tsm(state_dict: dict) -> bool:
 
 
 def _convert_key(key: str, rules: Sequence[tuple[str, str]]) -> str | None:
-    """The recognizer's name of a key, None if it is unknown."""
+    """The recognizer's name for a key, None if it is unknown."""
     stem, _, parameter = key.rpartition('.')
     if parameter not in _PARAMETERS:
         return None
@@ -93,7 +93,7 @@ def _convert_tensor(key: str, tensor: Tensor) -> Tensor:
 
 def convert_official_state_dict(
         state_dict: dict) -> 'OrderedDict[str, Tensor]':
-    """Rename and reshape what the official code or that of TSM saved.
+    """Convert a state dict of the official code or of TSM's code.
 
     Args:
         state_dict (dict): Keys ('module.base_model...', 'module.new_fc...')
@@ -106,8 +106,8 @@ def convert_official_state_dict(
         a SELFY block, a ResNetTSM) and a TSMHead, to tensors.
 
     Raises:
-        ValueError: If there are keys that neither code writes, or if it is a
-            network that MMAction2 does not have.
+        ValueError: If there are keys that neither code writes, or if
+            MMAction2 does not have the network.
     """
     is_of_tsm = _is_of_tsm(state_dict)
     rules = [_TSM_SHIFT if is_of_tsm else _OFFICIAL_SHIFT, *_RULES]
@@ -144,7 +144,7 @@ _MOSS_RULES: Sequence[tuple[str, str]] = [
 
 
 def _convert_moss_key(key: str) -> str | None:
-    """Our name of a key of the authors' MOSSBlock, None if it is unknown."""
+    """Our name for a key of the authors' MOSSBlock, None if unknown."""
     match = re.fullmatch(r'stss_encoders\.(\d+)\.(.+\.)(\w+)', key)
     if not match or match[3] not in _PARAMETERS:
         return None
@@ -156,15 +156,15 @@ def _convert_moss_key(key: str) -> str | None:
 
 
 def convert_moss_state_dict(state_dict: dict) -> 'OrderedDict[str, Tensor]':
-    """Rename and reshape the weights of one MOSSBlock of its authors' code.
+    """Convert the weights of one MOSSBlock of its authors' code.
 
     Args:
         state_dict (dict): Keys of their block ('stss_encoders.0...') to
             tensors.
 
     Returns:
-        OrderedDict: Keys of a :class:`MOSSBlock` to tensors. Their block has
-        no scale of what it adds: it is 1.
+        OrderedDict: Keys of a :class:`MOSSBlock` to tensors. Their block does
+        not scale what it adds: the scale is 1.
 
     Raises:
         ValueError: If there are keys that their block does not have.
@@ -175,8 +175,8 @@ def convert_moss_state_dict(state_dict: dict) -> 'OrderedDict[str, Tensor]':
         if new_key is None:
             raise ValueError(
                 f'Not the state dict of a MOSSBlock: it has {key!r}, where '
-                "keys begin with 'stss_encoders.': take its part alone, "
-                'without prefix.')
+                "keys begin with 'stss_encoders.': pass only the weights of "
+                'the block, without prefix.')
         if tensor.dim() == 5 and '.extraction.' in new_key:
             # [C, U * V, 1, 1, 1] => [C, 1, U, V]; their windows are square
             side = math.isqrt(tensor.shape[1])

@@ -1,4 +1,4 @@
-"""Files and paths: written whole or not at all, inside of a folder or not."""
+"""Files and paths: atomic writes, names and folders."""
 
 import contextlib
 import glob
@@ -10,25 +10,24 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-# Seconds without a change after which nobody is taken to write to a file.
+# Seconds without a change after which a file counts as abandoned.
 _STALE = 3600
 
 
 @contextlib.contextmanager
 def replaced_when_done(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield the name of a file that replaces ``path`` if all goes well.
+    """Yield the name of a temporary file that replaces ``path`` on success.
 
-    A full disk or a killed process leaves what was there before. Each writer
-    has a hidden file of its own, with the ending of ``path``, in the same
-    folder, which is made if it is missing.
+    After a full disk or a kill, the previous file is intact. Each writer has
+    its own hidden file, with the suffix of ``path``, in the same folder, which
+    is created if it is missing.
 
     Args:
-        path (str | os.PathLike): The file to write. What is not a regular
+        path (str | os.PathLike): The file to write. Anything but a regular
             file, such as /dev/null, is written to directly.
 
     Raises:
-        ValueError: If there is a folder of this name, or the name is not
-            UTF-8.
+        ValueError: If a folder has this name, or the name is not UTF-8.
         OSError: If the file cannot be written.
     """
     path = Path(path)
@@ -46,12 +45,12 @@ def replaced_when_done(path: str | os.PathLike) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
-        # Else a machine that loses power may have the name first.
+        # Otherwise a power loss may leave the new name without its data.
         with open(unfinished, 'rb') as file:
             os.fsync(file)
         os.replace(unfinished, target)
     except OSError as error:
-        # Of another file, or with a message already.
+        # About another file, or with a message already.
         if error.errno is None or error.filename not in (
                 None,
                 str(unfinished),
@@ -64,7 +63,7 @@ def replaced_when_done(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def _remove_stale(target: Path) -> None:
-    """Remove what processes that were killed left of the same file."""
+    """Remove temporary files of the same name that killed processes left."""
     pattern = f'.{glob.escape(target.stem)}.{"[0-9a-f]" * 8}{target.suffix}'
     for path in target.parent.glob(pattern):
         with contextlib.suppress(FileNotFoundError):
@@ -75,8 +74,7 @@ def _remove_stale(target: Path) -> None:
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
     """Write a file, see `replaced_when_done`.
 
-    For what is made by libraries that do not report a full disk, or in words
-    of their own.
+    For the output of libraries that do not report a full disk clearly.
     """
     with replaced_when_done(path) as unfinished:
         unfinished.write_bytes(content)
@@ -89,17 +87,17 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def printable(name: str) -> str:
-    """A name as a terminal can show it.
+    """A name that is safe to print on a terminal.
 
-    Control characters in names of files and classes could move its cursor or
-    forge lines: they come as in a Python string, and so do bytes that are not
-    UTF-8.
+    Control characters in names of files and classes could move the cursor or
+    forge lines: they are escaped as in a Python string, and so are bytes that
+    are not UTF-8.
     """
     return ''.join(x if x.isprintable() else repr(x)[1:-1] for x in name)
 
 
 def is_utf8(path: str | os.PathLike) -> bool:
-    """Whether a name is; OpenCV crashes of others."""
+    """Whether a name is UTF-8; OpenCV crashes on others."""
     try:
         os.fspath(path).encode()
     except UnicodeEncodeError:
@@ -108,7 +106,7 @@ def is_utf8(path: str | os.PathLike) -> bool:
 
 
 def is_inside(name: str, folder: str | os.PathLike) -> bool:
-    """Whether a path that is relative to a folder stays in it, links aside."""
+    """Whether a path relative to a folder stays inside it, links aside."""
     path, folder = (
         osp.abspath(x)
         for x in (osp.join(folder, name.replace('\\', '/')), folder))
@@ -116,9 +114,9 @@ def is_inside(name: str, folder: str | os.PathLike) -> bool:
 
 
 def check_archive_size(path: str | os.PathLike) -> None:
-    """Raise a ValueError if a zip archive holds more than its own size.
+    """Raise a ValueError if a zip archive unpacks to more than its own size.
 
-    Neither PyTorch nor NumPy compresses what it saves.
+    Neither PyTorch nor NumPy compresses its files.
     """
     with zipfile.ZipFile(path) as file:
         size = sum(entry.file_size for entry in file.infolist())

@@ -1,5 +1,5 @@
-"""Reading what torch.save wrote, whoever wrote it: no code in it is run, and
-the time and the memory that it takes are bounded by the size of the file.
+"""Safe reading of files of torch.save from any source: no code in them runs,
+and time and memory are bounded by the size of the file.
 """
 import io
 import os
@@ -17,25 +17,25 @@ from torch import Tensor
 
 from .files import check_archive_size
 
-# Bounds of what a file holds, with all that it names twice written out.
+# Bounds on the content of a file, with repeated references written out.
 # A checkpoint of a SELFYNet-R50 with Adam has 27,205 values, 10 deep.
 _MAX_VALUES, _MAX_DEPTH = 10**7, 100
-# What adds to an object that is there; all else makes a new one.
+# Opcodes that add to an existing object; all others make a new one.
 _ADDING = {'APPEND', 'APPENDS', 'SETITEM', 'SETITEMS', 'ADDITEMS', 'BUILD'}
 
 
 def check_file(path: str) -> None:
-    """Raise unless torch.save wrote a file, to its end.
+    """Raise unless a file is a complete file of torch.save.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is another kind of file, or a part of one.
+        ValueError: If it is another kind of file, or incomplete.
     """
     if not osp.isfile(path):
         raise FileNotFoundError(f'checkpoint {path} does not exist.')
     with open(path, 'rb') as file:
-        # PyTorch before 1.6 wrote pickles, later versions zip archives; the
-        # directory of an archive is its end.
+        # PyTorch before 1.6 wrote pickles, later versions zip archives; an
+        # archive ends with its directory.
         try:
             whole = file.read(1) == b'\x80' or zipfile.is_zipfile(file)
         except zipfile.BadZipFile:
@@ -55,8 +55,8 @@ def load(path: str, map_location: str | torch.device | Callable = 'cpu'):
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is another kind of file, is damaged, has code in it
-            or holds more than it has room for.
+        ValueError: If it is another kind of file, is damaged, contains code
+            or takes more memory than its size.
     """
     check_file(path)
     try:
@@ -64,8 +64,8 @@ def load(path: str, map_location: str | torch.device | Callable = 'cpu'):
             _check_size(file)
         content = torch.load(path, map_location, weights_only=True)
         _check_room(content, osp.getsize(path))
-    # What is raised depends on how a file is broken; PyTorch's own message
-    # advises to switch its check off.
+    # The exception depends on how the file is broken; PyTorch's own message
+    # advises to disable the check.
     except Exception as error:
         raise ValueError(f'{path} is not a checkpoint, or has code in it: '
                          'give another one.') from error
@@ -76,10 +76,10 @@ def load_url(url: str,
              model_dir: str | None = None,
              map_location: str | torch.device | Callable = 'cpu',
              progress: bool = True):
-    """Load a file that is downloaded unless it has been already.
+    """Download a file, unless it is there already, and load it.
 
     Args:
-        url (str): Its address.
+        url (str): Its URL.
         model_dir (str, optional): Where to keep it. Defaults to the folder of
             torch.hub.
         map_location (str | torch.device | Callable): Where to put tensors.
@@ -96,8 +96,7 @@ def load_url(url: str,
         os.makedirs(folder, exist_ok=True)
         try:
             torch.hub.download_url_to_file(url, path, progress=progress)
-        # of the network or the disk; of a connection that broke; of an
-        # address that is none
+        # network or disk; broken connection; invalid URL
         except (OSError, HTTPException, ValueError) as error:
             reason = getattr(error, 'reason', error)
             raise OSError(
@@ -108,10 +107,10 @@ def load_url(url: str,
 
 
 def _pickles(path: str) -> Iterator[BinaryIO]:
-    """Yield each pickle that torch.load will read, where it begins."""
+    """Yield a stream at the start of each pickle that torch.load reads."""
     if zipfile.is_zipfile(path):
         check_archive_size(path)
-        # The reader of torch.load: another may find another entry.
+        # torch.load's own reader: another one may find another entry.
         reader = torch._C.PyTorchFileReader(str(path))
         yield io.BytesIO(reader.get_record('data.pkl'))
     else:
@@ -122,12 +121,12 @@ def _pickles(path: str) -> Iterator[BinaryIO]:
 
 
 def _check_size(file: BinaryIO) -> None:
-    """Raise unless the content of a pickle is of a bounded size.
+    """Raise unless the content of a pickle has a bounded size.
 
-    A few bytes can name a tuple twice in a tuple, that one twice in another,
-    and so on: to hash the last one, or to walk through it, takes for ever.
-    This follows the pickle's commands as an unpickler does, with the list of
-    its parts for each object, and counts.
+    A few bytes can put a tuple twice into a tuple, that one twice into
+    another, and so on: hashing or traversing the last one never ends. This
+    runs the pickle's opcodes as an unpickler does, with a list of parts in
+    place of each object, and counts.
     """
     stack, marks, memo = [], [], {}
     for opcode, arg, _ in pickletools.genops(file):
@@ -165,15 +164,15 @@ def _check_size(file: BinaryIO) -> None:
 def _count(parts: list,
            counts: dict[int, tuple[int, int]],
            level: int = 0) -> int:
-    """How many values an object has, itself included.
+    """The number of values of an object, itself included.
 
     Args:
         parts (list): Its parts, which are such lists themselves.
         counts (dict[int, tuple[int, int]]): The number of values and the
-            depth of objects that have been counted, by their id.
-        level (int): How deep in another object it is. Defaults to 0.
+            depth of objects counted so far, by their id.
+        level (int): How deep it is nested. Defaults to 0.
     """
-    # An object in itself never ends, either.
+    # An object that contains itself never ends, either.
     if level > _MAX_DEPTH:
         raise pickle.UnpicklingError('Values are nested too deeply.')
     if id(parts) not in counts:
@@ -187,9 +186,9 @@ def _count(parts: list,
 
 
 def _check_room(content: Any, size: int) -> None:
-    """Raise if tensors have more memory than a file has bytes.
+    """Raise if the tensors take more memory than the file has bytes.
 
-    The older format tells the size of a tensor apart from its values.
+    The older format stores a tensor's size apart from its values.
     """
     storages = {
         tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes()

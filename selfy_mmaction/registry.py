@@ -1,7 +1,7 @@
 """MMAction2's registries, or a stand-in for plain PyTorch.
 
-The block is arithmetic that needs torch alone. Where MMAction2 is installed
-it is registered there; where it is not, `_Models` builds its parts.
+The block needs only torch. Where MMAction2 is installed it is registered
+there; otherwise `_Models` builds its parts.
 """
 from importlib import import_module
 
@@ -39,10 +39,10 @@ else:
 
 
 def add_locations() -> None:
-    """Tell MMAction2's registries where our components live.
+    """Tell MMAction2's registries where our components are.
 
-    They are then imported when a registry is first asked for something, as
-    MMAction2's own are, so that ``import selfy_mmaction`` stays light.
+    They are imported on the first look-up in a registry, as MMAction2's own
+    are, so that ``import selfy_mmaction`` stays fast.
     """
     from mmaction import registry
 

@@ -121,7 +121,7 @@ def test_too_old_mmaction_is_one_line(tmp_path, version, old):
         assert last == (
             f'ImportError: MMAction2 {version} is installed, but '
             "selfy_mmaction needs 1.2.0: pip install 'mmaction2>=1.2.0' "
-            "'mmcv-lite==2.1.0'; uninstall the mmcv that is there first.")
+            "'mmcv-lite==2.1.0'; uninstall the present mmcv first.")
     else:
         assert 'mmcv, it thinks.' in last
 

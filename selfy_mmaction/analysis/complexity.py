@@ -20,11 +20,11 @@ from ..models.selfy_block import ResidualBlock
 
 def get_complexity(
     cfg: Config, size: Sequence[int] = (224, 224)) -> dict[str, int]:
-    """Count what one clip costs; one multiply-add is one FLOP.
+    """Count the cost of one clip; one multiply-add is one FLOP.
 
     MMEngine counts the network by tracing it. The blocks are counted here,
-    from the sizes of their layers: how they compute is another matter, since
-    a trace sees products that serve speed, and does not see those of STSS.
+    from the sizes of their layers, since a trace includes products that only
+    serve speed, and does not include those of STSS.
 
     Args:
         cfg (Config): A config with a recognizer; its weights are not loaded.
@@ -32,9 +32,9 @@ def get_complexity(
             Defaults to (224, 224).
 
     Returns:
-        dict[str, int]: ``params`` and ``flops``, and beside them
-        ``stss_flops``, the products of STSS, which the counts of the design
-        leave out: L * U * V * C for each position of a frame.
+        dict[str, int]: ``params``, ``flops``, and ``stss_flops``, the
+        products of STSS, which ``flops`` do not include: L * U * V * C for
+        each position of a frame.
     """
     model_cfg = copy.deepcopy(cfg.model)
     model_cfg.backbone.pretrained = None
@@ -51,7 +51,7 @@ def get_complexity(
             block.register_forward_hook(lambda block, args, _: sizes.update(
                 {block: tuple(map(int, args[0].shape[-2:]))}))
 
-    # A network that takes any number of frames is counted on one.
+    # A network for any number of frames is counted on one frame.
     clip = torch.zeros(1, clip_frames(cfg) or 1, 3, *size)
     if isinstance(model, Recognizer3D):
         # [1, T, 3, H, W] => [1, 1, 3, T, H, W], one view
@@ -105,11 +105,11 @@ def _count_stss(module: nn.Module, window: tuple[int, int, int], channels: int,
 
 def _count_layers(module: nn.Module, maps: int, h: int,
                   w: int) -> tuple[int, int, int]:
-    """Multiply-adds of layers in a row, and the size that they leave.
+    """Multiply-adds of consecutive layers, and the size of their output.
 
     Args:
         module (nn.Module): It contains them in the order of their use.
-        maps (int): How many maps go through.
+        maps (int): Number of maps.
         h (int): Height of a map.
         w (int): Width of a map.
     """
@@ -130,7 +130,7 @@ def _count_layers(module: nn.Module, maps: int, h: int,
 
 @contextlib.contextmanager
 def _quiet_tracer():
-    """Sizes that a trace freezes do not matter: it runs once."""
+    """Silence warnings of constants in a trace, which runs once."""
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', category=torch.jit.TracerWarning)
         yield

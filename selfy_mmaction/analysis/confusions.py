@@ -1,4 +1,4 @@
-"""Which classes a network takes for which, and in which clips."""
+"""Which classes a network confuses, and in which clips."""
 from typing import NamedTuple
 
 import numpy as np
@@ -11,11 +11,11 @@ from . import dumps, ensemble
 
 
 class Confusion(NamedTuple):
-    """Clips of one class that were taken for another."""
+    """Clips of one class that were predicted as another."""
     truth: int
     found: int
-    clips: np.ndarray  # their indices, the surest mistake first
-    total: int  # how many clips the true class has
+    clips: np.ndarray  # their indices, the most confident mistake first
+    total: int  # number of clips of the true class
 
 
 def find_confusions(scores: np.ndarray, labels: np.ndarray,
@@ -25,7 +25,7 @@ def find_confusions(scores: np.ndarray, labels: np.ndarray,
     Args:
         scores (np.ndarray): The probabilities, [N, K].
         labels (np.ndarray): The true classes, [N].
-        limit (int): How many pairs to return at most.
+        limit (int): Maximum number of pairs to return.
 
     Returns:
         list[Confusion]: The most frequent first.
@@ -63,7 +63,7 @@ def first_view(frames: Tensor, cfg: Config) -> np.ndarray:
 
     Args:
         frames (Tensor): [V * T, 3, H, W] or [V, 3, T, H, W].
-        cfg (Config): The config of the model, which says T.
+        cfg (Config): The config of the model, which sets T.
 
     Returns:
         np.ndarray: RGB of type uint8, [T, H, W, 3].

@@ -1,6 +1,6 @@
-"""The predictions of a test in a file: written by a test, read by tools.
+"""Dumps: files with the predictions of a test, which other tools read.
 
-A dump is an archive of NumPy, without pickles, of the members in _MEMBERS.
+A dump is a NumPy archive, without pickles, with the members in _MEMBERS.
 """
 import math
 import os
@@ -20,9 +20,9 @@ from mmengine.logging import print_log
 from ..apis.inference import gives_logits
 from ..files import check_archive_size, replaced_when_done
 
-# What a sample tells of itself, if told to; LeaveOutHook adds left_out.
+# Meta keys to keep of a sample; LeaveOutHook adds left_out.
 _META_KEYS = ('filename', 'frame_dir', 'left_out')
-# What the scores of a dump are.
+# Kinds of scores.
 KINDS = ('probabilities', 'logits')
 # Member -> kind of its dtype, number of axes
 _MEMBERS = dict(
@@ -52,15 +52,15 @@ class Dump(NamedTuple):
 
 
 def dump_results(cfg: Config, path: str) -> None:
-    """Let a test write its predictions, with the names of the samples.
+    """Make a test write its predictions, with the names of the samples.
 
     Args:
         cfg (Config): The config of the test, which is changed.
         path (str): The file to write.
 
     Raises:
-        ValueError: If the file has another ending than .npz.
-        OSError: If its folder cannot be made.
+        ValueError: If the suffix of the file is not .npz.
+        OSError: If its folder cannot be created.
     """
     if not path.endswith('.npz'):
         raise ValueError(f'--dump {path}: give it the ending .npz.')
@@ -68,15 +68,15 @@ def dump_results(cfg: Config, path: str) -> None:
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
-        raise OSError(f'--dump {path}: folder {folder} cannot be made '
+        raise OSError(f'--dump {path}: folder {folder} cannot be created '
                       f'({error.strerror}).') from error
     for step in cfg.test_dataloader.dataset.pipeline:
         if get_str_type(step['type']).endswith('PackActionInputs'):
-            # MMAction2 keeps no name of a sample unless told to.
+            # By default MMAction2 keeps no name of a sample.
             step['meta_keys'] = (*step.get('meta_keys', ()), *_META_KEYS)
     if not isinstance(cfg.test_evaluator, (list, tuple)):
         cfg.test_evaluator = [cfg.test_evaluator]
-    # By its full name, a config that was written to a file finds it, too.
+    # By the full name it is also found from a config that was written out.
     metric = f'{DumpScores.__module__}.{DumpScores.__name__}'
     cfg.test_evaluator = [
         *cfg.test_evaluator,
@@ -88,8 +88,8 @@ class DumpScores(BaseMetric):
     """Writes the predictions of a test to a file.
 
     Args:
-        path (str): The file, with the ending .npz.
-        kind (str): What the scores are, one of :data:`KINDS`.
+        path (str): The file, with the suffix .npz.
+        kind (str): Kind of the scores, one of :data:`KINDS`.
     """
 
     default_prefix = 'dump'
@@ -102,7 +102,7 @@ class DumpScores(BaseMetric):
 
     def process(self, data_batch: object,
                 data_samples: Sequence[dict]) -> None:
-        """Keep what the dump needs of a batch.
+        """Keep what the dump needs from a batch.
 
         Raises:
             ValueError: If a sample has no single label, or several rows of
@@ -142,10 +142,10 @@ class DumpScores(BaseMetric):
 
 
 def sample_names(samples: Sequence[dict]) -> list[str]:
-    """The samples' files, alike for any data folder, as videos or frames.
+    """Names of the samples, independent of the data folder and the storage.
 
-    They are without the folder that all are in. If one is unknown, there are
-    none.
+    They are relative to the samples' common folder, without a suffix. If one
+    is unknown, the list is empty.
     """
     paths = [
         sample.get('frame_dir') or osp.splitext(sample.get('filename', ''))[0]
@@ -164,8 +164,8 @@ def load_dump(path: str) -> Dump:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not a dump, if its scores are not what it says,
-            or if clips were left out.
+        ValueError: If it is not a dump, if its scores are not of the kind
+            that it names, or if clips were left out.
     """
     if path.endswith(('.pkl', '.pickle')):
         raise ValueError(f'{path} is a pickle, which runs code when it is '
@@ -181,7 +181,7 @@ def load_dump(path: str) -> Dump:
         scores, kind, labels, names, classes, left_out = members.values()
         dump = Dump(path, scores, kind.item(), labels, names.tolist(),
                     classes.tolist())
-    # What is raised depends on how a file is broken.
+    # The exception depends on how a file is broken.
     except Exception as error:
         reason = str(error).rstrip('.') or type(error).__name__
         reason = textwrap.shorten(reason, 200, placeholder=' ...')
@@ -196,9 +196,9 @@ def load_dump(path: str) -> Dump:
 
 
 def _check_headers(path: str) -> None:
-    """Raise unless an archive has the members of a dump, of their sizes.
+    """Raise unless an archive has the members of a dump, of valid sizes.
 
-    NumPy makes room for what a header claims before it reads on.
+    NumPy allocates the size in a header before it reads the values.
     """
     check_archive_size(path)
     with zipfile.ZipFile(path) as archive:
@@ -241,7 +241,7 @@ def _check_values(scores: np.ndarray, kind: np.ndarray, labels: np.ndarray,
 
 def _check_probabilities(dump: Dump) -> None:
     """Raise unless the scores of each sample add up to 1."""
-    # half precision does so within this, too
+    # holds for half precision, too
     if dump.scores.min() < 0 or not np.allclose(
             dump.scores.sum(1), 1, atol=0.02):
         raise ValueError(f'{dump.path} holds scores that are no '

@@ -37,7 +37,7 @@ def check_same_samples(dumps: Sequence[Dump]) -> None:
 def average_scores(dumps: Sequence[Dump],
                    weights: Sequence[float] | None = None,
                    kind: str = 'probabilities') -> np.ndarray:
-    """Average what several tests found.
+    """Average the scores of several tests.
 
     Args:
         dumps (Sequence[Dump]): Dumps of the same samples.
@@ -50,8 +50,8 @@ def average_scores(dumps: Sequence[Dump],
         np.ndarray: The averages, [N, K].
 
     Raises:
-        ValueError: If the dumps are of other samples, if one has no logits,
-            or if the weights do not fit.
+        ValueError: If the dumps are of different samples, if one has no
+            logits, or if the weights do not fit.
     """
     weights = weights or [1] * len(dumps)
     if len(weights) != len(dumps):
@@ -99,7 +99,7 @@ def format_accuracies(rows: Sequence[tuple[str, np.ndarray]],
 
 
 def get_confusion_matrix(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How many samples of a class (row) were taken for which (column)."""
+    """Number of samples by true class (row) and predicted class (column)."""
     return ConfusionMatrix.calculate(scores, labels).numpy()
 
 

@@ -1,4 +1,4 @@
-"""Reading what trainings logged."""
+"""Reading the logs of trainings."""
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Curve(NamedTuple):
-    """How a logged value changed."""
+    """The history of a logged value."""
     unit: str  # of the steps: iteration or epoch
     steps: list[int]
     values: list[float]
@@ -15,8 +15,8 @@ class Curve(NamedTuple):
 def load_curves(work_dir: str) -> dict[str, Curve]:
     """Read the values that a training has logged in its work directory.
 
-    Each start of it has a folder there. What a resumed training repeats
-    replaces what was logged before.
+    Each start of it has a folder there. Steps that a resumed training repeats
+    replace the earlier ones.
 
     Args:
         work_dir (str): The directory, or the folder of one start.
@@ -61,7 +61,7 @@ def _read_log(path: Path) -> dict[str, Curve]:
 
 def _read_lines(path: Path) -> Iterator[dict[str, float]]:
     lines = path.read_text(encoding='utf-8', errors='replace').split('\n')
-    # What follows the last line break is empty, or was not written to the end.
+    # After the last line break there is nothing, or an incomplete line.
     for number, line in enumerate(lines[:-1], 1):
         try:
             entry = json.loads(line)

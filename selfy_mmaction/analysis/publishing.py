@@ -1,4 +1,4 @@
-"""Checkpoints without what only their own training needs."""
+"""Publishing: checkpoints without the state of their training."""
 import ast
 import datetime
 import hashlib
@@ -23,7 +23,7 @@ def find_config(saved: dict, root: Path) -> Path | None:
     experiment = str(saved.get('meta', {}).get('experiment_name', ''))
     # the config's name and the time of the start
     name = re.sub(r'_\d{8}_\d{6}$', '', experiment)
-    # A config is run: the name must not lead to another folder.
+    # A config is executed: the name must not point to another folder.
     if not re.fullmatch(r'\w{1,200}', name):
         return None
     config = root / f'configs/{name}.py'
@@ -31,18 +31,18 @@ def find_config(saved: dict, root: Path) -> Path | None:
 
 
 def strip_checkpoint(saved: dict, path: str, config: os.PathLike) -> dict:
-    """Keep what others need of a checkpoint.
+    """Keep only the parts of a checkpoint that other users need.
 
     Args:
         saved (dict): The checkpoint.
-        path (str): Where it comes from, for the messages.
-        config (os.PathLike): The config that it must fill exactly.
+        path (str): Its source, for the messages.
+        config (os.PathLike): The config that it must fit exactly.
 
     Returns:
         dict: ``state_dict`` and, in ``meta``, the text of the config that it
         was trained with, without local paths, and the names of the classes.
-        Where an exponential moving average was kept, the weights are the
-        averages: MMEngine tests and saves these as the model's.
+        With an exponential moving average, the weights are the averages:
+        MMEngine tests and saves these as the model's.
     """
     cfg = Config.fromfile(config)
     weights = {
@@ -68,14 +68,14 @@ def strip_checkpoint(saved: dict, path: str, config: os.PathLike) -> dict:
     except (MemoryError, RecursionError, SyntaxError, TypeError,
             ValueError) as error:
         raise ValueError(
-            f'{path} has a config in its meta that is not one '
+            f'{path} has an invalid config in its meta '
             f'({error}): give one that tools/train.py wrote.') from error
     kept['dataset_meta'] = dict(classes=list(classes)) if classes else {}
     return dict(meta=kept, state_dict=weights)
 
 
 class _PathStripper(ast.NodeTransformer):
-    """Cuts absolute paths down to what means something elsewhere."""
+    """Shortens absolute paths to the part that is valid elsewhere."""
 
     def visit_Constant(self, node: ast.Constant) -> ast.Constant:
         if isinstance(node.value, str) and osp.isabs(node.value):
@@ -87,9 +87,9 @@ class _PathStripper(ast.NodeTransformer):
 
 
 def strip_paths(config: str) -> str:
-    """Remove what tells of the machine from the text of a config.
+    """Remove paths of the machine from the text of a config.
 
-    The text is only read, never run.
+    The text is only parsed, never executed.
     """
     local = ('work_dir', 'load_from', 'resume', 'launcher')
     tree = ast.parse(config)
@@ -107,8 +107,8 @@ def save_published(checkpoint: dict, name: str, folder: os.PathLike) -> Path:
     """Save a checkpoint as NAME_DATE-HASH.pth.
 
     Returns:
-        Path: The file. The hash is that of its content, by which PyTorch's
-        and MMEngine's downloads check it.
+        Path: The file. The hash is that of its content, which PyTorch and
+        MMEngine check after a download.
     """
     file = io.BytesIO()
     torch.save(checkpoint, file)
@@ -121,10 +121,10 @@ def save_published(checkpoint: dict, name: str, folder: os.PathLike) -> Path:
 
 
 def save_safetensors(checkpoint: dict, path: Path) -> None:
-    """Save the weights of a checkpoint without pickle: nothing can run.
+    """Save the weights of a checkpoint without pickle, so without code.
 
     Args:
-        checkpoint (dict): What `strip_checkpoint` returned.
+        checkpoint (dict): The result of `strip_checkpoint`.
         path (Path): The file to write.
     """
     try:

@@ -1,15 +1,14 @@
-"""Motion read off STSS against the truth, on a real pair of photographs.
+"""Flow from STSS against the ground truth of a stereo pair of photographs.
 
-The two views of a stereo pair are taken as two frames: what is near moves
-far. Nothing is trained, so that this measures the operator and the features
-that it compares, not a network.
+The two views serve as two frames: near objects have large displacements.
+Nothing is trained, so this measures the operator and the features that it
+compares, not a network.
 """
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePath
 from typing import NamedTuple
-from urllib.error import URLError
 
 import cv2
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 from ..apis.flow import STRIDE, TOLERANCE, FlowEstimator, get_mismatch
 from .tables import format_table
 
-# What tells where positions go: settings of FlowEstimator.
+# Ways to obtain displacements from STSS: settings of FlowEstimator.
 READINGS = {
     'argmax': dict(patch=1, peak=1),
     'soft-argmax': dict(patch=1),
@@ -25,18 +24,18 @@ READINGS = {
     'patches, soft-argmax': dict(),
 }
 RANDOM = 'random'
-# FlowEstimator as it is: where it knows, all are compared.
+# FlowEstimator with its defaults: all are compared where it is known.
 REFERENCE = f'{RANDOM}, {list(READINGS)[-1]}'
-# A window that reaches a tenth of the width to each side: the nearest
-# surface of the pair moves by 8 % of it.
+# The window reaches a tenth of the width to each side: the nearest surface of
+# the pair moves by 8 % of it.
 _REACH = 0.1
-# Those with a star count the positions that `REFERENCE` knows.
+# Those with a star are over the positions that `REFERENCE` knows.
 COLUMNS = ('EPE (px)', 'in a cell (%)', 'known (%)', 'there and back (px)',
            'EPE* (px)', 'in a cell* (%)', 'warping error*')
 
 
 class Pair(NamedTuple):
-    """Two views, and where the positions of the first are in the second.
+    """Two views, and the displacements from the first to the second.
 
     Attributes:
         frames (np.ndarray): The left and the right view, RGB of type uint8,
@@ -49,19 +48,18 @@ class Pair(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """Where a method says that positions go, [h, w] of every STRIDE pixels.
+    """The flow of a method at [h, w] positions, one every STRIDE pixels.
 
     Attributes:
         flow (np.ndarray): Displacements (x, y) in pixels, [h, w, 2].
-        mismatch (np.ndarray): How far from its start a position ends up
-            there and back again, in pixels, [h, w].
+        mismatch (np.ndarray): Forward-backward errors in pixels, [h, w].
     """
     flow: np.ndarray
     mismatch: np.ndarray
 
     @property
     def known(self) -> np.ndarray:
-        """Where there and back agree within a cell, bool of [h, w]."""
+        """Where the forward-backward error is within a cell, bool [h, w]."""
         return self.mismatch <= STRIDE * TOLERANCE
 
 
@@ -69,13 +67,13 @@ def load_pair(factor: int) -> Pair:
     """The motorcycle of Middlebury's stereo pairs, which scikit-image ships.
 
     Args:
-        factor (int): By how much to shrink 500 x 741 pixels.
+        factor (int): Factor to shrink 500 x 741 pixels by.
 
     Raises:
         ValueError: Without scikit-image.
     """
     try:
-        from skimage import data  # needed here alone
+        from skimage import data  # needed only here
     except ImportError as error:
         raise ValueError('the photographs come with scikit-image, which is '
                          'not installed: pip install scikit-image.') from error
@@ -87,13 +85,13 @@ def shrink(views: np.ndarray, disparity: np.ndarray, factor: int) -> Pair:
     """A stereo pair as two frames, of a smaller size.
 
     Args:
-        views (np.ndarray): The left and the right one, RGB of type uint8,
+        views (np.ndarray): The left and the right view, RGB of type uint8,
             [2, H, W, 3].
-        disparity (np.ndarray): By how many pixels less to the right what is
-            at a pixel of the left view is in the right one, [H, W];
-            infinite, NaN or 0 where it is unknown.
-        factor (int): By how much to shrink them; what is too much for whole
-            pixels is cut off on the right and at the bottom.
+        disparity (np.ndarray): Disparity of the left view in pixels, to the
+            left in the right view, [H, W]; infinite, NaN or 0 where it is
+            unknown.
+        factor (int): Factor to shrink them by; the remainder is cut off on
+            the right and at the bottom.
     """
     height, width = (size // factor for size in disparity.shape)
     rows, columns = factor * height, factor * width
@@ -102,7 +100,7 @@ def shrink(views: np.ndarray, disparity: np.ndarray, factor: int) -> Pair:
             view[:rows, :columns], (width, height),
             interpolation=cv2.INTER_AREA) for view in views
     ])
-    # The pixel in the middle: an average would be between two surfaces.
+    # The pixel in the middle: an average could lie between two surfaces.
     x = -disparity[factor // 2:rows:factor, factor // 2:columns:factor]
     truth = np.stack([x, np.zeros_like(x)], -1) / factor
     truth[~(np.isfinite(x) & (x < 0))] = np.nan
@@ -115,16 +113,16 @@ def get_error(flow: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def get_warping_error(frames: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """How unlike the first frame the second is where positions go.
+    """Difference between the first frame and the second one warped to it.
 
     Args:
         frames (np.ndarray): RGB of type uint8, [2, H, W, 3].
-        flow (np.ndarray): Displacements (x, y) in pixels of every STRIDE
-            pixels of the first, [h, w, 2].
+        flow (np.ndarray): Displacements (x, y) in pixels of the first frame,
+            one every STRIDE pixels, [h, w, 2].
 
     Returns:
-        np.ndarray: Mean absolute difference of the three colours, of 255,
-        [h, w].
+        np.ndarray: Mean absolute difference over the three channels, from 0
+        to 255, [h, w].
     """
     h, w = flow.shape[:2]
     y, x = STRIDE * np.mgrid[:h, :w]
@@ -139,7 +137,7 @@ def get_warping_error(frames: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 
 def estimate_by_stss(estimator: FlowEstimator, frames: np.ndarray) -> Estimate:
-    """Where STSS says that positions go, of frames [2, H, W, 3]."""
+    """The flow of STSS between two frames, [2, H, W, 3]."""
     flow, mismatch = estimator.match(frames)
     return Estimate(flow[0], mismatch[0])
 
@@ -152,10 +150,10 @@ def _estimate_by_opencv(calculate: Callable, frames: np.ndarray) -> Estimate:
 
 
 def estimate_by_farneback(frames: np.ndarray) -> Estimate:
-    """Where Farneback's method says that positions go.
+    """The flow of Farneback's method.
 
-    The pyramid is finer than in OpenCV's examples, half as many pixels from
-    one level to the next, which do not find far displacements.
+    The pyramid is finer than in OpenCV's examples (pyr_scale=0.5), which do
+    not find large displacements.
     """
     return _estimate_by_opencv(
         lambda one, other: cv2.calcOpticalFlowFarneback(
@@ -172,7 +170,7 @@ def estimate_by_farneback(frames: np.ndarray) -> Estimate:
 
 
 def estimate_by_dis(frames: np.ndarray) -> Estimate:
-    """Where DIS, the dense inverse search, says that positions go."""
+    """The flow of DIS, the dense inverse search."""
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     return _estimate_by_opencv(lambda one, other: dis.calc(one, other, None),
                                frames)
@@ -185,12 +183,12 @@ def estimate_all(
 
     Args:
         frames (np.ndarray): RGB of type uint8, [2, H, W, 3].
-        weights (Sequence[str]): Those of networks whose features to compare
-            beside random ones, see `FlowEstimator`.
+        weights (Sequence[str]): Weights of networks whose features to compare
+            besides random ones, see `FlowEstimator`.
 
     Yields:
-        tuple[str, Estimate | None]: The name of the method and what it says,
-        nothing of weights that cannot be downloaded.
+        tuple[str, Estimate | None]: The name of the method and its estimate,
+        None if its weights cannot be downloaded.
     """
     reach = math.ceil(_REACH * frames.shape[2] / STRIDE)
     for path in (None, *weights):
@@ -200,7 +198,9 @@ def estimate_all(
                 reading: FlowEstimator(path, reach, **settings)
                 for reading, settings in READINGS.items()
             }
-        except (URLError, ConnectionError):
+        except OSError:
+            if '://' not in path:
+                raise
             yield name, None
             continue
         for reading, estimator in estimators.items():
@@ -213,14 +213,14 @@ def estimate_all(
 
 
 def _name(path: str) -> str:
-    """Weights by their address, or their file without date and hash."""
+    """Name of weights: their URL, or their file without date and hash."""
     if '://' in path:
         return path
     return re.sub(r'_\d{8}-[0-9a-f]{8}$', '', PurePath(path).stem)
 
 
 class Comparison:
-    """What all methods say of a pair.
+    """The estimates of all methods for a pair.
 
     Args:
         pair (Pair): The two frames and the truth.
@@ -228,8 +228,8 @@ class Comparison:
 
     Attributes:
         pair (Pair): The two frames and the truth.
-        estimates (dict[str, Estimate | None]): What each method says; None
-            if its weights could not be downloaded.
+        estimates (dict[str, Estimate | None]): The estimate of each method;
+            None if its weights could not be downloaded.
         truth (np.ndarray): The truth of each position, [h, w, 2].
     """
 
@@ -254,7 +254,7 @@ class Comparison:
         ]
 
     def rows(self) -> Iterator[list[str]]:
-        """A line of a table for each method, after the size."""
+        """A row of the table for each method, beginning with the size."""
         _, height, width, _ = self.pair.frames.shape
         size = f'{width} x {height}'
         for name, estimate in self.estimates.items():
@@ -269,7 +269,7 @@ class Comparison:
             yield [size, name, *cells]
 
     def describe(self) -> str:
-        """What the table does not say, in a sentence."""
+        """A note to the table."""
         _, height, width, _ = self.pair.frames.shape
         h, w = self._valid.shape
         lengths = np.linalg.norm(self.truth[self._valid], axis=-1)

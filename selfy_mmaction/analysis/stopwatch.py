@@ -1,12 +1,26 @@
-"""Time and memory of functions, and the name of what they ran on."""
+"""Time and memory of functions, and the name of the device."""
 import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+
+
+def check_parity(ours: Tensor | Sequence[Tensor],
+                 theirs: Tensor | Sequence[Tensor],
+                 what: str,
+                 rtol: float = 1e-4,
+                 atol: float = 1e-5) -> None:
+    """Raise a ValueError unless two ways to compute the same agree."""
+    try:
+        torch.testing.assert_close(ours, theirs, rtol=rtol, atol=atol)
+    except AssertionError as error:
+        raise ValueError(
+            f'{what} differs from what it is compared with, so no speed is '
+            f'reported: {str(error).splitlines()[0]}') from error
 
 
 class Stopwatch:
@@ -14,7 +28,7 @@ class Stopwatch:
 
     Args:
         device (torch.device): Where to run.
-        rounds (int): How often each function runs, after one warm-up.
+        rounds (int): Number of runs of each function, after one warm-up.
     """
 
     def __init__(self, device: torch.device, rounds: int):
@@ -34,6 +48,31 @@ class Stopwatch:
         median = {k: statistics.median(v) for k, v in seconds.items()}
         self.macs_per_second = size**3 / median['sgemm']
         return median
+
+    def repeated(self, function: Callable[[], object],
+                 calls: int) -> Callable[[], None]:
+        """What a function computes, so many times, as one function.
+
+        On a GPU it is a CUDA graph: its time is that of the kernels alone,
+        without that of starting them from Python.
+        """
+
+        def repeat() -> None:
+            for _ in range(calls):
+                function()
+
+        if self.device.type != 'cuda':
+            return repeat
+        # What is captured must have run before, on another stream, too.
+        stream = torch.cuda.Stream(self.device)
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(stream):
+            repeat()
+        torch.cuda.current_stream(self.device).wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.device(self.device), torch.cuda.graph(graph):
+            repeat()
+        return graph.replay
 
     def _time(self, function: Callable[[], object]) -> float:
         self._synchronize()
@@ -64,18 +103,18 @@ def kept_bytes(forward: Callable[[], Tensor]) -> int:
 
 
 def peak_bytes(function: Callable[[], object], device: torch.device) -> int:
-    """Most bytes that a function's tensors take at a time."""
+    """Peak memory of a function's tensors in bytes."""
     if device.type == 'cuda':
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         function()
         return torch.cuda.max_memory_allocated(device) - before
-    # Or the profiler reports each start and end of its own.
+    # Otherwise the profiler logs its own start and end.
     os.environ.setdefault('KINETO_LOG_LEVEL', '6')
     with torch.profiler.profile(profile_memory=True) as profile:
         function()
     now = peak = 0
-    # The profiler's own events leave allocations out.
+    # profile.events() does not include allocations.
     events = profile.profiler.kineto_results.events()
     for event in sorted(events, key=lambda event: event.start_ns()):
         if event.name() == '[memory]':
@@ -85,7 +124,7 @@ def peak_bytes(function: Callable[[], object], device: torch.device) -> int:
 
 
 def name_device(device: torch.device) -> str:
-    """A GPU's name, or a CPU's with the number of threads that it uses."""
+    """A GPU's name, or a CPU's with the number of threads."""
     if device.type == 'cuda':
         return torch.cuda.get_device_name(device)
     name = platform.processor() or platform.machine()

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 
 def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; without rows, its head, which rows can be printed after.
+    """A table; without rows, only its head, for rows printed later.
 
     Args:
         head (Sequence[str]): Names of the columns.

@@ -41,12 +41,12 @@ DATASETS = dict(
     gym288='FineGym Gym288',
     motion_bench='Motion benchmark',
     motion='Synthetic motion')
-# A data set of a user's own, of any other name, is the rest of the name.
+# A user's own data set, of any other name, is the rest of the name.
 NAME = re.compile(
     r'(?P<selfy>selfy_)?(?:(?P<base>ts[mn])_(?P<backbone>[a-z0-9]+)'
     r'(_1x1x(?P<frames>\d+))?|(?P<vit>vit_[a-z]\d+)_videomae)'
     r'_((?P<dataset>' + '|'.join(DATASETS) + r')(_\w+)?|(?P<own>\w+))')
-# These read any folder of videos: how many classes it has, only it tells.
+# These read any folder of videos: the number of classes is unknown.
 OPEN = '*_folder.py'
 BACKBONES = dict(r='ResNet-', mobilenetv2='MobileNetV2', vit_b='ViT-B/')
 # before the metrics of the paper, to keep them apart from those measured here
@@ -83,14 +83,14 @@ class Zoo:
     def update(
             self,
             measure: Callable[..., dict] = get_complexity) -> dict[str, str]:
-        """Bring the entries in line with the configs.
+        """Update the entries from the configs.
 
         Weights and measured accuracies are kept, and so are entries of
         configs that cannot be described now.
 
         Args:
             measure (Callable): Counts the ``flops`` and ``params`` of a
-                config, given the frames' size.
+                config, given the size of the frames.
 
         Returns:
             dict[str, str]: Configs that cannot be described, and why.
@@ -108,7 +108,7 @@ class Zoo:
                 if network not in complexities:
                     complexities[network] = measure(cfg, size)
                 entry = describe(path.stem, cfg, complexities[network])
-            # A user's config may be of any network, and raise anything.
+            # A user's config may have any network, and raise anything.
             except Exception as error:
                 left_out[path.stem] = describe_error(error)
                 if old:
@@ -129,7 +129,7 @@ class Zoo:
         return left_out
 
     def _paper_metrics(self, name: str) -> dict[str, float]:
-        """What the paper reports for one network alone."""
+        """Metrics that the paper reports for this network alone."""
         return {
             PAPERS + row['Metric']: row['Paper']
             for row in self.rows.values() if row['Configs'] == [name]
@@ -141,7 +141,7 @@ class Zoo:
         weights: str,
         accuracies: dict[str, float],
     ) -> None:
-        """Enter a published checkpoint, in place of an earlier one."""
+        """Enter a published checkpoint, replacing an earlier one."""
         entry = self.models[name]
         metrics = self._paper_metrics(name) | {
             metric: round(value, 2)
@@ -152,7 +152,7 @@ class Zoo:
         entry['Weights'] = weights
 
     def write(self) -> None:
-        """Write the metafile and, where there is one, the zoo's page."""
+        """Write the metafile and, if it exists, the zoo's page."""
         used = {model['In Collection'] for model in self.models.values()}
         index = dict(
             Collections=[
@@ -171,8 +171,8 @@ class Zoo:
                 _, found, tail = rest.partition(end)
                 if not found:
                     raise ValueError(f'{self.page} has no lines "{begin}" and '
-                                     f'"{end}": put them where the table is '
-                                     'to be.')
+                                     f'"{end}": put them where the table '
+                                     'belongs.')
                 page = f'{head}{begin}\n{table}\n{end}{tail}'
             write_text(self.page, page)
 
@@ -238,7 +238,7 @@ def describe(name: str, cfg: Config, complexity: dict) -> dict:
     """Describe a config as OpenMMLab's metafiles do.
 
     Args:
-        name (str): The config's name, which tells the network and the data.
+        name (str): The config's name, which names network and data set.
         cfg (Config): The config.
         complexity (dict): Its ``flops`` and ``params``.
     """
@@ -247,7 +247,7 @@ def describe(name: str, cfg: Config, complexity: dict) -> dict:
         raise ValueError(
             f'config {name} is not named [selfy_]{{tsm|tsn}}_{{backbone}}'
             '[_1x1x{frames}]_{dataset}[_{variant}], or with '
-            'vit_{size}{patch}_videomae in place of the network.')
+            'vit_{size}{patch}_videomae instead of the network.')
     height, width = frame_size(cfg.train_dataloader.dataset.pipeline)
     base = 'VideoMAE' if parts['vit'] else parts['base'].upper()
     backbone = parts['vit'] or parts['backbone']

@@ -1,1 +1,1 @@
-"""Using networks on videos: prediction, flow, ONNX; nothing is trained."""
+"""Using networks on videos: prediction, flow, ONNX; no training."""

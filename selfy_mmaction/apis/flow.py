@@ -1,4 +1,4 @@
-"""The motion of a video, read off its self-similarities, without training."""
+"""Optical flow of a video from its self-similarities, without training."""
 import re
 from collections.abc import Iterable, Iterator
 
@@ -16,11 +16,11 @@ STRIDE = 4
 # The frame before and the one after.
 _OFFSETS = (-1, 1)
 _TEMPERATURE = 0.05
-# Displacements there and back that do not cancel within so many positions
-# belong to what is covered, leaves the picture or has no texture.
+# Maximum forward-backward error in positions. Positions with a larger one are
+# occluded, leave the frame or have no texture.
 TOLERANCE = 1.0
-# Rows and columns of positions that a frame is continued by, mirrored: the
-# network's own padding, zeros, would match itself.
+# Reflection padding of a frame, in positions: the network's own padding with
+# zeros would match itself.
 _MARGIN = 4
 _MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
@@ -35,15 +35,15 @@ class FlowEstimator:
     Args:
         weights (str, optional): Weights of a ResNet-18: those of ImageNet,
             such as 'torchvision://resnet18', or the checkpoint of a
-            recognizer, whose shift is left out. By default those that the
-            network starts with, always the same.
-        reach (int): How many positions to each side it finds. Defaults to 7,
-            which is 28 pixels.
-        patch (int): How many positions a side agree on one displacement; 1
-            leaves each by itself. Defaults to 9.
-        peak (int): The soft-argmax is over so many positions a side, around
-            the highest similarity, and finds fractions of a position; 1 is
-            the argmax. Defaults to 5.
+            recognizer, whose shift is left out. By default a random
+            initialisation with a fixed seed.
+        reach (int): Largest displacement in positions, to each side.
+            Defaults to 7, which is 28 pixels.
+        patch (int): Side of the patches over which similarities are
+            averaged, in positions; 1 is no average. Defaults to 9.
+        peak (int): Side of the area around the highest similarity that the
+            soft-argmax is over, in positions, for sub-position accuracy; 1
+            is the argmax. Defaults to 5.
 
     Raises:
         ValueError: If the weights are not those of a ResNet-18.
@@ -69,7 +69,7 @@ class FlowEstimator:
         self._patch, self._peak = patch, peak
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """Estimate the motion between neighbouring frames.
+        """Estimate the motion between consecutive frames.
 
         Args:
             frames (np.ndarray): RGB of type uint8, [T, H, W, 3], T > 1.
@@ -85,15 +85,15 @@ class FlowEstimator:
 
     @torch.no_grad()
     def match(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Find the motion everywhere, and how far it is from the way back.
+        """Estimate the motion everywhere, and its forward-backward error.
 
         Args:
             frames (np.ndarray): RGB of type uint8, [T, H, W, 3], T > 1.
 
         Returns:
-            tuple[np.ndarray, np.ndarray]: Displacements as those that the
-            call gives, without a NaN, and how far from its start a position
-            ends up there and back again, in pixels, [T - 1, h, w].
+            tuple[np.ndarray, np.ndarray]: Displacements as in `__call__`, but
+            without NaN, and their forward-backward errors in pixels,
+            [T - 1, h, w].
         """
         features = self._features(torch.from_numpy(frames))
         similarities = stss(features[None], self._window, offsets=_OFFSETS)[0]
@@ -106,21 +106,21 @@ class FlowEstimator:
         return STRIDE * there, STRIDE * get_mismatch(there, back)
 
     def _features(self, frames: Tensor) -> Tensor:
-        """[T, H, W, 3] => [T, C, h, w], the mean of the clip taken off."""
+        """[T, H, W, 3] => [T, C, h, w], minus the mean of the clip."""
         x = (frames - torch.tensor(_MEAN)) / torch.tensor(_STD)
         # [T, H, W, 3] => [T, 3, H, W]
         x = x.permute(0, 3, 1, 2)
         x = F.pad(x, 4 * [STRIDE * _MARGIN], mode='reflect')
         x = self.network(x)[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
-        # What all positions share says nothing of where they went.
+        # What all positions share carries no information on the motion.
         return x - x.mean((0, 2, 3), keepdim=True)
 
 
 def _load(network: nn.Module, weights: str) -> None:
     """Load weights under torchvision's names or a recognizer's.
 
-    Without their shift the features of a recognizer are those of a clip that
-    stands still.
+    Without the shift, the features of a recognizer are those of a static
+    clip.
     """
     given = {}
     for key, value in get_state_dict(load_checkpoint(weights)).items():
@@ -142,12 +142,12 @@ def _load(network: nn.Module, weights: str) -> None:
 
 
 def _average_patches(similarities: Tensor, side: int) -> Tensor:
-    """Let the positions of a patch agree on one displacement.
+    """Average the similarities over patches of positions.
 
     Args:
         similarities (Tensor): [T, h, w, L, U, V]; 0, where there is no
             neighbour, stays 0.
-        side (int): Positions a side.
+        side (int): Side of a patch in positions.
     """
     T, h, w, L, U, V = similarities.shape
     # [T, h, w, L, U, V] => [T, L * U * V, h, w]
@@ -158,11 +158,11 @@ def _average_patches(similarities: Tensor, side: int) -> Tensor:
 
 
 def _around_peak(similarities: Tensor, side: int) -> Tensor:
-    """Leave what is around the highest similarity, as MotionSqueeze does.
+    """Keep the area around the highest similarity, as MotionSqueeze does.
 
     Args:
-        similarities (Tensor): [..., U, V]; what is left out becomes 0.
-        side (int): Positions a side that are left.
+        similarities (Tensor): [..., U, V]; the rest becomes 0.
+        side (int): Side of the area in positions.
     """
     peak = similarities == similarities.amax((-2, -1), keepdim=True)
     # [..., U, V] => [M, U, V]
@@ -172,18 +172,18 @@ def _around_peak(similarities: Tensor, side: int) -> Tensor:
 
 
 def get_mismatch(there: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """How far from its start a position ends up there and back again.
+    """Forward-backward error: distance from the start after both ways.
 
     Args:
         there (np.ndarray): Displacements (x, y) in positions, [T, h, w, 2].
-        back (np.ndarray): The same of the frames that they lead to.
+        back (np.ndarray): Displacements back, of the frames they lead to.
 
     Returns:
         np.ndarray: Distances in positions, [T, h, w].
     """
     _, h, w, _ = there.shape
     y, x = np.mgrid[:h, :w]
-    # From positions to what grid_sample takes: (x, y) from -1 to 1.
+    # From positions to the coordinates of grid_sample: (x, y) from -1 to 1.
     end = 2 * (np.stack([x, y], -1) + there) / np.maximum([w - 1, h - 1], 1)
     # [T, h, w, 2] => [T, 2, h, w] => [T, h, w, 2]
     back = F.grid_sample(
@@ -200,9 +200,9 @@ def estimate_flow(estimator: FlowEstimator,
     """Estimate the motion of a video of any length, a few frames at a time.
 
     Args:
-        estimator (FlowEstimator): What estimates it.
+        estimator (FlowEstimator): The estimator.
         frames (Iterable[np.ndarray]): RGB of type uint8, [H, W, 3] each.
-        size (int): How many frames to compare at a time. Defaults to 8.
+        size (int): Number of frames to compare at a time. Defaults to 8.
 
     Yields:
         np.ndarray: Displacements from a frame to the next, [h, w, 2].

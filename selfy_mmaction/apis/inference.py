@@ -25,16 +25,16 @@ from ..engine.checks import check_frames
 
 
 def gives_logits(cfg: Config) -> bool:
-    """Whether a test of a config gives logits in place of probabilities.
+    """Whether a test of a config returns logits instead of probabilities.
 
     MMAction2's heads then average the logits of the views of a video; the
-    softmax is left to who needs probabilities.
+    softmax is left to the caller.
     """
     return cfg.model.get('cls_head', {}).get('average_clips') == 'score'
 
 
 def predict_probabilities(model: BaseModel, batch: dict) -> Tensor:
-    """What a recognizer's test of N videos gives, as probabilities [N, K]."""
+    """Test a recognizer on N videos, and return probabilities [N, K]."""
     scores = torch.stack(
         [sample.pred_score for sample in model.test_step(batch)])
     is_logits = model.cls_head.average_clips == 'score'
@@ -45,17 +45,17 @@ class Predictor(ABC):
     """Predicts on video files.
 
     Args:
-        cfg (Config): The config of the model. Where its test pipeline reads
-            raw frames, the frames are decoded from the video instead.
+        cfg (Config): The config of the model. If its test pipeline reads raw
+            frames, the frames are decoded from the video instead.
         model_file (str): The file of the model, for messages.
         names (list[str], optional): The names of the classes; by default
             numbers.
-        num_classes (int): How many classes there are.
-        labels (str, optional): A file with the name of a class per line,
-            which replace ``names``.
+        num_classes (int): Number of classes.
+        labels (str, optional): A file with one class name per line, which
+            replaces ``names``.
     """
 
-    # What data sets tell the pipeline of each sample.
+    # Keys that data sets add to each sample.
     _INPUT = dict(start_index=0, modality='RGB', label=-1)
 
     def __init__(self,
@@ -81,7 +81,7 @@ class Predictor(ABC):
 
         Args:
             video (str): The video file.
-            topk (int): How many classes to return, at most.
+            topk (int): How many classes to return at most.
 
         Returns:
             list[dict]: ``label``, ``name`` and ``score`` (a probability) of
@@ -100,10 +100,10 @@ class Predictor(ABC):
         """Predict on frames that were decoded elsewhere.
 
         Args:
-            frames (Sequence[np.ndarray]): The frames that ``sampled`` asks
-                for, RGB of type uint8, [H, W, 3] each.
-            sampled (dict): What `sample` returned.
-            topk (int): How many classes to return, at most.
+            frames (Sequence[np.ndarray]): The frames of ``frame_inds`` in
+                ``sampled``, RGB of type uint8, [H, W, 3] each.
+            sampled (dict): The result of `sample`.
+            topk (int): How many classes to return at most.
 
         Returns:
             list[dict]: As for a video.
@@ -117,19 +117,19 @@ class Predictor(ABC):
         """Choose frames as the test pipeline does.
 
         Args:
-            total_frames (int): How many there are.
-            fps (float): How many there are in a second.
+            total_frames (int): Number of frames.
+            fps (float): Frames per second.
 
         Returns:
-            dict: ``frame_inds``, the indices of the frames, and what else
-            the pipeline keeps of them.
+            dict: ``frame_inds``, the indices of the frames, and the other
+            results of the pipeline's sampling.
         """
         results = self._sample(
             dict(self._INPUT, total_frames=total_frames, avg_fps=fps))
         return dict(results, frame_inds=results['frame_inds'].flatten())
 
     def _best(self, frames: dict, topk: int) -> list[dict]:
-        """The best classes for what the pipeline returned."""
+        """The best classes for a result of the pipeline."""
         scores, labels = self._probabilities(frames).sort(descending=True)
         if not scores.isfinite().all():
             raise ValueError(f'{self.model_file} gives scores that are not '
@@ -157,14 +157,14 @@ class Predictor(ABC):
             raise ValueError(f'{video} {fault}.')
         try:
             return self.pipeline(dict(self._INPUT, filename=video))
-        # What is raised depends on the decoder, and on how a file is broken.
+        # The exception depends on the decoder, and on how a file is broken.
         except Exception as error:
             raise ValueError(f'{video} cannot be decoded as a video: '
                              f'{type(error).__name__}.') from error
 
     @abstractmethod
     def _probabilities(self, frames: dict) -> Tensor:
-        """What `read` returned => the probabilities [classes]"""
+        """The result of `read` => the probabilities [classes]"""
 
 
 class VideoPredictor(Predictor):
@@ -172,9 +172,9 @@ class VideoPredictor(Predictor):
 
     Args:
         cfg (Config): Its config.
-        checkpoint (str): Its checkpoint, which must fill the model exactly.
+        checkpoint (str): Its checkpoint, which must fit the model exactly.
         device (str): Where to compute.
-        labels (str, optional): A file with the name of a class per line. By
+        labels (str, optional): A file with one class name per line. By
             default the names in the checkpoint or, if it has none, numbers.
     """
 

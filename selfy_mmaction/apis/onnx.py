@@ -28,10 +28,10 @@ from .inference import (
     predict_probabilities,
 )
 
-# ONNX Runtime has read it since 1.17.
+# ONNX Runtime supports it since 1.17.
 OPSET = 20
-# Between log-probabilities, relative to how they vary over the classes:
-# what float32 leaves when a deep network is summed in another order.
+# Of log-probabilities, relative to their standard deviation over the classes:
+# the error of float32 when a deep network is summed in another order.
 _TOLERANCE = 1e-3
 
 
@@ -45,12 +45,12 @@ def _require(package: str) -> ModuleType:
 
 
 def clip_shape(cfg: Config) -> tuple[int, int, int, int]:
-    """Shape of a clip that the test pipeline makes: (frames, 3, H, W)."""
+    """Shape of a clip of the test pipeline: (frames, 3, H, W)."""
     frames = clip_frames(cfg)
     if frames is None:
         raise ValueError(
             f'the backbone {cfg.model.backbone.type} of the config takes any '
-            'number of frames, which an ONNX model does not: take one with '
+            'number of frames, which an ONNX model does not: use one with '
             'num_segments, such as ResNetTSM with is_shift=False.')
     return frames, 3, *frame_size(cfg.test_dataloader.dataset.pipeline)
 
@@ -61,7 +61,7 @@ class ClipClassifier(nn.Module):
     Args:
         recognizer (BaseModel): A Recognizer2D.
         raw (bool): Whether clips are uint8 frames, which it normalises, or
-            normalised already.
+            already normalised.
     """
 
     def __init__(self, recognizer: BaseModel, raw: bool):
@@ -78,7 +78,7 @@ class ClipClassifier(nn.Module):
 
 
 def normalize(recognizer: BaseModel, clips: Tensor) -> Tensor:
-    """Do to raw clips what the recognizer's data preprocessor does."""
+    """Normalise raw clips as the recognizer's data preprocessor does."""
     preprocessor = recognizer.data_preprocessor
     if preprocessor.to_rgb:
         clips = clips.flip(2)
@@ -86,10 +86,10 @@ def normalize(recognizer: BaseModel, clips: Tensor) -> Tensor:
 
 
 def _read_meta(texts: dict[str, str]) -> dict:
-    """Read what `write_model` writes beside a model.
+    """Read the metadata that `write_model` writes.
 
     Raises:
-        KeyError, RecursionError, TypeError, ValueError: If it is not that.
+        KeyError, RecursionError, TypeError, ValueError: If it is invalid.
     """
     meta = {
         key: json.loads(texts[key])
@@ -116,7 +116,8 @@ class ONNXClassifier:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no model of ours, or ONNX Runtime is missing.
+        ValueError: If tools/export_onnx.py did not write it, or ONNX Runtime
+            is missing.
     """
 
     def __init__(self, path: str):
@@ -132,7 +133,7 @@ class ONNXClassifier:
                 options,
                 providers=['CPUExecutionProvider'],
                 enable_fallback=0)
-        # Its exceptions have nothing in common but this.
+        # Its exceptions have no other common base.
         except Exception as error:
             raise ValueError(f'{path} is not an ONNX model that ONNX Runtime '
                              f'{runtime.__version__} can read.') from error
@@ -176,7 +177,7 @@ class ONNXPredictor(Predictor):
         cfg (Config): The config that it was exported with, for its test
             pipeline.
         path (str): The model.
-        labels (str, optional): A file with the name of a class per line. By
+        labels (str, optional): A file with one class name per line. By
             default the names in the model.
     """
 
@@ -188,7 +189,7 @@ class ONNXPredictor(Predictor):
         theirs, ours = self.classifier.clip_shape, clip_shape(cfg)
         if theirs != ours:
             raise ValueError(
-                f'{path} takes clips of shape {theirs}, but the config makes '
+                f'{path} takes clips of shape {theirs}, but the config has '
                 f'{ours}: use the config that it was exported with.')
 
     def _probabilities(self, frames: dict) -> Tensor:
@@ -198,7 +199,7 @@ class ONNXPredictor(Predictor):
         probabilities = self.classifier.classify_raw(clips)
         if not self._averages_logits:
             return probabilities.mean(0)
-        # They are the logits up to a number for each view.
+        # Their logarithms are the logits up to a constant per view.
         smallest = torch.finfo(probabilities.dtype).tiny
         return probabilities.clamp(min=smallest).log().mean(0).softmax(-1)
 
@@ -210,13 +211,13 @@ def export(predictor: VideoPredictor,
            raw: bool = False,
            opset: int = OPSET,
            video: str | None = None) -> dict[str, float]:
-    """Write a recognizer as an ONNX model that was seen to do the same.
+    """Write a recognizer as an ONNX model, after verifying it.
 
     Args:
         predictor (VideoPredictor): The recognizer, on the CPU.
         cfg (Config): Its config.
-        path (str): The file to write. What is there stays unless the new
-            model was verified.
+        path (str): The file to write. An existing file is kept unless the
+            new model is verified.
         fuse (bool): Whether to fold batch norms into convolutions first.
         raw (bool): Whether the model takes uint8 frames and normalises
             them, or normalised ones.
@@ -238,7 +239,7 @@ def export(predictor: VideoPredictor,
                     meta)
         classifier = ONNXClassifier(str(unverified))
         generator = torch.Generator().manual_seed(0)
-        # Neither is the number of clips that the export has seen.
+        # Other numbers of clips than in the export.
         differences = [
             verify(predictor.model, classifier, clips, 'random clips')
             for clips in (torch.randint(
@@ -256,7 +257,7 @@ def export(predictor: VideoPredictor,
 
 @contextlib.contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """What it warns of, such as a missing torchvision, does not matter."""
+    """Silence its warnings, such as of a missing torchvision."""
     logger = logging.getLogger('torch.onnx')
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -284,9 +285,9 @@ def write_model(recognizer: BaseModel,
         fuse (bool): See :func:`export`.
         raw (bool): See :func:`export`.
         opset (int): See :func:`export`.
-        meta (dict, optional): What to write beside the model.
+        meta (dict, optional): Further metadata to write.
     """
-    # It starts MMEngine's log, which must not go to the tools' output.
+    # This import starts MMEngine's log, which must not go to stdout.
     from mmaction.models.recognizers import Recognizer2D
     for package in 'onnx', 'onnxscript':
         _require(package)
@@ -307,9 +308,9 @@ def write_model(recognizer: BaseModel,
     if fuse:
         recognizer = fuse_conv_bn(copy.deepcopy(recognizer))
     clips = torch.zeros(2, *shape, dtype=torch.uint8 if raw else torch.float)
-    # A dimension of size 1 would be taken for a constant.
+    # A dimension of size 1 would be treated as a constant.
     number = torch.export.Dim('clips', min=2)
-    # It would warn that torchvision, which no recognizer needs, is missing.
+    # It would warn of a missing torchvision, which no recognizer needs.
     logging.getLogger('torch.onnx._internal.exporter._registration').setLevel(
         logging.ERROR)
     try:
@@ -347,7 +348,7 @@ def verify(recognizer: BaseModel, classifier: ONNXClassifier, clips: Tensor,
         recognizer (BaseModel): The recognizer.
         classifier (ONNXClassifier): The model.
         clips (Tensor): Raw frames, [N, T, 3, H, W].
-        what (str): What they are, for the message.
+        what (str): Name of the clips, for the message.
 
     Returns:
         float: The largest difference between probabilities.

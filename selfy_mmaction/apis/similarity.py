@@ -1,4 +1,4 @@
-"""What a SELFY block sees of a video."""
+"""What a SELFY block computes on a video."""
 import copy
 import math
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ Position = tuple[int, int, int]
 
 @dataclass
 class SelfSimilarity:
-    """What a SELFY block sees in a clip, and what it adds to it.
+    """The STSS of a clip in a SELFY block, and what the block adds.
 
     Attributes:
-        frames (np.ndarray): The frames as the network gets them, resized and
+        frames (np.ndarray): The input frames of the network, resized and
             cropped, RGB of type uint8, [T, H, W, 3].
         similarities (Tensor): The STSS, [T, h, w, L, U, V].
-        energy (Tensor): Length of what the block adds to the features of
-            each position, [T, h, w].
-        predictions (list[dict]): What the network says of the video, see
+        energy (Tensor): Norm of the vector that the block adds to the
+            features of each position, [T, h, w].
+        predictions (list[dict]): The predictions for the video, see
             :class:`~selfy_mmaction.apis.inference.Predictor`.
     """
     frames: np.ndarray
@@ -45,13 +45,12 @@ class SelfSimilarity:
         return 2**math.ceil(math.log2(pixels))
 
     def strongest(self, count: int) -> list[Position]:
-        """The positions to which the block adds most, each of them more than
-        to those beside, before and after it.
+        """The positions with the most energy, local maxima in space and time.
 
         They are chosen inside of the clip and of its frames, where no
         neighbour is missing, and where something moves, as far as there are
-        such positions. A block that adds nothing, as an untrained one, has no
-        such position: it is the middle then.
+        such positions. If the block adds nothing, as before training, it is
+        the middle.
         """
         if not self.energy.any():
             T, h, w = self.energy.shape
@@ -111,7 +110,7 @@ class SelfSimilarity:
                 f'to {w - 1}.')
 
     def displacements(self, t: int) -> np.ndarray:
-        """Where the positions of frame t are in its L neighbours.
+        """Displacements of the positions of frame t to its L neighbours.
 
         Returns:
             np.ndarray: Displacements (x, y) in pixels, [L, h, w, 2]; NaN
@@ -162,9 +161,9 @@ def observe(predictor: VideoPredictor,
         predictor (VideoPredictor): A SELFYNet.
         video (str): The video file.
         layer (str, optional): The layer that the block follows, such as
-            'layer2'. By default the first that one follows.
-        view (int): Which of the clips and crops that the test pipeline takes
-            from the video. Defaults to 0.
+            'layer2'. By default that of the first block.
+        view (int): Index of the view (clip and crop) of the test pipeline.
+            Defaults to 0.
         topk (int): How many predictions to keep. Defaults to 5.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Predicting again and again while a video goes on."""
+"""Predicting on a sliding window, while a video plays."""
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +14,7 @@ Frame = tuple[np.ndarray, str]
 
 
 class Segment(NamedTuple):
-    """What a part of a video shows."""
+    """The predictions for a part of a video."""
     start: float  # seconds
     end: float
     predictions: list[dict]  # see Predictor
@@ -27,18 +27,18 @@ class Segment(NamedTuple):
 
 
 class SlidingWindow:
-    """Predicts on a window that slides over frames as they come.
+    """Predicts on a window that slides over frames as they arrive.
 
-    It keeps the frames alone that the test pipeline samples from the windows
-    which are not over: their number does not depend on the video's length.
+    It keeps only the frames that the test pipeline samples from the open
+    windows: their number does not depend on the video's length.
 
     Args:
-        predictor (Predictor): What predicts.
-        video (Video): The video that the frames are of. A known length makes
-            the last window end with it, and a window as long as it at most.
+        predictor (Predictor): The predictor.
+        video (Video): The video of the frames. If its length is known, the
+            last window ends with it, and no window is longer.
         window (float): Length of the window in seconds.
         stride (float): Seconds from one window to the next.
-        topk (int): How many classes to keep of each. Defaults to 5.
+        topk (int): How many classes to keep per window. Defaults to 5.
     """
 
     def __init__(self,
@@ -75,7 +75,7 @@ class SlidingWindow:
             frame (np.ndarray): RGB of type uint8, [H, W, 3].
 
         Returns:
-            Segment | None: What the window shows.
+            Segment | None: The prediction for the window.
         """
         if self._index == self._next_start:
             self._windows.append((self._index, []))
@@ -89,9 +89,9 @@ class SlidingWindow:
         return None
 
     def finish(self) -> Segment | None:
-        """Predict on the frames there are, where they fill no window.
+        """Predict on the frames so far, if no window was complete.
 
-        A file may hold less than it says.
+        A file may have fewer frames than its header says.
         """
         start, frames = self._windows.popleft() if self._windows else (0, [])
         if start > 0 or not frames:
@@ -107,12 +107,12 @@ class SlidingWindow:
 
 def follow(video: Video, slide: SlidingWindow,
            report: Callable[[Segment], None]) -> Iterator[Frame]:
-    """Predict while a video goes on.
+    """Predict while a video plays.
 
     Args:
         video (Video): The video.
-        slide (SlidingWindow): What predicts.
-        report (Callable): Is given each segment as soon as it is known.
+        slide (SlidingWindow): The sliding window.
+        report (Callable): Called with each segment as soon as it is known.
 
     Yields:
         tuple[np.ndarray, str]: Each frame, and the newest label.
@@ -140,7 +140,7 @@ def label_frames(video: Video, segments: Sequence[Segment]) -> Iterator[Frame]:
 
     Args:
         video (Video): The video.
-        segments (Sequence[Segment]): What it shows, in the order of time.
+        segments (Sequence[Segment]): Its segments, in the order of time.
 
     Yields:
         tuple[np.ndarray, str]: Each frame, and its label.

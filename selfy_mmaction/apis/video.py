@@ -12,15 +12,13 @@ import numpy as np
 from PIL import Image
 
 from ..containers import find_fault, open_video, quiet_opencv
-from ..files import is_inside, replaced_when_done
+from ..files import replaced_when_done
 
-SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
-            '.webm', '.wmv')
-# What OpenCV's wheels can write; browsers play the second only.
+# Codecs that OpenCV's wheels can write; browsers play only the second.
 CODECS = {'.mp4': 'mp4v', '.webm': 'VP80'}
 # Threads share standard error.
 _SILENCE = threading.Lock()
-# What a camera is taken to deliver that does not say, in frames per second.
+# Assumed frames per second of a camera that does not report them.
 _CAMERA_FPS = 30
 
 
@@ -32,10 +30,9 @@ class Video:
 
     Attributes:
         source (str): The same.
-        is_camera (bool): Whether it goes on until it is interrupted.
+        is_camera (bool): Whether it is a camera, without an end.
         fps (float): Frames per second.
-        total_frames (int, optional): How many frames there are, as far as
-            known.
+        total_frames (int, optional): Number of frames, if known.
 
     Raises:
         FileNotFoundError: If there is no such file or camera.
@@ -76,37 +73,13 @@ class Video:
                 yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
 
     def close(self) -> None:
-        """Let go of the file or the camera."""
+        """Release the file or the camera."""
         self._capture.release()
 
 
 def is_camera(source: str) -> bool:
-    """Whether this is the index of a camera: a number, and no file."""
+    """Whether this is the index of a camera: a number, not a file."""
     return source.isdecimal() and not os.path.exists(source)
-
-
-def find_videos(folder: str) -> list[str]:
-    """Return the videos in a folder and in those below, by their endings.
-
-    Links are followed; what is hidden is passed over.
-    """
-    videos = []
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [
-            name for name in folders if not name.startswith('.')
-            # a link to where it comes from
-            and not is_inside(
-                os.path.realpath(place),
-                os.path.realpath(os.path.join(place, name)))
-        ]
-        videos += [
-            str(Path(place, name)) for name in names
-            if name.lower().endswith(SUFFIXES) and not name.startswith('.')
-        ]
-    if not videos:
-        raise FileNotFoundError(
-            f'folder {folder} holds no video ({", ".join(SUFFIXES)}).')
-    return sorted(videos)
 
 
 def check_video_path(path: Path) -> None:
@@ -118,10 +91,10 @@ def check_video_path(path: Path) -> None:
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
-    """Write a video frame by frame, whole or not at all.
+    """Write a video frame by frame, atomically.
 
     Only a GIF is collected in memory first. An interruption (Ctrl-C) ends the
-    video, those before are in the file.
+    video; the file has the frames before it.
 
     Args:
         path (Path): A file with the ending .mp4, .webm or .gif.
@@ -158,7 +131,7 @@ def shrink(frame: np.ndarray, side: int) -> np.ndarray:
 
 def _write_gif(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
     first, *others = map(Image.fromarray, frames)
-    # Viewers slow down what is faster than 50 frames per second.
+    # Viewers slow down GIFs of more than 50 frames per second.
     first.save(
         path,
         save_all=True,
@@ -169,7 +142,7 @@ def _write_gif(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Drop what C prints: OpenCV warns of every WebM that it writes."""
+    """Silence C code: OpenCV warns about every WebM that it writes."""
     with _SILENCE, open(os.devnull, 'wb') as nowhere:
         stderr = os.dup(2)
         os.dup2(nowhere.fileno(), 2)
@@ -212,12 +185,12 @@ def has_display() -> bool:
 
 def show_video(frames: Iterable[np.ndarray],
                video: Video) -> Iterator[np.ndarray]:
-    """Show frames in a window as they pass; the key q ends them.
+    """Show frames in a window as they pass; the key q ends the video.
 
     Args:
         frames (Iterable[np.ndarray]): RGB of type uint8, [H, W, 3] each.
-        video (Video): The video that they are of. A file is shown at its
-            frame rate at most, a camera as it comes.
+        video (Video): Their video. A file is shown at its frame rate at
+            most, a camera without a limit.
 
     Yields:
         np.ndarray: The same frames.

@@ -1,4 +1,4 @@
-"""What a pipeline uses: transforms, lists, loading. releases/ makes lists."""
+"""Parts of a pipeline: transforms, lists, loading. releases/ makes lists."""
 from .transforms import PillowResize, SelectiveFlip
 
 __all__ = ['PillowResize', 'SelectiveFlip']

@@ -1,7 +1,7 @@
 """Lists of clips and of class names, checked before they are used.
 
-MMAction2 meets what is wrong with a line deep in its own code, and reads
-whatever file a line names.
+MMAction2 finds a malformed line only deep in its own code, and reads any file
+that a line names.
 """
 import os
 import os.path as osp
@@ -13,7 +13,7 @@ from mmengine.fileio import list_from_file
 
 from ..files import is_inside
 
-# What MMAction2 reads of a line.
+# The columns that MMAction2 reads.
 _COLUMNS = dict(
     VideoDataset='FILE LABEL', RawframeDataset='FOLDER FRAMES LABEL')
 
@@ -32,7 +32,7 @@ def read_lines(path: str) -> list[str]:
     except UnicodeDecodeError as error:
         raise ValueError(f'{path} is not a text file in UTF-8: give one with '
                          'an entry per line.') from error
-    # MMAction2, which reads it again, would take it for a part of the name.
+    # MMAction2 reads the file again, and would take it as part of the name.
     if lines and lines[0].startswith('\ufeff'):
         raise ValueError(f'{path} begins with a byte-order mark: save it as '
                          'UTF-8 without one.')
@@ -40,12 +40,12 @@ def read_lines(path: str) -> list[str]:
 
 
 def read_classes(path: str, num_classes: int, owner: str) -> list[str]:
-    """Read a file with the name of a class per line.
+    """Read a file with one class name per line.
 
     Args:
         path (str): The file.
-        num_classes (int): How many it should name.
-        owner (str): What has as many classes, for the message.
+        num_classes (int): The expected number of classes.
+        owner (str): What has this number of classes, for the message.
 
     Raises:
         ValueError: If it names another number of classes.
@@ -58,25 +58,25 @@ def read_classes(path: str, num_classes: int, owner: str) -> list[str]:
 
 
 def numbered_classes(num_classes: int) -> list[str]:
-    """Names for classes that have none."""
+    """Names for classes without names."""
     return [f'class {i}' for i in range(num_classes)]
 
 
 def check_list(dataset: Mapping,
                num_classes: int | None,
                may_lack_labels: bool = False) -> None:
-    """Raise where MMAction2 could not read a list, or where it would read
-    beyond the folder of the data.
+    """Raise if MMAction2 could not read a list, or would read files outside
+    of the data folder.
 
     Args:
         dataset (Mapping): The config of a VideoDataset or a RawframeDataset;
-            the lists of others are not looked at.
-        num_classes (int, optional): The labels are below it, if given.
-        may_lack_labels (bool): Whether the list may be without labels.
+            lists of other types are not checked.
+        num_classes (int, optional): Labels must be below it, if given.
+        may_lack_labels (bool): Whether the list may have no labels.
 
     Raises:
         FileNotFoundError: If the list or the folder does not exist.
-        ValueError: If a line is malformed, or its label is not from 0 to
+        ValueError: If a line is malformed, its label is not from 0 to
             ``num_classes`` - 1, or its path is not in the folder.
     """
     kind = get_str_type(dataset['type']).split('.')[-1]
@@ -133,14 +133,14 @@ def _parse_line(line: str, dataset: Mapping, kind: str,
             or not all(re.fullmatch(r'-?\d{1,9}', x) for x in numbers)):
         hint = ''
         if len(numbers) > most and delimiter in (' ', None):
-            hint = ' Has a name a space? Replace it by an underscore.'
+            hint = ' If a name has a space, replace it with an underscore.'
         raise ValueError(f'{place} is {line!r}, where `{_COLUMNS[kind]}` is '
                          f'expected.{hint}')
     return name, [int(number) for number in numbers[skipped:]]
 
 
 def _check_frame_name(folder: str, dataset: Mapping) -> None:
-    """Raise if a folder has frames, but of other names than expected."""
+    """Raise if a folder has frames, but with other names than expected."""
     number = dataset.get('start_index', 1)
     template = dataset.get('filename_tmpl', 'img_{:05}.jpg')
     try:

@@ -1,7 +1,7 @@
-"""What stands between a data set and its transforms.
+"""Wrappers between a data set and its transforms.
 
-Clips that cannot be read, and random numbers that do not depend on which
-process reads a clip, or on what it has read before.
+They handle clips that cannot be read, and make random numbers independent of
+which process reads a clip, and of what it has read before.
 """
 import errno
 import os.path as osp
@@ -17,7 +17,7 @@ from mmengine.dataset import BaseDataset, Compose
 from ..containers import find_fault
 from ..files import printable
 
-# What decoders raise for a broken file. Mistakes in a pipeline raise others.
+# Errors of decoders for a broken file. Mistakes in a pipeline raise others.
 _READ_ERRORS = (OSError, RuntimeError, DECORDError, cv2.error)
 # The machine's fault, not the file's.
 _MACHINE_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -38,12 +38,12 @@ def clip_name(info: dict) -> str:
 
 
 class GuardedLoader:
-    """A transform that reads clips, told what to do where it cannot.
+    """A transform that reads clips, with a callback for bad clips.
 
     Args:
         loader (Callable): The transform.
         on_bad (Callable): Called with the name of the clip and the reason;
-            what it returns stands for the clip.
+            its result replaces the clip.
     """
 
     def __init__(self, loader: Callable, on_bad: Callable) -> None:
@@ -54,7 +54,7 @@ class GuardedLoader:
         """Read the clip."""
         name = clip_name(results)
         try:
-            # A video is known to have frames once it was opened.
+            # total_frames is known once a video was opened.
             fault = None if 'total_frames' in results else find_fault(name)
             read = None if fault else self.loader(results)
         except _READ_ERRORS as error:
@@ -70,7 +70,7 @@ class GuardedLoader:
 
 
 def _explain(error: Exception, results: dict) -> str:
-    """Why a clip cannot be read, as what follows its name."""
+    """Why a clip cannot be read, as text to follow its name."""
     name = clip_name(results)
     if not osp.exists(name):
         return 'does not exist'
@@ -90,12 +90,12 @@ def is_loader(transform: Callable) -> bool:
 
 
 def guard(dataset, on_bad: Callable) -> None:
-    """Let a data set call a function for the clips that it cannot read.
+    """Make a data set call a function for the clips that it cannot read.
 
     Args:
-        dataset (BaseDataset): The data set, or a wrapper around some.
-        on_bad (Callable): See :class:`GuardedLoader`. With None in place of a
-            clip, a data set in training mode draws another one.
+        dataset (BaseDataset): The data set, or a wrapper around data sets.
+        on_bad (Callable): See :class:`GuardedLoader`. If it returns None, a
+            data set in training mode draws another clip.
     """
     for inner in base_datasets(dataset):
         inner.pipeline.transforms = [
@@ -105,16 +105,16 @@ def guard(dataset, on_bad: Callable) -> None:
 
 
 class BadClips:
-    """The clips that the processes of a training found to be bad.
+    """The bad clips that the processes of a training have found.
 
-    They meet in a file, a line ``name<TAB>reason`` each: data loading
-    processes have no other way to tell each other. Control characters in a
-    name are written as in a Python string.
+    They are shared in a file with lines ``name<TAB>reason``, since data
+    loading processes cannot communicate otherwise. Control characters in a
+    name are escaped as in a Python string.
 
     Args:
-        path (str): The file. It appears with the first bad clip.
+        path (str): The file, created with the first bad clip.
         total (int): Number of clips of the data set.
-        max_share (float): The share of bad clips that is tolerated.
+        max_share (float): The tolerated share of bad clips.
     """
 
     def __init__(self, path: str, total: int, max_share: float) -> None:
@@ -123,7 +123,7 @@ class BadClips:
         self.max_share = max_share
 
     def read(self) -> dict[str, str]:
-        """The names and what is wrong with them."""
+        """The names of the bad clips and the reasons."""
         if not osp.exists(self.path):
             return {}
         with open(self.path, encoding='utf-8') as file:
@@ -134,7 +134,7 @@ class BadClips:
 
         Raises:
             OSError: If it cannot be written.
-            ValueError: If these are too many.
+            ValueError: If there are too many bad clips.
         """
         name, reason = printable(name), printable(reason)
         if name not in self.read():
@@ -158,8 +158,8 @@ class BadClips:
 class SeededPipeline:
     """A pipeline that draws the same numbers for a clip in the same epoch.
 
-    They depend on the seed, the epoch and the clip. So they are the same with
-    any number of data loading processes and of GPUs, and after a restart.
+    They depend only on the seed, the epoch and the clip. So they are the same
+    with any number of data loading processes and GPUs, and after a restart.
 
     Args:
         pipeline (Compose): The transforms.
@@ -174,8 +174,8 @@ class SeededPipeline:
         self._replaces = False
 
     def __call__(self, results: dict) -> dict | None:
-        """Transform the clip, or the one that replaces a bad one."""
-        # To seed again would give the epoch the same sample twice.
+        """Transform a clip, or the replacement of a bad one."""
+        # Seeding again for the replacement would repeat a sample.
         if not self._replaces:
             np.random.seed(
                 [self.seed,

@@ -1,8 +1,8 @@
-"""Configs' pipelines: found, read and changed.
+"""Functions that read and change the pipelines of configs.
 
-A config calls these on ``_base_``, what it inherits; a config that inherits
-it in turn needs no further line. Steps are found by their type, since their
-places depend on how the clips are stored.
+A config calls these on ``_base_``, the config that it inherits; its own
+children need no further call. Steps are found by their type, since their
+positions depend on how the clips are stored.
 """
 import inspect
 import os.path as osp
@@ -20,14 +20,14 @@ def find_step(pipeline: Sequence[dict], name: str) -> dict:
 
     Args:
         pipeline (Sequence[dict]): The steps.
-        name (str): The end of the type; 'SampleFrames' is also that of
+        name (str): The end of the type; 'SampleFrames' also matches
             DenseSampleFrames.
 
     Returns:
-        dict: The step itself, to be changed in place.
+        dict: The step itself, which can be changed in place.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is no such step.
     """
     types = [get_str_type(step['type']) for step in pipeline]
     for step, kind in zip(pipeline, types, strict=True):
@@ -38,7 +38,7 @@ def find_step(pipeline: Sequence[dict], name: str) -> dict:
 
 
 def frame_size(pipeline: Sequence[dict]) -> tuple[int, int]:
-    """Height and width of the frames that a pipeline makes.
+    """Height and width of the frames that a pipeline returns.
 
     Args:
         pipeline (Sequence[dict]): The steps.
@@ -60,17 +60,18 @@ def frame_size(pipeline: Sequence[dict]) -> tuple[int, int]:
 
 
 def clip_frames(cfg: ConfigDict, part: str = 'backbone') -> int | None:
-    """Frames of a clip, as a part of the model of a config takes them.
+    """Frames per clip that a part of the model of a config takes.
 
     Args:
-        cfg (ConfigDict): The config, which may leave it to the default.
+        cfg (ConfigDict): The config; if it does not set the number, the
+            default of the part is used.
         part (str): 'backbone' or 'cls_head'. Defaults to 'backbone'.
 
     Returns:
         int | None: The number, None if the part takes any.
     """
     settings = (cfg.get('model') or {}).get(part) or {}
-    # Transformers have the second name.
+    # Transformers use the second name.
     names = 'num_segments', 'num_frames'
     for name in names:
         if name in settings:
@@ -87,8 +88,8 @@ def use_frames(cfg: ConfigDict, frames: int) -> None:
 
     Args:
         cfg (ConfigDict): A config with data loaders, changed in place; its
-            model, where it has one, takes as many frames.
-        frames (int): Frames of a clip, one from each segment.
+            model, if it has one, is changed too.
+        frames (int): Frames per clip, one from each segment.
 
     Raises:
         ValueError: If a pipeline does not sample frames.
@@ -101,7 +102,7 @@ def use_frames(cfg: ConfigDict, frames: int) -> None:
 
 
 def use_size(cfg: ConfigDict, size: int) -> None:
-    """Make frames of another size, and all that leads to it in proportion.
+    """Change the size of the frames, and all sizes before it in proportion.
 
     Args:
         cfg (ConfigDict): A config with data loaders, changed in place.
@@ -113,7 +114,7 @@ def use_size(cfg: ConfigDict, size: int) -> None:
 
     def scale(sides: int | Sequence[int]) -> int | tuple[int, ...]:
         if isinstance(sides, int):
-            # -1 is a side that follows from the other
+            # -1 is a side that is computed from the other one
             return sides if sides < 0 else round(sides * factor)
         return tuple(map(scale, sides))
 
@@ -127,18 +128,18 @@ def use_size(cfg: ConfigDict, size: int) -> None:
 
 def use_folder(cfg: ConfigDict, root: str,
                frozen_classes: Sequence[str] = ()) -> None:
-    """Read your own videos, as ``tools/data/prepare.py folder`` lists them.
+    """Read your own videos, listed by ``tools/data/prepare.py folder``.
 
     Args:
         cfg (ConfigDict): A config with data loaders, changed in place; its
-            model, where it has one, gets as many classes.
+            model, if it has one, gets the number of classes.
         root (str): The folder of the data.
-        frozen_classes (Sequence[str]): The classes whose mirror image is not
-            theirs. Training flips the clips of all others.
+        frozen_classes (Sequence[str]): The classes that a mirror image would
+            not belong to. Training flips the clips of all others.
 
     Raises:
         FileNotFoundError: If the folder is not prepared.
-        ValueError: If training has no step to flip.
+        ValueError: If the training pipeline has no flip.
     """
     path = osp.join(root, 'classes.txt')
     if not osp.isfile(path):
@@ -163,14 +164,14 @@ def use_rawframes(
     filename_tmpl: str = 'img_{:05}.jpg',
     folders: tuple[str, str] = ('videos', 'rawframes')
 ) -> None:
-    """Read folders of frames in place of videos.
+    """Read folders of frames instead of videos.
 
     Args:
         cfg (ConfigDict): A config with data loaders, changed in place.
-        filename_tmpl (str): The names of the frames, which count from 1.
-            Defaults to those that MMAction2's build_rawframes.py gives.
-        folders (tuple[str, str]): What the folder of the videos is called,
-            and that of the frames. Defaults to ('videos', 'rawframes').
+        filename_tmpl (str): Template of the names of the frames, which count
+            from 1. Defaults to that of MMAction2's build_rawframes.py.
+        folders (tuple[str, str]): Names of the folder of the videos and of
+            that of the frames. Defaults to ('videos', 'rawframes').
 
     Raises:
         ValueError: If a pipeline does not read videos.
@@ -187,7 +188,7 @@ def use_rawframes(
 
 
 def use_videos(cfg: ConfigDict) -> None:
-    """Read videos in place of folders of frames.
+    """Read videos instead of folders of frames.
 
     Args:
         cfg (ConfigDict): A config with data loaders, changed in place.
@@ -212,7 +213,7 @@ def _replace(pipeline: list, name: str, kind: str) -> None:
 
 
 def _rename_list(dataset: ConfigDict, *storages: str) -> None:
-    # The recipe alone names no list.
+    # The recipe itself names no list.
     if 'ann_file' in dataset:
         dataset.ann_file = dataset.ann_file.replace(*storages)
 
@@ -226,7 +227,7 @@ def _datasets(cfg: ConfigDict) -> Iterator[ConfigDict]:
 def _pipelines(cfg: ConfigDict) -> Iterator[list]:
     """The pipelines of a config, each once."""
     pipelines = [dataset.pipeline for dataset in _datasets(cfg)]
-    # which MMAction2's inference API reads
+    # read by MMAction2's inference API
     if 'test_pipeline' in cfg:
         pipelines.append(cfg.test_pipeline)
     yield from {id(pipeline): pipeline for pipeline in pipelines}.values()

@@ -1,4 +1,4 @@
-"""Finding the clips of a data set that cannot be read, ahead of a run."""
+"""Finding the clips of a data set that cannot be read, before a run."""
 import multiprocessing
 import os
 import time
@@ -15,7 +15,7 @@ from .loading import clip_name, guard, is_loader
 
 
 class BadClip(Exception):
-    """Says what is wrong with a clip."""
+    """Raised with the reason why a clip is bad."""
 
 
 def _refuse(name: str, reason: str) -> NoReturn:
@@ -23,7 +23,7 @@ def _refuse(name: str, reason: str) -> NoReturn:
 
 
 def read_sample(dataset: BaseDataset, index: int) -> None:
-    """Read what a data set reads of a clip."""
+    """Read a clip as the data set does."""
     dataset[index]
 
 
@@ -34,15 +34,15 @@ def read_whole(dataset: BaseDataset, index: int) -> None:
         return read_sample(dataset, index)
     info = dataset.get_data_info(index)
     for step in loaders:
-        if 'total_frames' not in info:  # a video is to be opened
+        if 'total_frames' not in info:  # this step opens the video
             info = step(info)
             continue
         start = info['start_index']
         for i in range(start, start + info['total_frames']):
             step(dict(info, frame_inds=np.array([i])))
     if 'frame_dir' not in info:
-        # WebM and Matroska files that were cut short are short videos to a
-        # decoder. Their headers know better, if not to the frame.
+        # A decoder reads a truncated WebM or Matroska file as a short video.
+        # Its header has the true length, to within a few frames.
         header = open_video(clip_name(info))
         expected = header.get(cv2.CAP_PROP_FRAME_COUNT)
         if info['total_frames'] < 0.9 * expected:
@@ -51,8 +51,8 @@ def read_whole(dataset: BaseDataset, index: int) -> None:
 
 
 def _serve(read: Callable, dataset: BaseDataset, pipe: Connection) -> None:
-    """Read the clips that a pipe names, and say what is wrong with them."""
-    # What decoders print of a bad clip would tear the progress bar.
+    """Read the clips that arrive in a pipe, and reply what is wrong."""
+    # Messages of decoders would break the progress bar.
     for stream in (1, 2):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     guard(dataset, _refuse)
@@ -73,20 +73,20 @@ def _serve(read: Callable, dataset: BaseDataset, pipe: Connection) -> None:
 
 
 class _Reader:
-    """A process that reads clips, and may die of one."""
+    """A process that reads clips; a bad clip may crash it."""
 
     def __init__(self, *args) -> None:
         self.args = args
         self.process = None
 
     def give(self, index: int, timeout: float) -> None:
-        """Let it read a clip, for so many seconds."""
+        """Make it read a clip, for at most ``timeout`` seconds."""
         if self.process is None:
             self.pipe, theirs = multiprocessing.Pipe()
             self.process = multiprocessing.Process(
                 target=_serve, args=(*self.args, theirs), daemon=True)
             self.process.start()
-            # Held open here, it would hide that the process died.
+            # If it stayed open here, the death of the process would not show.
             theirs.close()
         self.index = index
         self.timeout = timeout
@@ -94,7 +94,7 @@ class _Reader:
         self.pipe.send(index)
 
     def take(self) -> str | None:
-        """What is wrong with the clip, once it replied or time is over."""
+        """What is wrong with the clip, after a reply or the timeout."""
         reply = f'takes longer than {self.timeout:g} s to read'
         if self.pipe.poll():
             try:
@@ -109,7 +109,7 @@ class _Reader:
         return reply
 
     def stop(self) -> None:
-        """End the process, whatever it does."""
+        """Kill the process."""
         if self.process is not None:
             self.process.kill()
             self.process.join()
@@ -124,19 +124,18 @@ def scan(dataset: BaseDataset,
          timeout: float = 120) -> Iterator[tuple[int, str | None]]:
     """Try to read clips in parallel.
 
-    A clip that crashes its process, or takes too long, is bad like one that
-    raises an error.
+    A clip that crashes its process, takes too long or raises an error is bad.
 
     Args:
         dataset (BaseDataset): The data set.
-        indices (Sequence[int]): Which of its clips to read.
+        indices (Sequence[int]): The clips to read.
         read (Callable): `read_whole` or `read_sample`.
         workers (int): Number of processes. Defaults to 1.
-        timeout (float): Seconds for a clip. Defaults to 120.
+        timeout (float): Seconds per clip. Defaults to 120.
 
     Yields:
-        tuple[int, str | None]: The index of a clip that was read, and what is
-        wrong with it.
+        tuple[int, str | None]: The index of each clip, and what is wrong with
+        it, None if it is sound.
 
     Raises:
         RuntimeError: If something other than a clip is wrong.

@@ -13,16 +13,16 @@ from mmengine.fileio import list_from_file
 class PillowResize(Resize):
     """Resize by PIL's bilinear filter, as the official code does.
 
-    Where a frame gets smaller, this filter averages over all pixels. That of
-    OpenCV, which MMAction2's ``Resize`` uses, looks at four of them, so that
-    fine patterns turn into others.
+    When it shrinks a frame, this filter averages over all pixels. OpenCV's,
+    which MMAction2's ``Resize`` uses, reads only four of them, which causes
+    aliasing.
 
     Required and modified keys are those of ``Resize``.
 
     Args:
-        scale (tuple[int, int]): Width and height, or what they stay within;
+        scale (tuple[int, int]): Width and height, or their upper bounds;
             -1 and a number for the length of the shorter side.
-        keep_ratio (bool): Whether the aspect ratio stays. Defaults to True.
+        keep_ratio (bool): Whether to keep the aspect ratio. Defaults to True.
     """
 
     def __init__(self,
@@ -40,10 +40,10 @@ class PillowResize(Resize):
 
 @TRANSFORMS.register_module()
 class SelectiveFlip(BaseTransform):
-    """Flip that leaves the clips of some classes as they are.
+    """Flip that skips the clips of some classes.
 
     A flip turns "Pushing something from left to right" into its opposite.
-    MMAction2's ``Flip`` can rename the label of such a clip; this transform
+    MMAction2's ``Flip`` can change the label of such a clip; this transform
     does not flip it, as in the official code. The classes are given by name,
     since their numbers depend on the class list of a data set.
 
@@ -53,7 +53,7 @@ class SelectiveFlip(BaseTransform):
         frozen_classes (Sequence[str]): Names of the classes that are never
             flipped.
         classes (str | Sequence[str]): Names of all classes in the order of
-            the labels, or a text file with one name a line.
+            the labels, or a text file with one name per line.
         flip_ratio (float): Probability of a flip for the other classes.
             Defaults to 0.5.
         **kwargs: Further arguments of ``Flip``.

@@ -1,4 +1,4 @@
-"""Checkpoints: written whole, found again, and those of others refused."""
+"""Checkpoints: atomic writes, search, and checks before loading."""
 import os
 import re
 import zipfile
@@ -20,8 +20,8 @@ def load_checkpoint(path: str, to_resume: bool = False) -> dict:
     """Load a checkpoint of MMEngine's runner, or plain weights, to the CPU.
 
     Args:
-        path (str): Its path or address.
-        to_resume (bool): Whether a training shall continue from it.
+        path (str): Its path or URL.
+        to_resume (bool): Whether to resume a training from it.
 
     Raises:
         OSError: If there is no such file, or it cannot be downloaded.
@@ -39,23 +39,26 @@ def load_checkpoint(path: str, to_resume: bool = False) -> dict:
     if to_resume and missing:
         raise ValueError(
             f'{path} has no {min(missing)}, without which no training can '
-            'continue from it: to begin with its weights, give it as '
+            'continue from it: to start from its weights, give it as '
             'load_from.')
     return saved
 
 
 def _find_fault(saved: dict) -> str | None:
-    """What is not as it should be in a checkpoint, if anything."""
+    """What is wrong with a checkpoint, if anything."""
     weights = saved.get('state_dict', saved)
     if not isinstance(weights, dict):
         return f'its state_dict is a {type(weights).__name__}'
     for key, value in weights.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             return f'{key!r} is a {type(value).__name__} among its weights'
-        # An expanded tensor takes little space in a file, and any amount of
+        # An expanded tensor is small in a file, but may take any amount of
         # memory once it is copied.
         if not _is_stored(value):
             return f'the values of {key} are not all in the file'
+        # PyTorch copies their real parts into a model, with a warning.
+        if value.is_complex():
+            return f'the values of {key} are complex'
     meta = saved.get('meta', {})
     if not isinstance(meta, dict):
         return f'its meta is a {type(meta).__name__}'
@@ -68,7 +71,7 @@ def _find_fault(saved: dict) -> str | None:
 
 
 def _is_stored(tensor: Tensor) -> bool:
-    """Whether each value of a tensor has a place of its own in memory."""
+    """Whether each value of a tensor is stored separately."""
     if tensor.layout != torch.strided or tensor.is_quantized:
         return False
     size = tensor.numel() * tensor.element_size()
@@ -78,14 +81,14 @@ def _is_stored(tensor: Tensor) -> bool:
 def find_last_checkpoint(work_dir: str) -> str | None:
     """Return the last sound checkpoint that training can resume from.
 
-    MMEngine's own search takes the name in ``last_checkpoint``. Half a
-    checkpoint may be there under that name, and a folder that was moved
-    leaves the old path there. The number says which is the last one: a copy
-    may have any time of modification.
+    MMEngine's own search reads the path in ``last_checkpoint``, which may be
+    that of an incomplete checkpoint, or the old path of a moved folder. The
+    last one is found by its number, since a copy may have any modification
+    time.
     """
     found = [(re.fullmatch(r'(epoch|iter)_(\d+)\.pth', path.name), path)
              for path in Path(work_dir).glob('*.pth')]
-    # A training by epochs cannot resume from an iteration.
+    # Epoch-based training cannot resume from an iteration.
     saved = sorted(((name[1] == 'epoch', int(name[2]), path)
                     for name, path in found if name),
                    reverse=True)
@@ -93,11 +96,11 @@ def find_last_checkpoint(work_dir: str) -> str | None:
 
 
 def _is_sound(path: os.PathLike) -> bool:
-    """Whether all of an archive is as it was written, by its check sums."""
+    """Whether an archive is intact, by its checksums."""
     try:
         with zipfile.ZipFile(path) as file:
             return file.testzip() is None
-    # What is raised depends on what is damaged.
+    # The exception depends on the damage.
     except Exception:
         return False
 
@@ -112,12 +115,12 @@ def get_state_dict(checkpoint: dict) -> dict[str, Tensor]:
 
 def check_state_dict(model: nn.Module, state_dict: dict[str, Tensor],
                      source: str) -> None:
-    """Raise unless a state dict fills a model exactly, with numbers.
+    """Raise unless a state dict fits a model exactly, with finite values.
 
     Args:
-        model (nn.Module): The model to be filled.
+        model (nn.Module): The model.
         state_dict (dict[str, Tensor]): Its weights.
-        source (str): Where they come from, for the message.
+        source (str): The source of the weights, for the message.
     """
     faults = _compare(model.state_dict(), state_dict)
     faults |= {
@@ -130,18 +133,18 @@ def check_state_dict(model: nn.Module, state_dict: dict[str, Tensor],
 def check_start(model: nn.Module, checkpoint: dict, source: str) -> list[str]:
     """Raise unless a training can start from the weights of a checkpoint.
 
-    All must come from it but SELFY blocks, of which it may have none, and the
-    classifier, which may be of other classes. They keep their
-    initialisation, with which the checkpoint is filled up here: MMEngine
-    would warn of them by all their names.
+    It must contain all weights but those of the SELFY blocks, which may be
+    absent, and of the classifier, which may be for other classes. These keep
+    their initialisation, which is added to the checkpoint here, since
+    MMEngine would warn about each of their names.
 
     Args:
-        model (nn.Module): The model to be filled, initialised.
+        model (nn.Module): The initialised model.
         checkpoint (dict): The checkpoint.
-        source (str): Where it comes from, for the message.
+        source (str): Its source, for the message.
 
     Returns:
-        list[str]: What is new, in words.
+        list[str]: A message for each new part.
     """
     own, given = model.state_dict(), get_state_dict(checkpoint)
     faults = _compare(own, given)
@@ -177,14 +180,14 @@ def _shapes(state_dict: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {
         key: tuple(value.shape)
         for key, value in state_dict.items()
-        # MMEngine minds these neither: old checkpoints lack them.
+        # MMEngine ignores these, too: old checkpoints lack them.
         if not key.endswith('num_batches_tracked')
     }
 
 
 def _compare(expected: dict[str, Tensor],
              given: dict[str, Tensor]) -> dict[str, str]:
-    """What is missing or of another shape, by its key."""
+    """Weights that are missing or have another shape: key -> message."""
     expected, given = _shapes(expected), _shapes(given)
     return {
         key:
@@ -196,7 +199,7 @@ def _compare(expected: dict[str, Tensor],
 
 def _check(faults: dict[str, str], model: nn.Module,
            weights: dict[str, Tensor], source: str) -> None:
-    """Raise if there are faults, or weights that are no numbers."""
+    """Raise if there are faults, or weights that are not finite."""
     if faults:
         fault, *others = faults.values()
         more = f' (and {len(others)} more)' if others else ''
@@ -216,7 +219,7 @@ def _check(faults: dict[str, str], model: nn.Module,
 
 @register_backend('atomic')
 class AtomicBackend(LocalBackend):
-    """Writes files whole or not at all: MMEngine's overwrites in place."""
+    """Writes files atomically; MMEngine's backend overwrites in place."""
 
     def put(self, obj: bytes, filepath: os.PathLike) -> None:
         """Write bytes to a file.
@@ -228,5 +231,5 @@ class AtomicBackend(LocalBackend):
             with replaced_when_done(filepath) as unfinished:
                 super().put(obj, unfinished)
         except OSError as error:
-            raise OSError(f'{error} Earlier checkpoints are whole: make room '
+            raise OSError(f'{error} Earlier checkpoints are intact: make room '
                           'and continue with --resume.') from error

@@ -1,7 +1,7 @@
-"""What a config must fulfil before a runner is built from it.
+"""Checks of a config before a runner is built from it.
 
-MMEngine meets most of these mistakes late, and with the words of whatever
-breaks first; some pass without a word.
+MMEngine finds most of these mistakes late, with the message of whatever
+breaks first; some it does not report at all.
 """
 import difflib
 import inspect
@@ -16,8 +16,8 @@ from mmengine.runner import Runner
 from ..datasets.lists import check_list, read_classes, read_lines
 from ..datasets.pipelines import clip_frames
 
-# What the runner and the tools read of a config. All else in it is a
-# variable, of which the values have been taken already.
+# Settings that the runner and the tools read. Everything else in a config is
+# a variable, whose value has already been used.
 _SETTINGS = {
     *inspect.signature(Runner.__init__).parameters, 'runner_type',
     'find_unused_parameters', 'model_wrapper_cfg', 'sync_bn'
@@ -49,7 +49,7 @@ def check_options(options: dict, cfg: Config) -> None:
 
 
 def check_model(cfg: Config) -> None:
-    """Raise where the parts of the model do not fit each other."""
+    """Raise if the parts of the model do not fit each other."""
     for key in ('model.backbone.num_segments', 'model.backbone.num_frames',
                 'model.cls_head.num_segments', 'model.cls_head.num_classes'):
         _check_positive(cfg, key)
@@ -62,14 +62,13 @@ def check_model(cfg: Config) -> None:
 
 
 def check_schedule(cfg: Config) -> None:
-    """Raise where a training has no epochs or no optimizer."""
+    """Raise if a training has no epochs or no optimizer."""
     _check_positive(cfg, 'train_cfg.max_epochs')
     key = 'optim_wrapper.optimizer.type'
     kind = _get(cfg, key)
     if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
-        raise ValueError(f'{key}={kind} is not an optimizer that is known: '
-                         'check its spelling, or import its module in '
-                         'custom_imports.')
+        raise ValueError(f'{key}={kind} is not a known optimizer: check its '
+                         'spelling, or import its module in custom_imports.')
     key = 'optim_wrapper.optimizer.lr'
     rate = _get(cfg, key)
     if rate is not None and not (isinstance(rate, (int, float)) and rate >= 0):
@@ -77,7 +76,7 @@ def check_schedule(cfg: Config) -> None:
 
 
 def check_dataloader(cfg: Config, stage: str) -> None:
-    """Raise where a data loader cannot serve the model."""
+    """Raise if a data loader does not fit the model."""
     check_frames(cfg, stage)
     name = f'{stage}_dataloader'
     _check_positive(cfg, f'{name}.batch_size')
@@ -90,14 +89,14 @@ def check_dataloader(cfg: Config, stage: str) -> None:
 
 
 def check_frames(cfg: Config, stage: str) -> None:
-    """Raise where a pipeline samples other clips than the model takes.
+    """Raise if a pipeline samples clips of another size than the model takes.
 
-    A clip is reshaped by the number of segments deep in the model: with
-    another number of frames, a batch may pass with its videos mixed up.
+    The model reshapes a batch by its number of segments: with another number
+    of frames, the videos of a batch may be mixed without an error.
     """
     check_model(cfg)
     segments = clip_frames(cfg)
-    # what transformers call it
+    # its name in transformers
     key = 'num_frames' if _get(cfg,
                                'model.backbone.num_frames') else 'num_segments'
     for node in _dicts(cfg.get(f'{stage}_dataloader') or {}):
@@ -116,8 +115,8 @@ def check_frames(cfg: Config, stage: str) -> None:
 
 
 def check_lists(cfg: Config, stage: str) -> None:
-    """Raise where the lists of a data loader are malformed or of other
-    classes than the model."""
+    """Raise if the lists of a data loader are malformed or have other classes
+    than the model."""
     num_classes = _get(cfg, 'model.cls_head.num_classes')
     for node in _dicts(cfg.get(f'{stage}_dataloader') or {}):
         if 'ann_file' not in node:
@@ -131,7 +130,7 @@ def check_lists(cfg: Config, stage: str) -> None:
 
 
 def _check_flip(dataset: dict, classes: list[str], name: str) -> None:
-    """Raise where a flip spares the classes of another list."""
+    """Raise if a SelectiveFlip has another class list than its data set."""
     for step in dataset.get('pipeline') or ():
         if get_str_type(step['type']).endswith('SelectiveFlip'):
             others = step['classes']
@@ -140,8 +139,8 @@ def _check_flip(dataset: dict, classes: list[str], name: str) -> None:
             if [other for other in others if other] != classes:
                 raise ValueError(
                     f'SelectiveFlip of {name} has other classes than '
-                    'metainfo.classes of its dataset, so it would spare '
-                    'others than frozen_classes names: give it the same.')
+                    'metainfo.classes of its dataset, so it would spare other '
+                    'classes than frozen_classes names: give it the same.')
 
 
 def _dicts(node: object) -> Iterator[dict]:
@@ -155,7 +154,7 @@ def _dicts(node: object) -> Iterator[dict]:
 
 
 def _get(cfg: Config, key: str) -> object:
-    """The value at a dotted key, None where there is none."""
+    """The value at a dotted key, None if there is none."""
     node = cfg
     for part in key.split('.'):
         node = (node or {}).get(part)

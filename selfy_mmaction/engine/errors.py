@@ -1,4 +1,4 @@
-"""Errors of the tools: one line each, in words that help."""
+"""Errors of the tools: one line each, with the remedy."""
 import functools
 import os.path as osp
 import re
@@ -14,7 +14,7 @@ from ..files import printable
 TRACEBACK = '--traceback'
 _WRONG_WIDTH = (
     r'mat1 and mat2 shapes cannot be multiplied \(\d+x(\d+) and (\d+)x')
-# What MMEngine and Python say of mistakes in a config, and what we say.
+# Messages of MMEngine, Python and PyTorch -> ours.
 _TRANSLATIONS = {
     r'(\S+) is not in the \w+::(.+?) registry\.':
     r"the config names the \2 '\1', which is not known: check its spelling, "
@@ -25,11 +25,11 @@ _TRANSLATIONS = {
     r"the config sets '\3' of \1, which has no such setting: check its "
     'spelling.',
     r'DataLoader worker .*(exit code 28|Bus error)':
-    'the processes that load data have no room in /dev/shm for their batches: '
-    'give it more (docker run --shm-size=8g), or set num_workers=0 and '
+    'the data loading processes have no room in /dev/shm for their batches: '
+    'enlarge it (docker run --shm-size=8g), or set num_workers=0 and '
     'persistent_workers=False of the data loader.',
     r'DataLoader worker \(.*\) (is killed by signal: [\w ]+|exited unexp\w+)':
-    r'a process that loads data \1: tools/check_data.py finds clips that '
+    r'a data loading process \1: tools/check_data.py finds clips that '
     'crash the decoder.',
     r'(\w+)\.__init__\(\) missing \d+ required .* arguments?: (.+)':
     r'the config lacks \2 of \1: set it.',
@@ -41,10 +41,10 @@ _TRANSLATIONS = {
     r'it takes more memory than there is (\1): lower the batch size, the size '
     'of the frames or the window of SELFY, or set model.backbone.with_cp.',
     'unsupported ScalarType BFloat16':
-    "MMAction2's heads count hits with NumPy, which has no bfloat16: use "
-    'float16 (optim_wrapper.dtype).',
+    "MMAction2's heads compute accuracies with NumPy, which has no bfloat16: "
+    'use float16 (optim_wrapper.dtype).',
     '`epoch_length` must be a positive integer, but got 0':
-    'train_dataloader has no batch, since its clips are less than one: lower '
+    'train_dataloader has no batch, since it has fewer clips than one: lower '
     'train_dataloader.batch_size.',
     r'^\[Errno \d+\] (No space left .*|File too large|Disk quota [^:]*)$':
     r'a file cannot be written (\1): make room, or write elsewhere, such as '
@@ -53,9 +53,9 @@ _TRANSLATIONS = {
 
 
 def one_line_errors(main: Callable[[], None]) -> Callable[[], None]:
-    """Report an error in one line and exit with 1.
+    """Report an error in one line and exit with status 1.
 
-    ``--traceback`` shows where it comes from.
+    ``--traceback`` shows the traceback instead.
     """
 
     @functools.wraps(main)
@@ -74,26 +74,26 @@ def one_line_errors(main: Callable[[], None]) -> Callable[[], None]:
 
 
 def describe_error(error: Exception) -> str:
-    """Say in one line what went wrong.
+    """Describe an error in one line.
 
-    What is not meant for users, since neither this package nor an operating
-    system says it, comes with its type and with a hint at the traceback.
+    An error that neither this package nor the operating system raised for
+    users is given with its type and a hint at ``--traceback``.
     """
-    # What it names may come from a file.
+    # Names in it may come from a file.
     return printable(_describe(error))
 
 
 def _describe(error: Exception) -> str:
     # A KeyError as text has its message in quotes.
     text = str(error.args[0]) if len(error.args) == 1 else str(error)
-    known = f'{text} {error.__cause__ or ""}'
+    known = f'{text} {error.__cause__ or ""}'.strip()
     for pattern, translation in _TRANSLATIONS.items():
         match = re.search(pattern, known)
         if match and (pattern != _WRONG_WIDTH or _is_of_classifier(error)):
             return match.expand(translation)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if 'Original Traceback (most recent call last):' in lines:
-        # of a data loading process
+        # from a data loading process
         return re.sub(r'^(OSError|ValueError): ', '', lines[-1])
     line = textwrap.shorten(' '.join(lines), 600, placeholder=' ...')
     if isinstance(error, (OSError, ValueError)):
@@ -102,7 +102,7 @@ def _describe(error: Exception) -> str:
 
 
 def _is_of_classifier(error: Exception) -> bool:
-    """Whether the last layer of a head of MMAction2, fc_cls, raised it."""
+    """Whether fc_cls, the classifier of MMAction2's heads, raised it."""
     *callers, layer = [
         frame.f_locals.get('self')
         for frame, _ in traceback.walk_tb(error.__traceback__)

@@ -1,4 +1,4 @@
-"""All hooks: what is checked, skipped, seeded and drawn during a run.
+"""All hooks: checks, bad clips, seeding and pictures during a run.
 
 The configs name those that are registered; the tools add the others.
 """
@@ -29,14 +29,14 @@ from .checkpoint import check_start, check_state_dict, get_state_dict
 class BadClipsHook(Hook):
     """Skips clips that cannot be read in training, and names them in tests.
 
-    In training, another clip takes the place of a bad one, which is reported
-    once, in the log and in ``bad_clips.txt`` next to it. Validation and tests
-    end with the name of the first bad clip: without it, their accuracies
-    would be those of another list.
+    In training, another clip replaces a bad one, which is reported once, in
+    the log and in ``bad_clips.txt`` next to it. Validation and tests stop
+    with the name of the first bad clip: without it, their accuracies would be
+    those of another list.
 
     Args:
-        max_share (float): The share of bad clips that is tolerated. More end
-            the training. Defaults to 0.05.
+        max_share (float): The tolerated share of bad clips. With more, the
+            training stops. Defaults to 0.05.
     """
 
     def __init__(self, max_share: float = 0.05) -> None:
@@ -46,7 +46,7 @@ class BadClipsHook(Hook):
         self.max_share = max_share
 
     def before_train(self, runner: Runner) -> None:
-        """Let the training data skip bad clips."""
+        """Make the training data skip bad clips."""
         dataset = runner.train_dataloader.dataset
         self.bad_clips = BadClips(
             osp.join(runner.log_dir, 'bad_clips.txt'), len(dataset),
@@ -55,7 +55,7 @@ class BadClipsHook(Hook):
         guard(dataset, self.bad_clips.add)
 
     def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
-        """Report what the data loading processes found."""
+        """Report the clips that the data loading processes found."""
         for name, reason in self.bad_clips.read().items():
             if name not in self.reported:
                 self.reported.add(name)
@@ -69,11 +69,11 @@ class BadClipsHook(Hook):
                 f'be read: see {self.bad_clips.path}.')
 
     def before_val(self, runner: Runner) -> None:
-        """Let a validation end at a bad clip."""
+        """Make a validation stop at a bad clip."""
         guard(runner.val_dataloader.dataset, refuse_clip)
 
     def before_test(self, runner: Runner) -> None:
-        """Let a test end at a bad clip."""
+        """Make a test stop at a bad clip."""
         guard(runner.test_dataloader.dataset, refuse_clip)
 
 
@@ -84,7 +84,7 @@ def refuse_clip(name: str, reason: str) -> NoReturn:
 
 
 class LeaveOutHook(Hook):
-    """Tests without the clips that cannot be read, and says so.
+    """Leaves out the clips of a test that cannot be read, and reports them.
 
     The accuracies are named ``partial_...``, and a dump cannot be averaged
     with others.
@@ -94,7 +94,7 @@ class LeaveOutHook(Hook):
     priority = 'LOW'
 
     def before_test(self, runner: Runner) -> None:
-        """Find the bad clips, and take them from the test data."""
+        """Find the bad clips, and remove them from the test data."""
         cfg = runner.cfg.test_dataloader
         dataset = runner.test_dataloader.dataset
         runner.logger.info(f'Trying to read {len(dataset)} clips.')
@@ -123,7 +123,7 @@ class LeaveOutHook(Hook):
             raise ValueError(f'none of the {len(bad)} clips of '
                              f'{dataset.ann_file} can be read.')
         dataset.get_subset_(rest)
-        # PackActionInputs keeps it for the dump.
+        # PackActionInputs passes it on to the dump.
         dataset.pipeline.transforms.insert(0, partial(dict, left_out=len(bad)))
         runner.test_loop.dataloader = runner.build_dataloader(
             dict(cfg, dataset=dataset), runner.seed)
@@ -136,19 +136,19 @@ class LeaveOutHook(Hook):
 class ExactResumeHook(Hook):
     """Makes a training that was killed and resumed equal one that was not.
 
-    MMEngine's checkpoints hold no state of random generators, and those of
-    data loading processes are out of reach. So all are seeded at the start of
-    each epoch, by the seed and the number of the epoch.
+    MMEngine's checkpoints do not contain the state of random generators, and
+    those of data loading processes are not accessible. So all are seeded at
+    the start of each epoch, by the seed and the number of the epoch.
 
     Data sets in a wrapper such as RepeatDataset, which reads a clip several
-    times an epoch, and training by iterations are left as they are.
+    times an epoch, and iteration-based training are not changed.
     """
 
     # after the hooks that load, and those that save
     priority = 'LOWEST'
 
     def before_train(self, runner: Runner) -> None:
-        """Seed the clips, and make up for a validation that was cut short."""
+        """Seed the clips, and repeat a validation that was interrupted."""
         loop = runner.train_loop
         dataset = loop.dataloader.dataset
         self.pipeline = None
@@ -156,8 +156,8 @@ class ExactResumeHook(Hook):
                 and isinstance(dataset, BaseDataset)):
             self.pipeline = SeededPipeline(dataset.pipeline, runner.seed)
             dataset.pipeline = self.pipeline
-        # A checkpoint is saved before its validation, which may choose it as
-        # the best one. Nobody knows whether it came to that.
+        # A checkpoint is saved before its validation, which may select it as
+        # the best one. Whether that happened is unknown.
         if (loop.epoch and runner.val_loop and loop.epoch >= loop.val_begin
                 and (loop.epoch % loop.val_interval == 0
                      or loop.epoch == loop.max_epochs)):
@@ -171,7 +171,7 @@ class ExactResumeHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, *args,
                           **kwargs) -> None:
         """Seed this process, for dropout."""
-        # Not earlier: the first iterator of a data loader draws a number.
+        # Not earlier: a data loader's first iterator draws a random number.
         if self.pipeline and batch_idx == 0:
             seeds = np.random.SeedSequence([runner.seed, runner.epoch])
             set_random_seed(int(seeds.generate_state(1)[0]))
@@ -180,7 +180,7 @@ class ExactResumeHook(Hook):
 class CheckDataHook(Hook):
     """Refuses to train on less than a batch.
 
-    MMEngine runs epochs of no batch without a word.
+    MMEngine runs epochs without a batch silently.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -189,15 +189,15 @@ class CheckDataHook(Hook):
         if len(loader) == 0:
             raise ValueError(
                 f'train_dataloader has no batch: {len(loader.dataset)} clips '
-                f'among {runner.world_size} processes are less than a batch '
+                f'over {runner.world_size} processes are fewer than a batch '
                 f'of {loader.batch_size}.')
 
 
 class CheckNumbersHook(Hook):
-    """Ends a run at the first loss or score that is not finite.
+    """Stops a run at the first loss or score that is not finite.
 
-    A training never recovers from it, and the scores have a class of their
-    own choice for a maximum.
+    A training never recovers from it, and the argmax of such scores is
+    arbitrary.
     """
 
     def after_train_iter(self, runner: Runner, batch_idx: int,
@@ -227,7 +227,7 @@ class CheckNumbersHook(Hook):
 
 
 class CheckWeightsHook(Hook):
-    """Refuses checkpoints that a training cannot start or go on from.
+    """Refuses checkpoints that a training cannot start or resume from.
 
     MMEngine's runner loads what fits and logs a warning about the rest.
     """
@@ -246,23 +246,23 @@ class CheckWeightsHook(Hook):
                 runner.logger.info(message)
 
     def _check_epoch(self, runner: Runner, checkpoint: dict) -> None:
-        """Raise unless an epoch ends at a checkpoint.
+        """Raise unless a checkpoint was saved at the end of an epoch.
 
         MMEngine would begin the epoch again, and count its iterations twice.
         """
         state = checkpoint['message_hub'].get('runtime_info', {})
-        # At the end of an epoch, the number of those before has grown.
+        # At the end of an epoch, meta already counts it.
         if (isinstance(runner.train_loop, EpochBasedTrainLoop)
                 and state.get('epoch') == checkpoint['meta'].get('epoch')):
             raise ValueError(
                 f'{runner.cfg.load_from} was saved in the middle of an epoch '
-                '(checkpoint.by_epoch=False), from where no training can '
-                'continue exactly: resume from the end of an epoch, or begin '
-                'with its weights by load_from.')
+                '(checkpoint.by_epoch=False), from which no training can '
+                'resume exactly: resume from the end of an epoch, or start '
+                'from its weights by load_from.')
 
 
 class StrictLoadHook(Hook):
-    """Refuses a checkpoint to test that does not fill the model exactly."""
+    """Refuses to test a checkpoint that does not fit the model exactly."""
 
     # after the EMA hook, which chooses the weights that are tested
     priority = 'LOWEST'
@@ -281,17 +281,17 @@ def _get_model(runner: Runner) -> BaseModel:
 
 
 class DrawPredictionsHook(Hook):
-    """Draws tested clips, frame by frame, with their true and found class.
+    """Draws tested clips, frame by frame, with true and predicted class.
 
     MMAction2 1.2 has a hook for this, which fails: the visualizer that it
     calls takes other arguments.
 
     Args:
-        draw (Callable): Draws a clip, given it, its sample and the names of
-            the classes, if known, in BGR.
+        draw (Callable): Draws a clip in BGR, given the clip, its sample and
+            the names of the classes, if known.
         show_dir (str, optional): Folder for one picture per clip.
         show (bool): Whether to show the pictures. Defaults to False.
-        interval (int): Draw every so many clips. Defaults to 1.
+        interval (int): Draw one of this many clips. Defaults to 1.
         wait_time (float): Seconds to show a picture. Defaults to 2.
     """
 
@@ -318,10 +318,10 @@ class DrawPredictionsHook(Hook):
         loader = runner.test_dataloader
         for i, (clip, sample) in enumerate(
                 zip(data_batch['inputs'], outputs, strict=True)):
-            # The sampler deals the clips out to the processes in turn.
+            # The sampler assigns the clips to the processes in turn.
             index = batch_idx * loader.batch_size + i
             index = index * runner.world_size + runner.rank
-            # It fills up the last round with clips from the beginning.
+            # It pads the last round with clips from the beginning.
             if index % self.interval or index >= len(loader.dataset):
                 continue
             picture = self.draw(clip, sample,

@@ -31,8 +31,7 @@ from .checks import (
 )
 from .errors import TRACEBACK, describe_error
 
-# Where launchers other than torchrun leave the rank, the number of processes
-# and the rank on this machine.
+# Variables with the rank, the number of processes and the local rank.
 RANK_VARIABLES = dict(
     pytorch=('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
     slurm=('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
@@ -57,7 +56,7 @@ class ArgumentParser(argparse.ArgumentParser):
             help='show the traceback of an error, not its message alone')
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the arguments in one line."""
+        """Report wrong arguments in one line and exit."""
         self.exit(
             2, f'{self.prog}: error: {message} '
             '(--help lists the arguments)\n')
@@ -65,7 +64,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
 @contextlib.contextmanager
 def log_to_stderr() -> Iterator[TextIO]:
-    """Leave standard output to what a tool finds: MMEngine logs there.
+    """Keep standard output for a tool's results: MMEngine logs there.
 
     Yields:
         TextIO: Standard output.
@@ -77,19 +76,19 @@ def log_to_stderr() -> Iterator[TextIO]:
 
 
 def calm(logger: logging.Logger) -> None:
-    """Show on the terminal what concerns a user; the log file has it all."""
+    """Show only messages for users on the terminal; the log file has all."""
     for handler in logger.handlers:
         if not isinstance(handler, logging.FileHandler):
             handler.addFilter(_concerns_user)
 
 
 def _concerns_user(record: logging.LogRecord) -> bool:
-    """Whether a message does, which is also made fit for a terminal."""
+    """Whether to show a message, which is also made safe for a terminal."""
     text = record.getMessage()
-    # names in it may be those of a file from elsewhere
+    # names in it may come from a file
     record.msg = '\n'.join(map(printable, text.split('\n')))
     record.args = ()
-    # MMAction2 reads files in a way that MMEngine wants to see changed.
+    # MMAction2 uses a file API that MMEngine has deprecated.
     if 'deprecated in future' in text:
         return False
     # The environment, the config and the hooks take hundreds of lines.
@@ -152,7 +151,7 @@ def load_config(path: str, options: dict) -> Config:
         raise ValueError(f'config {path} cannot be read: '
                          f'{describe_error(error)}') from error
     if 'model' not in cfg:
-        raise ValueError(f'config {path} has no model: give one that has, '
+        raise ValueError(f'config {path} has no model: give one with a model, '
                          'such as those in configs/.')
     check_options(options, cfg)
     try:
@@ -173,7 +172,7 @@ def load_runner_config(args: argparse.Namespace) -> Config:
 
 
 def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
-    """Check the input, set the processes up and build the runner.
+    """Check the input, set up the processes and build the runner.
 
     Args:
         cfg (Config): The config, with ``work_dir`` and ``launcher``.
@@ -189,13 +188,13 @@ def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
         os.makedirs(cfg.work_dir, exist_ok=True)
     except OSError as error:
         raise OSError(
-            f'work_dir {cfg.work_dir} cannot be made '
+            f'work_dir {cfg.work_dir} cannot be created '
             f'({error.strerror}): give another --work-dir.') from error
-    # On a full disk each message would come with a traceback; what ends a
-    # run are the files that matter.
+    # On a full disk each log message would print a traceback; only files that
+    # matter should end a run.
     logging.raiseExceptions = False
     if cfg.launcher != 'none':
-        # of 1 x 1 convolutions, whose memory is the same either way
+        # about 1 x 1 convolutions, whose layout is the same either way
         warnings.filterwarnings('ignore', 'Grad strides do not match')
         # MMEngine sets it
         warnings.filterwarnings('ignore', '`broadcast_buffers` is deprecated')
@@ -206,7 +205,7 @@ def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
             check_num_processes(
                 int(os.environ.get('LOCAL_WORLD_SIZE', 1)),
                 torch.cuda.device_count())
-    # Configs of others come without it.
+    # Other configs do not have it.
     cfg.setdefault('default_hooks', {}).setdefault('bad_clips',
                                                    dict(type='BadClipsHook'))
     if 'runner_type' in cfg:
@@ -215,24 +214,24 @@ def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
 
 
 def check_num_processes(processes: int, gpus: int) -> None:
-    """Raise unless each process of this machine has a GPU of its own."""
+    """Raise unless each process of this machine has its own GPU."""
     if processes > gpus:
         raise ValueError(
             f'{processes} processes were started on a machine with {gpus} '
-            f'GPUs: start {gpus} at most, or hide the GPUs to run on CPU '
+            f'GPUs: start at most {gpus}, or hide the GPUs to run on the CPU '
             '(CUDA_VISIBLE_DEVICES=).')
 
 
 def end_where_batches_are_lost() -> None:
-    """End data loading processes that cannot hand a batch over.
+    """End data loading processes that cannot pass on a batch.
 
-    Python prints the error and goes on: the run would wait for ever. It is
-    told by the exit code whether shared memory was full.
+    Python prints the error and continues: the run would wait for ever. The
+    exit code tells it whether shared memory was full.
     """
     go_on = Queue._on_queue_feeder_error
 
     def end(error: Exception, batch: object) -> None:
-        if get_worker_info() is None:  # a queue of something else
+        if get_worker_info() is None:  # not a data loader's queue
             return go_on(error, batch)
         if 'shared memory' in str(error):
             os._exit(errno.ENOSPC)
@@ -245,7 +244,8 @@ def end_where_batches_are_lost() -> None:
 def end_with_launcher() -> None:
     """End this process when torchrun is killed.
 
-    It would train on, unseen, and write into the folder of the next start.
+    Otherwise it would continue to train, and write into the folder of the
+    next start.
     """
     if 'TORCHELASTIC_RUN_ID' in os.environ and sys.platform == 'linux':
         set_parent_death_signal = 1
@@ -255,7 +255,7 @@ def end_with_launcher() -> None:
 def init_cpu_processes(cfg: Config) -> None:
     """Connect the processes of a machine without GPU through gloo.
 
-    MMEngine would set a CUDA device and hand it to the model's wrapper.
+    MMEngine would set a CUDA device and pass it to the model's wrapper.
     """
     for name, variable in zip(
             RANK_VARIABLES['pytorch'], RANK_VARIABLES[cfg.launcher],

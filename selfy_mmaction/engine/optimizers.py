@@ -1,4 +1,4 @@
-"""How parameters are grouped for the optimizer."""
+"""Parameter groups of the optimizer."""
 from mmaction.engine.optimizers import layer_decay_optim_wrapper_constructor
 from mmaction.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.optim import DefaultOptimWrapperConstructor
@@ -9,16 +9,16 @@ _layer_decay = layer_decay_optim_wrapper_constructor
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class SELFYLayerDecayConstructor(DefaultOptimWrapperConstructor):
-    """The rate of a transformer's layer falls with its distance to the head.
+    """Layer-wise learning rate decay for a ViT with SELFY blocks.
 
-    MMAction2's LearningRateDecayOptimizerConstructor takes no batch norm,
-    which the blocks have, and no other class than VisionTransformer. The
-    layers' rates are the same here; blocks are new, so that they learn at
-    the whole rate, as the head does. Vectors, that is biases and the scales
-    of norms, have no weight decay. ``paramwise_cfg`` has one key:
+    MMAction2's LearningRateDecayOptimizerConstructor accepts neither batch
+    norms, which the blocks have, nor subclasses of VisionTransformer. The
+    layers' rates are the same here; the blocks are new and have the full
+    rate, as the head does. Vectors, that is biases and the scales of norms,
+    have no weight decay. ``paramwise_cfg`` has one key:
 
-    - decay_rate (float): What the rate is multiplied by from one layer to
-      the one before it.
+    - decay_rate (float): Factor of the rate from one layer to the previous
+      one.
     """
 
     def _validate_cfg(self) -> None:
@@ -33,8 +33,7 @@ class SELFYLayerDecayConstructor(DefaultOptimWrapperConstructor):
         """Group the parameters by layer and decay.
 
         Args:
-            params (list[dict]): The groups, to which those of the module are
-                added.
+            params (list[dict]): The groups; those of the module are added.
             module (nn.Module): A recognizer with a VisionTransformer.
         """
         depth, groups = len(module.backbone.blocks), {}

@@ -1,7 +1,7 @@
 """The SELFY block, its parts, and MMAction2's backbones with it; no training.
 
 Sec. 3.2 of the paper is ``extraction``, 3.3 ``integration``; 3.1 is
-``selfy_mmaction.ops.stss``. The block needs torch alone.
+``selfy_mmaction.ops.stss``. The block needs only torch.
 """
 from ..registry import HAS_MMACTION
 from .extraction import (

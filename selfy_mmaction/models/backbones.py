@@ -17,18 +17,17 @@ compat.load_safely()
 
 def find_shift_fault(expected: Iterable[str],
                      given: Iterable[str]) -> str | None:
-    """Say so if weights are of a network with another temporal shift.
+    """Find out whether weights are of a network with another temporal shift.
 
-    MMAction2 keeps what it shifts as ``net`` of a wrapper. Loaded by name,
-    these layers of a network without shift are left out, and the other way
-    round.
+    MMAction2 wraps a shifted layer and keeps it as ``net``. Loading by name
+    would skip such layers if only one of the two networks has the shift.
 
     Args:
         expected (Iterable[str]): The keys of a network's weights.
-        given (Iterable[str]): Those of the weights to be loaded.
+        given (Iterable[str]): The keys of the weights to load.
 
     Returns:
-        str | None: What differs and what to do, if anything.
+        str | None: The difference and the remedy, if there is a difference.
     """
     names = {key.replace('.net.', '.'): key for key in expected}
     pairs = [(names[name], key)
@@ -47,11 +46,11 @@ def find_shift_fault(expected: Iterable[str],
 
 
 class _SELFYBackbone:
-    """What SELFY adds to a TSM backbone of MMAction2, as a mixin.
+    """Mixin that adds SELFY blocks to a TSM backbone of MMAction2.
 
-    The blocks live beside the stages, in ``self.selfy``, so that the names
-    of all other parameters stay those of the TSM backbone. Weights of a
-    network with another temporal shift are refused.
+    The blocks are in ``self.selfy``, beside the stages, so that all other
+    parameters keep the names of the TSM backbone. Weights of a network with
+    another temporal shift are refused.
     """
 
     def _add_selfy(self, selfy: dict, indices: Sequence[int],
@@ -87,11 +86,11 @@ class _SELFYBackbone:
             })
             for i in self.selfy_indices
         })
-        # Without a 2D network there is none to load: MMAction2 would try.
+        # MMAction2 would try to load a 2D network even without `pretrained`.
         self.pretrained2d = self.pretrained2d and self.pretrained is not None
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """[N * T, 3, H, W] => the maps of the stages in out_indices.
+        """[N * T, 3, H, W] => feature maps of the stages in out_indices.
 
         Raises:
             ValueError: If the batch is not a multiple of num_segments.
@@ -112,7 +111,7 @@ class _SELFYBackbone:
         return outs[0] if len(outs) == 1 else tuple(outs)
 
     def load_original_weights(self, logger: MMLogger) -> None:
-        """Load a 2D network, which knows nothing of the blocks."""
+        """Load a 2D network, which has no weights for the blocks."""
         blocks, self.selfy = self.selfy, nn.ModuleDict()
         # MMAction2 prints a line for each shifted convolution.
         with contextlib.redirect_stdout(io.StringIO()):
@@ -160,8 +159,8 @@ class ResNetSELFY(_SELFYBackbone, ResNetTSM):
             Defaults to None.
         **kwargs: Other arguments of MMAction2's ResNetTSM.
 
-    ``frozen_stages`` and ``partial_bn`` leave the blocks alone, since no 2D
-    network brings weights for them; ``norm_eval`` holds for all norms.
+    ``frozen_stages`` and ``partial_bn`` do not affect the blocks, since no 2D
+    network has weights for them; ``norm_eval`` applies to all norms.
 
     Raises:
         ValueError: If there is no ResNet of this depth, or if a stage does
@@ -185,7 +184,7 @@ class ResNetSELFY(_SELFYBackbone, ResNetTSM):
             is_shift=is_shift,
             pretrained=pretrained,
             **kwargs)
-        # The temporal pooling of MMAction2 stands before the second stage.
+        # MMAction2's temporal pooling is before the second stage.
         pooled = num_segments // 2 if self.temporal_pool else num_segments
         self._add_selfy(
             selfy,
@@ -197,7 +196,7 @@ class ResNetSELFY(_SELFYBackbone, ResNetTSM):
             num_segments=[num_segments] + [pooled] * (self.num_stages - 1))
 
     def make_temporal_shift(self) -> None:
-        """Shift the stages that there are; MMAction2's asks for all four."""
+        """Shift the existing stages; MMAction2's method expects all four."""
         missing = [f'layer{i}' for i in range(self.num_stages + 1, 5)]
         for name in missing:
             self.add_module(name, nn.Sequential())
@@ -213,8 +212,8 @@ class ResNetSELFY(_SELFYBackbone, ResNetTSM):
         return self.maxpool(self.conv1(x))
 
     def train(self, mode: bool = True) -> 'ResNetSELFY':
-        """Set the mode, minding what is frozen; unlike MMAction2's, return
-        the backbone itself."""
+        """Set the mode, except of frozen parts; unlike MMAction2's method,
+        return the backbone itself."""
         super().train(mode)
         if mode and self.partial_bn:
             for module in self.selfy.modules():
@@ -257,7 +256,7 @@ class MobileNetV2SELFY(_SELFYBackbone, MobileNetV2TSM):
             **kwargs)
         bottlenecks = [getattr(self, name) for name in self._stages[:-1]]
         channels = [stage[-1].conv[-1].out_channels for stage in bottlenecks]
-        # Linear bottlenecks end without an activation, the last conv has it.
+        # Linear bottlenecks have no activation at their end.
         self._add_selfy(
             selfy,
             selfy_indices,
@@ -273,7 +272,7 @@ class MobileNetV2SELFY(_SELFYBackbone, MobileNetV2TSM):
         return self.conv1(x)
 
     def train(self, mode: bool = True) -> 'MobileNetV2SELFY':
-        """Set the mode, minding what is frozen; unlike MMAction2's, return
-        the backbone itself."""
+        """Set the mode, except of frozen parts; unlike MMAction2's method,
+        return the backbone itself."""
         super().train(mode)
         return self

@@ -1,4 +1,4 @@
-"""What the convolutions of the block are made of."""
+"""Convolution, norm and activation: the layers of the block."""
 from collections import OrderedDict
 from functools import partial
 
@@ -18,12 +18,12 @@ _ACTIVATIONS = dict(ReLU=partial(nn.ReLU, inplace=True), GELU=nn.GELU)
 class ConvNormAct(nn.Sequential):
     """Conv2d without bias, batch norm and an activation.
 
-    By the kernels of a CPU, a norm with fixed statistics is part of the
-    convolution's weight and bias.
+    On a CPU, a norm with fixed statistics is folded into the convolution's
+    weight and bias.
 
     Args:
-        in_channels (int): Channels that it reads.
-        out_channels (int): Channels that it writes.
+        in_channels (int): Input channels.
+        out_channels (int): Output channels.
         kernel_size (int | tuple[int, int]): Of the convolution.
         stride (int): Of the convolution. Defaults to 1.
         padding (int): Of the convolution. Defaults to 0.
@@ -63,7 +63,7 @@ class ConvNormAct(nn.Sequential):
         return isinstance(self.act, nn.ReLU)
 
     def weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
-        """Those of the convolution, with a norm of fixed statistics in it."""
+        """The convolution's, with a norm of fixed statistics folded in."""
         if isinstance(self.bn, nn.Identity):  # after fuse_conv_bn
             return self.conv.weight, self.conv.bias
         if uses_batch_statistics(self.bn):
@@ -75,7 +75,7 @@ class ConvNormAct(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, h, w] => [B, C', h', w']"""
         by_batch = uses_batch_statistics(self.bn)
-        # The kernels of a CPU join the norm with a ReLU alone.
+        # The CPU kernels fuse the norm only with a ReLU.
         if not uses_cpu_kernels(x, self.bn) or by_batch and not self.has_relu:
             return super().forward(x)
         weight, bias = self.weight_and_bias()

@@ -1,6 +1,6 @@
 """Extraction (Sec. 3.2): each similarity map to a motion feature.
 
-N counts clips, T frames, (L, U, V) the window, h x w the positions.
+N clips of T frames, window (L, U, V), h x w positions.
 """
 import itertools
 from collections.abc import Sequence
@@ -15,9 +15,8 @@ from ..ops.soft_argmax import check_temperature, soft_argmax
 from ..registry import MODELS
 from .conv import ConvNormAct
 
-# With fixed statistics, so many similarity maps are extracted at a time on a
-# CPU: what one convolution leaves then still lies in the cache when the next
-# one reads it.
+# Similarity maps per chunk, with fixed statistics on a CPU: the output of one
+# convolution is still in the cache when the next one reads it.
 _MAPS_PER_CHUNK = 2048
 
 
@@ -25,13 +24,13 @@ def _as_matrix(conv: nn.Conv2d, weight: Tensor, shape: tuple[int, int,
                                                              int]) -> Tensor:
     """A convolution's weight, as a matrix where that is cheapest.
 
-    On maps this small these are the convolution that reads one channel and
-    the one that covers a whole map.
+    On maps this small that is the convolution with one input channel and the
+    one that covers a whole map.
 
     Args:
         conv (nn.Conv2d): The convolution.
         weight (Tensor): Its weight, [C', C, kernel, kernel].
-        shape (tuple[int, int, int]): (h, w, C) of the maps that it reads.
+        shape (tuple[int, int, int]): (h, w, C) of the input maps.
     """
     h, w, C = shape
     if conv.kernel_size == (h, w) and conv.padding == (0, 0):
@@ -39,7 +38,7 @@ def _as_matrix(conv: nn.Conv2d, weight: Tensor, shape: tuple[int, int,
         return weight.permute(2, 3, 1, 0).flatten(0, 2)
     if C > 1:
         return weight
-    # The matrix is what the convolution makes of the unit maps:
+    # The matrix is the convolution of the unit maps:
     # [h * w, 1, h, w] => [h * w, C', h', w'] => [h * w, h' * w' * C']
     units = torch.eye(h * w, dtype=weight.dtype, device=weight.device)
     units = F.conv2d(
@@ -48,10 +47,10 @@ def _as_matrix(conv: nn.Conv2d, weight: Tensor, shape: tuple[int, int,
 
 
 class _ConvsOverWindow(nn.Module):
-    """Convolutions over (U, V) that leave one position of it.
+    """Convolutions that reduce (U, V) to one position.
 
     Args:
-        convs (Sequence[ConvNormAct]): The first reads one channel.
+        convs (Sequence[ConvNormAct]): The first has one input channel.
     """
 
     def __init__(self, convs: Sequence[ConvNormAct]):
@@ -85,7 +84,7 @@ class _ConvsOverWindow(nn.Module):
         return self.convs(maps[:, None]).flatten(1)
 
     def _links(self, U: int, V: int) -> list[Link]:
-        """The convolutions as `conv_chain` takes them."""
+        """The convolutions in the format of `conv_chain`."""
         links, shape = [], (U, V, 1)
         for module in self.convs:
             conv = module.conv
@@ -108,7 +107,7 @@ class _ConvsOverWindow(nn.Module):
         ])
 
     def _convolve_chunk(self, x: Tensor, links: Sequence[Link]) -> Tensor:
-        """[M, U * V] => [M, C], channels last in between."""
+        """[M, U * V] => [M, C], channels-last in between."""
         for module, link in zip(self.convs, links, strict=True):
             _, bias = module.weight_and_bias()
             if link.weight.dim() == 2:
@@ -129,14 +128,14 @@ class _ConvsOverWindow(nn.Module):
 class STSSConvExtraction(_ConvsOverWindow):
     """Each similarity map to a motion feature, by convolutions (Sec. 3.2).
 
-    3 x 3 convolutions over (U, V), of which all but the first have stride 2,
-    and a last one that covers what they leave. At (U, V) = (9, 9) these are
-    the official 9 -> 9 -> 5 -> 3 -> 1; any odd window is reduced likewise.
+    3 x 3 convolutions over (U, V), all but the first with stride 2, and a
+    last one that covers the rest. For (U, V) = (9, 9) these are the official
+    9 -> 9 -> 5 -> 3 -> 1; any odd window is reduced in the same way.
 
     Args:
         window (Sequence[int]): (L, U, V) of the similarities.
-        channels (Sequence[int]): Output channels of each convolution, two
-            of them at least. Defaults to (4, 16, 64, 64).
+        channels (Sequence[int]): Output channels of each convolution, at
+            least two. Defaults to (4, 16, 64, 64).
     """
 
     def __init__(self,
@@ -159,12 +158,12 @@ class STSSMLPExtraction(_ConvsOverWindow):
     """Each similarity map to a motion feature, by an MLP (Sec. 3.2).
 
     The first layer reads the U * V similarities of a map at once: a
-    convolution that covers the window. Each layer ends in a batch norm and an
-    activation, as the convolutions of :class:`STSSConvExtraction` do.
+    convolution that covers the window. A batch norm and an activation follow
+    each layer, as in :class:`STSSConvExtraction`.
 
     Args:
         window (Sequence[int]): (L, U, V) of the similarities.
-        channels (Sequence[int]): Outputs of each layer.
+        channels (Sequence[int]): Output channels of each layer.
             Defaults to (64, 64, 64, 64).
         act (str): Activation of each layer, 'ReLU' or 'GELU'.
             Defaults to 'ReLU'.
@@ -186,12 +185,12 @@ class STSSMLPExtraction(_ConvsOverWindow):
 
 @MODELS.register_module()
 class STSSSoftArgmaxExtraction(nn.Module):
-    """Each similarity map to where it peaks, see :func:`soft_argmax`.
+    """Each similarity map to the position of its peak (:func:`soft_argmax`).
 
-    The explicit displacement of Sec. 3.2, with the peak itself as a
-    confidence beside it (as in MotionSqueeze): three channels, vertical and
-    horizontal displacement in cells and the confidence. Nothing is learned
-    here: the first layer of the integration is what lifts them.
+    The explicit displacement of Sec. 3.2, with the value of the peak as a
+    confidence (as in MotionSqueeze): three channels, vertical and horizontal
+    displacement in cells and the confidence. It has no parameters: the first
+    layer of the integration projects the three channels.
 
     Args:
         window (Sequence[int]): (L, U, V) of the similarities; any.

@@ -1,6 +1,6 @@
 """Integration (Sec. 3.3): the motion features of L offsets to one map.
 
-N counts clips, T frames, (L, U, V) the window, h x w the positions.
+N clips of T frames, window (L, U, V), h x w positions.
 """
 from collections.abc import Sequence
 
@@ -14,16 +14,16 @@ from .conv import ConvNormAct
 class STSSConvIntegration(nn.Module):
     """Motion features to a motion map, by convolutions (Sec. 3.3).
 
-    Convolutions over (H, W), for each of the L offsets alone, and a last one
-    that fuses the L offsets.
+    Convolutions over (H, W), applied to each of the L offsets separately, and
+    a last one that fuses the L offsets.
 
     Args:
         in_channels (int): Channels of the extracted features.
         window (Sequence[int]): (L, U, V) of the similarities.
         channels (Sequence[int]): Output channels of each convolution, the
             last being the fusion. Defaults to (64, 64, 64, 64).
-        kernel_size (int): Side of each convolution, odd; with 1 no position
-            sees its neighbours. Defaults to 3.
+        kernel_size (int): Kernel size of each convolution, odd; with 1 there
+            is no spatial context. Defaults to 3.
         act (str): Activation after each convolution, 'ReLU' or 'GELU'.
             Defaults to 'ReLU'.
     """
@@ -53,7 +53,7 @@ class STSSConvIntegration(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[N, T, h, w, L, C] => [N * T, C', h, w]"""
         N, T, h, w, L, C = x.shape
-        # [N, T, h, w, L, C] => [N * T * L, C, h, w], channels last in memory
+        # [N, T, h, w, L, C] => [N * T * L, C, h, w], channels-last in memory
         x = x.permute(0, 1, 4, 5, 2, 3).flatten(0, 2)
         x = self.convs(x)
         # [N * T * L, C, h, w] => [N * T, L * C, h, w]

@@ -1,10 +1,11 @@
 """Higher-order self-similarity (MOSS, arXiv 2604.20760).
 
-An encoder turns a map into its STSS and the STSS into a map again: motion. The
-encoder of that map gives the second order, the change of motion, and so on.
+An encoder computes the STSS of a feature map and maps it to a feature map of
+motion. The next encoder, applied to that map, gives the second order, the
+change of motion, and so on.
 
-N counts clips, T frames (num_segments), (L, U, V) the window, H x W the
-positions of a map, which the encoders keep.
+N clips of T frames (num_segments), window (L, U, V), H x W positions of the
+feature map, which the encoders keep.
 """
 from collections.abc import Sequence
 
@@ -25,8 +26,8 @@ from .selfy_block import ResidualBlock, init_convs
 class _LayerNorm(nn.GroupNorm):
     """Layer norm over the last dimension.
 
-    By its type a group norm, which it is at a single position: MMAction2's
-    TSMOptimWrapperConstructor refuses layer norms.
+    Derived from GroupNorm, to which it is equal at a single position, since
+    MMAction2's TSMOptimWrapperConstructor refuses layer norms.
     """
 
     def __init__(self, channels: int):
@@ -39,10 +40,10 @@ class _LayerNorm(nn.GroupNorm):
 
 
 class STSSEncoder(nn.Module):
-    """A map to its STSS, and the STSS to a map again: one order.
+    """A feature map to its STSS, and the STSS to a feature map: one order.
 
     Args:
-        channels (int): Channels of the map, C.
+        channels (int): Channels of the feature map, C.
         num_segments (int): Frames per clip, T.
         mid_channels (int): Channels that are compared.
         window (Sequence[int]): (L, U, V), see :func:`stss`.
@@ -86,7 +87,7 @@ class STSSEncoder(nn.Module):
             self.window,
             self.similarity,
             self.temporal_padding,
-            # as F.normalize, whose eps is that of the length: 1e-12
+            # as in F.normalize, whose eps applies to the norm: 1e-12
             eps=1e-24,
             offsets=self.offsets,
             scale=self.scale,
@@ -101,9 +102,9 @@ class STSSEncoder(nn.Module):
 class MOSSBlock(ResidualBlock):
     """Adds motion of several orders to a feature map.
 
-    Order n is the :class:`STSSEncoder` of what order n - 1 gave; their sum is
-    added. At initialisation the block changes nothing, since the scale of the
-    sum is zero.
+    Order n is the :class:`STSSEncoder` applied to the output of order n - 1;
+    the sum of all orders is added. At initialisation the block is the
+    identity, since the scale of the sum is zero.
 
     Args:
         in_channels (int): Channels of the feature map, C.
@@ -111,8 +112,8 @@ class MOSSBlock(ResidualBlock):
         orders (int): Number of encoders. Defaults to 2.
         mid_channels (int): Channels that are compared. Defaults to 128.
         window (Sequence[int]): (L, U, V), odd, see :func:`stss`. L = 1
-            compares with the frame before, the first frame with itself,
-            unless offsets are given. Defaults to (5, 9, 9).
+            compares each frame with the previous one, the first frame with
+            itself, unless offsets are given. Defaults to (5, 9, 9).
         offsets (Sequence[int], optional): See :func:`stss`.
         similarity (str): See :func:`stss`; 'dot' is scaled by C' ** -0.5.
             Defaults to 'cosine'.
@@ -125,9 +126,9 @@ class MOSSBlock(ResidualBlock):
         with_cp (bool): See :class:`SELFYBlock`. Defaults to False.
 
     Raises:
-        ValueError: If there is no order, the window is not three odd positive
-            integers, the offsets are not L different ones, or a choice is
-            unknown.
+        ValueError: If orders is not positive, the window is not three odd
+            positive integers, the offsets are not L different ones, or a
+            choice is unknown.
     """
 
     def __init__(self,
@@ -159,15 +160,15 @@ class MOSSBlock(ResidualBlock):
                         offsets, similarity, temporal_padding, extraction,
                         integration) for _ in range(orders)
         ])
-        # A scale for each channel, as a layer: the same constructor leaves out
-        # parameters that are none of a layer.
+        # A scale per channel, as a layer: the same constructor skips
+        # parameters that belong to no layer.
         self.scale = nn.Conv2d(
             in_channels, in_channels, 1, groups=in_channels, bias=False)
         self.relu = relu
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Convolutions as in :class:`SELFYBlock`, and a scale of zero."""
+        """Initialise as :class:`SELFYBlock` does, with a scale of zero."""
         init_convs(self)
         for module in self.modules():
             if isinstance(module, (nn.Linear, _LayerNorm)):

@@ -16,10 +16,10 @@ class BoundedViewsRecognizer2D(Recognizer2D):
     its features. The weights are those of a Recognizer2D.
 
     Args:
-        max_testing_views (int): How many views, that is clips x crops, go
-            through the network together.
-        **kwargs: Arguments of MMAction2's Recognizer2D. The head must say
-            how many frames a view has, as TSMHead does.
+        max_testing_views (int): Number of views, that is clips x crops, per
+            forward pass.
+        **kwargs: Arguments of MMAction2's Recognizer2D. The head must have
+            ``num_segments``, as TSMHead does.
 
     Raises:
         ValueError: If ``max_testing_views`` is not a positive integer.
@@ -34,7 +34,7 @@ class BoundedViewsRecognizer2D(Recognizer2D):
 
     def predict(self, inputs: Tensor, data_samples: SampleList,
                 **kwargs) -> SampleList:
-        """Predict from the views of each video.
+        """Predict each video from its views.
 
         Args:
             inputs (Tensor): [N, V * T, 3, H, W], the frames of V views.

@@ -1,8 +1,8 @@
-"""The SELFY block: what it is made of, and what it adds to a map (Sec. 3).
+"""The SELFY block: its transformation and its residual connection (Sec. 3).
 
-Everything here needs torch alone. N counts clips, T frames (num_segments),
-(L, U, V) the window; a feature map has H x W positions, h x w after the
-stride of the transformation.
+Everything here needs only torch. N clips of T frames (num_segments), window
+(L, U, V); a feature map has H x W positions, h x w after the stride of the
+transformation.
 """
 from collections.abc import Sequence
 from contextlib import contextmanager, nullcontext
@@ -36,7 +36,7 @@ from .conv import ConvNormAct
 class STSSTransformation(nn.Module):
     """Features to their self-similarities (Sec. 3.1).
 
-    A 3 x 3 convolution of stride 2 reduces the map first.
+    A 3 x 3 convolution of stride 2 reduces the feature map first.
 
     Args:
         in_channels (int): Channels of the feature map.
@@ -80,7 +80,7 @@ class STSSTransformation(nn.Module):
 
 
 class _AddStuffed(torch.autograd.Function):
-    """Adds a compact map to every other row and column of a whole one.
+    """Adds a compact map to every other row and column of a full one.
 
     Only the result, which the next layer keeps anyway, and the compact map
     are kept for backward.
@@ -89,7 +89,7 @@ class _AddStuffed(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, y: Tensor, scale: Tensor, shift: Tensor,
                 relu: bool) -> Tensor:
-        """x + shift, and y * scale where it belongs, and ReLU."""
+        """x + shift, plus y * scale at every other position, and ReLU."""
         out = x + shift[:, None, None]
         out[:, :, ::2, ::2].add_(y * scale[:, None, None])
         if relu:
@@ -110,13 +110,12 @@ class _AddStuffed(torch.autograd.Function):
 
 
 class _ResidualAdd(nn.Module):
-    """Adds the motion map to the feature map that it came from.
+    """Adds the motion map to the feature map that it was computed from.
 
     A 1 x 1 transposed convolution of stride 2 and a batch norm: of the four
     positions that a motion vector covers, it is written to one, the others
-    are zero. By the kernels of a CPU neither the zeros nor products with them
-    are computed; the norm's statistics are those of the whole map all the
-    same.
+    are zero. On a CPU neither the zeros nor products with them are computed;
+    the norm's statistics are still those of the full map.
     """
 
     def __init__(self, in_channels: int, out_channels: int, relu: bool):
@@ -134,7 +133,7 @@ class _ResidualAdd(nn.Module):
         return _AddStuffed.apply(x, y, scale, shift, self.relu)
 
     def _add_whole(self, x: Tensor, motion: Tensor) -> Tensor:
-        """The same by PyTorch's own layers, zeros included."""
+        """The same with PyTorch's own layers, zeros included."""
         rest = [(size + 1) % 2 for size in x.shape[2:]]
         out = x + self.bn(
             F.conv_transpose2d(
@@ -150,7 +149,7 @@ class _ResidualAdd(nn.Module):
 
         Args:
             y (Tensor): The compact map, [N * T, C, h, w].
-            x (Tensor): The whole map, for its size, [N * T, C, H, W].
+            x (Tensor): The full map, for its size, [N * T, C, H, W].
         """
         bn = self.bn
         if isinstance(bn, nn.Identity):  # after fuse_conv_bn
@@ -160,7 +159,7 @@ class _ResidualAdd(nn.Module):
         filled = y[0, 0].numel() / x[0, 0].numel()
         y = at_least_float32(y)
         var, mean = torch.var_mean(y, (0, 2, 3), correction=0)
-        # E[z^2] - E[z]^2 of z, which is y for one in 1 / filled, else 0
+        # E[z^2] - E[z]^2, where z is y with frequency `filled`, else 0
         var = filled * (var + (1 - filled) * mean.square())
         mean = filled * mean
         update_running(bn, mean, var, x.numel() // x.shape[1])
@@ -191,7 +190,7 @@ class ResidualBlock(nn.Module):
     Args:
         num_segments (int): Frames per clip, T.
         with_cp (bool): Whether to recompute the block in backward instead
-            of keeping what it computed.
+            of keeping its activations.
     """
 
     def __init__(self, num_segments: int, with_cp: bool):
@@ -238,8 +237,8 @@ def init_convs(module: nn.Module) -> None:
 class SELFYBlock(ResidualBlock):
     """Adds motion, learned from self-similarity, to a feature map.
 
-    At initialisation it changes nothing, since the scale of its last norm is
-    zero: a network starts as what it was without the block.
+    At initialisation it is the identity, since the scale of its last norm is
+    zero: a network starts as it was without the block.
 
     Args:
         in_channels (int): Channels of the feature map, C.
@@ -247,7 +246,7 @@ class SELFYBlock(ResidualBlock):
         mid_channels (int): Channels that are compared. Defaults to 128.
         window (Sequence[int]): (L, U, V), odd, see :func:`stss`.
             Defaults to (5, 9, 9).
-        offsets (Sequence[int], optional): The L frames that each one is
+        offsets (Sequence[int], optional): The L frames that each frame is
             compared with, see :func:`stss`. Centred by default.
         similarity (str): See :func:`stss`. Defaults to 'cosine'.
         temporal_padding (str): See :func:`stss`. Defaults to 'zeros'.
@@ -255,10 +254,10 @@ class SELFYBlock(ResidualBlock):
             ``[N, T, h, w, L, U, V] => [N, T, h, w, L, out_channels]``.
         integration (dict): Its type and arguments (Sec. 3.3): a module
             ``[N, T, h, w, L, C] => [N * T, out_channels, h, w]``.
-        relu (bool): Whether the feature map has passed a ReLU, as a ResNet's
-            has: the sum then passes one too. Defaults to True.
+        relu (bool): Whether the sum passes a ReLU, as the feature map of a
+            ResNet has. Defaults to True.
         with_cp (bool): Whether to recompute the block in backward instead
-            of keeping what it computed. Defaults to False.
+            of keeping its activations. Defaults to False.
 
     Raises:
         ValueError: If the window is not three odd positive integers, the
@@ -296,9 +295,9 @@ class SELFYBlock(ResidualBlock):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """The official initialisation, ending in a scale of zero."""
+        """The official initialisation; the last scale is zero."""
         init_convs(self)
-        # A transposed convolution: its outputs are the inputs of ours.
+        # The official layer is transposed: its outputs are inputs of ours.
         nn.init.kaiming_normal_(
             self.residual_add.conv.weight, mode='fan_in', nonlinearity='relu')
         nn.init.zeros_(self.residual_add.bn.weight)

@@ -1,7 +1,7 @@
 """SELFYNet on transformers: VideoMAE's ViT with blocks after chosen layers.
 
-B counts clips, T frames, T' tubelets (of two frames by default), h x w the
-patches of a frame.
+B clips of T frames, T' tubelets (of two frames by default), h x w patches of
+a frame.
 """
 import inspect
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ from .backbones import _SELFYBackbone
 class ViTSELFY(_SELFYBackbone, VisionTransformer):
     """VideoMAE's vision transformer with SELFY blocks.
 
-    A block takes the tokens that a layer returns for maps, one per tubelet
-    and position of its patch; their norm is left to the next layer.
+    A block treats the output tokens of a layer as feature maps, one per
+    tubelet; the next layer normalises them.
 
     Args:
         selfy (dict): Type and arguments of the blocks; those that follow
@@ -34,10 +34,10 @@ class ViTSELFY(_SELFYBackbone, VisionTransformer):
         tubelet_size (int): Frames per token. Defaults to 2.
         pretrained (str, optional): A checkpoint of the backbone alone; from
             scratch if None. Defaults to None.
-        frozen_stages (int): How many layers stay as they are, beside the
-            embedding of patches; with all of them the last norm does, too,
-            and the blocks and the head learn alone. Blocks are never
-            frozen. Defaults to -1, which leaves the embedding free as well.
+        frozen_stages (int): How many layers are frozen, besides the patch
+            embedding; if all are, so is the last norm, and only the blocks
+            and the head are trained. Blocks are never frozen. Defaults to
+            -1: the embedding is trained as well.
         **kwargs: Other arguments of MMAction2's VisionTransformer.
 
     Raises:
@@ -46,7 +46,7 @@ class ViTSELFY(_SELFYBackbone, VisionTransformer):
         TypeError: If VisionTransformer has no such argument.
     """
 
-    # What the mixin asks of a backbone, and VisionTransformer does not have.
+    # Attributes that the mixin needs and VisionTransformer does not have.
     with_cp = False
     pretrained2d = False
 
@@ -60,7 +60,7 @@ class ViTSELFY(_SELFYBackbone, VisionTransformer):
                  pretrained: str | None = None,
                  frozen_stages: int = -1,
                  **kwargs):
-        # MMAction2's takes any.
+        # MMAction2's class accepts any argument.
         unknown = kwargs.keys() - inspect.signature(
             VisionTransformer).parameters.keys()
         if unknown:
@@ -74,7 +74,7 @@ class ViTSELFY(_SELFYBackbone, VisionTransformer):
             raise ValueError(f'frozen_stages must be from -1 to {depth}, the '
                              f'number of layers, but got {frozen_stages}.')
         if pretrained:
-            # MMAction2's forgets it.
+            # MMAction2's class ignores it.
             kwargs['init_cfg'] = dict(type='Pretrained', checkpoint=pretrained)
         super().__init__(
             embed_dims=embed_dims,
@@ -89,7 +89,7 @@ class ViTSELFY(_SELFYBackbone, VisionTransformer):
             selfy_indices,
             channels=[embed_dims] * depth,
             num_segments=[num_frames // tubelet_size] * depth,
-            # A residual stream has passed no activation.
+            # No activation is applied to a residual stream.
             relu=False)
         # MMAction2 runs the layers in one loop, within its forward.
         for i in self.selfy_indices:
@@ -137,14 +137,14 @@ class ViTSELFY(_SELFYBackbone, VisionTransformer):
         maps = self.selfy[name](maps.permute(0, 3, 1, 2))
         # => [B * T', h, w, C] => [B, T' * h * w, C]
         maps = maps.permute(0, 2, 3, 1).reshape(tokens.shape)
-        # In the tokens' own memory order, which sums in later layers follow:
-        # with another, the last digit of the scores would change.
+        # In the tokens' own memory order, which determines the order of sums
+        # in later layers, and so the last digit of the scores.
         return torch.empty_like(tokens).copy_(maps)
 
     def init_weights(self) -> None:
         """Initialise from a checkpoint, or from scratch."""
-        # The blocks have an initialisation of their own, which the one of
-        # the transformer's linear layers would overwrite.
+        # The initialisation of the transformer's linear layers would
+        # overwrite that of the blocks.
         blocks, self.selfy = self.selfy, nn.ModuleDict()
         super().init_weights()
         self.selfy = blocks
@@ -152,7 +152,7 @@ class ViTSELFY(_SELFYBackbone, VisionTransformer):
             block.init_weights()
 
     def train(self, mode: bool = True) -> 'ViTSELFY':
-        """Set the mode; what is frozen stays in that of evaluation."""
+        """Set the mode; frozen parts stay in evaluation mode."""
         super().train(mode)
         for module in self._frozen_modules():
             module.eval()

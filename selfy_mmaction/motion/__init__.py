@@ -1,1 +1,1 @@
-"""The synthetic study: its clips, trainings and tables; no other data set."""
+"""The synthetic motion study: clips, trainings and tables; no other data."""

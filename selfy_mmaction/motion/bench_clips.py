@@ -1,18 +1,18 @@
-"""The clips of the motion benchmark, which only matched frames classify.
+"""The clips of the motion benchmark, which need matching between frames.
 
-A frame is a panorama: what leaves it on one side enters on the other. Three
-cards, cut from one photograph, stand a third of the width apart in front of a
-part of another one, and move together horizontally. Halfway they reverse, get
-faster or get slower. The position of the cards is random in every frame and
-independent of the class; no single frame depends on the class.
+A frame wraps around: cards that leave it on one side enter on the other.
+Three cards, cut from one photograph, are a third of the width apart in front
+of a part of another one, and move together horizontally. Halfway they
+reverse, accelerate or slow down. The position of the cards is random in every
+frame and independent of the class; no single frame depends on the class.
 
-Displacements count in *cells*: positions of the map in which the SELFY block
-of the benchmark's networks compares frames. A cell is 8 pixels of 24 x 128:
-the stem of a ResNet has a stride of 4, its first stage of 1, the block
-of 2. Beyond half of the distance between two cards the nearest card in the
-next frame is another one. Displacements of `fast` are spread evenly about the
-whole distance: then the cards seem to jitter, and only their texture shows in
-which direction they moved.
+Displacements are in *cells*: positions of the map in which the SELFY block of
+the benchmark's networks compares frames. A cell is 8 pixels of 24 x 128: the
+stem of a ResNet has stride 4, its first stage 1, the block 2. Beyond half of
+the distance between two cards, the nearest card in the next frame is another
+one. Displacements of `fast` are distributed evenly around the whole distance:
+the cards seem to jitter, and only their texture shows in which direction they
+moved.
 """
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,9 +31,9 @@ class Motion(NamedTuple):
     Attributes:
         before: Direction of the first half; 1 is to the right.
         after: Direction of the second half.
-        growth: 1 where the displacement per frame grows, from the least third
-            of what there is in the split to the greatest; -1 where it
-            shrinks; 0 where it stays.
+        growth: 1 if the displacement per frame grows, from the lowest third
+            of the range of the split to the highest; -1 if it shrinks; 0 if
+            it is constant.
     """
     before: int
     after: int
@@ -58,14 +58,14 @@ CARD_WIDTH = 36  # pixels
 
 
 class Split(NamedTuple):
-    """What tells the clips of a split from others.
+    """The settings of a split.
 
     Attributes:
-        displacement: Least and most cells between two frames of a scene.
-        scenes: How many scenes, with cards of their own, take turns.
+        displacement: Minimum and maximum cells between two frames of a scene.
+        scenes: Number of alternating scenes, each with its own cards.
         damage: How one of the two middle frames is damaged.
-        stream: Number of the random stream; clips of equal streams differ
-            by the damage alone.
+        stream: Number of the random stream; clips of the same stream differ
+            only by the damage.
     """
     displacement: tuple[float, float]
     stream: int
@@ -78,17 +78,17 @@ SPLITS = {
     'slow': Split(SLOW, 0),
     'medium': Split(MEDIUM, 1),
     'fast': Split(FAST, 2),
-    # A card is seen again three frames later.
+    # A card is visible again three frames later.
     'long': Split((0.25, 2.5), 3, scenes=3),
     'occluded': Split(MEDIUM, 1, damage='cover'),
     'blurred': Split(MEDIUM, 1, damage='blur'),
 }
-# One training set for all, in these proportions; no damage is trained on.
+# Proportions of the one training set; it has no damaged frames.
 TRAINED_ON = dict(slow=4, medium=2, fast=2, long=2)
 
 
 class BenchmarkClip(NamedTuple):
-    """What a clip is made from."""
+    """The settings that a clip is rendered from."""
     name: str
     photographs: str  # key of PHOTOGRAPHS
     split: str
@@ -97,12 +97,12 @@ class BenchmarkClip(NamedTuple):
 
 
 class Tracks(NamedTuple):
-    """Where the cards are.
+    """Positions of the cards.
 
     Attributes:
         displacement: Cells between two frames of a scene, [2]: in the first
             half and in the second.
-        scene: Which scene each frame shows, [FRAMES].
+        scene: Index of the scene in each frame, [FRAMES].
         x: Left edge of each card in each frame, whole pixels from 0 to
             WIDTH - 1, [FRAMES, CARDS].
     """
@@ -116,7 +116,7 @@ def list_clips(part: str, split: str, num_clips: int,
     """The clips of a split: every class equally often.
 
     Args:
-        part (str): 'train' or 'val': which photographs are seen.
+        part (str): 'train' or 'val': which photographs are used.
         split (str): A key of SPLITS.
         num_clips (int): Number of clips.
         seed (int): Seed of the data set.
@@ -135,7 +135,7 @@ def list_clips(part: str, split: str, num_clips: int,
 
 
 def draw_tracks(clip: BenchmarkClip) -> Tracks:
-    """Where the cards of a clip are, frame by frame."""
+    """Draw the positions of the cards of a clip, frame by frame."""
     rng = np.random.default_rng((*clip.seed, 0))
     split = SPLITS[clip.split]
     motion = list(CLASSES.values())[clip.label]
@@ -143,7 +143,7 @@ def draw_tracks(clip: BenchmarkClip) -> Tracks:
     first, second = displacement * (motion.before, motion.after)
     change = rng.integers(CHANGES[0], CHANGES[1], endpoint=True)
     frames = np.arange(FRAMES)
-    # way in cells: [FRAMES]
+    # distance in cells: [FRAMES]
     way = first * np.minimum(frames, change) + second * np.maximum(
         frames - change, 0)
     scene = frames % split.scenes
@@ -166,10 +166,10 @@ def _draw_displacement(limits: tuple[float, float], growth: int,
 
 
 def _flatten(image: np.ndarray) -> np.ndarray:
-    """Bring a texture to an even brightness and contrast.
+    """Normalise the brightness and contrast of a texture.
 
     Neither a card nor the background stands out, and no gradient across it
-    shows where a position comes from.
+    reveals a position.
     """
     image = image - cv2.GaussianBlur(image, (0, 0), CELL)
     return 120 + 45 * image / (image.std() + 4)
@@ -197,7 +197,7 @@ def render_frames(clip: BenchmarkClip) -> Iterator[np.ndarray]:
             frame = cover
         elif i == damaged and split.damage == 'blur':
             frame = cv2.blur(frame, (4 * CELL, 1))
-        # The camera jitters, with an exposure of its own and noise.
+        # Camera jitter, exposure and noise of each frame.
         matrix = np.eye(2, 3)
         matrix[:, 2] = rng.uniform(-1, 1, 2)
         frame = cv2.warpAffine(
@@ -208,7 +208,7 @@ def render_frames(clip: BenchmarkClip) -> Iterator[np.ndarray]:
 
 
 def write_clip(clip: BenchmarkClip, folder: Path) -> None:
-    """Renders a clip to an mp4 file in ``folder``."""
+    """Render a clip to an mp4 file in ``folder``."""
     write_video(folder / clip.name, render_frames(clip), FPS)
 
 
@@ -217,15 +217,15 @@ def render_dataset(out: Path,
                    num_val: int = 180,
                    seed: int = 0,
                    num_workers: int = 2) -> bool:
-    """Renders the motion benchmark, unless it is there already.
+    """Render the motion benchmark, unless it is there already.
 
-    Makes ``train.txt``; a list for each of SPLITS, with photographs that are
-    not trained on, and ``val.txt`` with all of these; ``classes.txt`` and
-    ``videos/``.
+    Writes ``train.txt``; a list for each of SPLITS, with photographs that are
+    not in the training set, and ``val.txt`` with all of these;
+    ``classes.txt`` and ``videos/``.
 
     Args:
         out (Path): Folder of the data set.
-        num_train (int): Number of training clips, shared out to TRAINED_ON.
+        num_train (int): Number of training clips, divided among TRAINED_ON.
             Defaults to 4800.
         num_val (int): Number of clips of each test split. Defaults to 180.
         seed (int): Seed of the clips. Defaults to 0.
@@ -235,8 +235,8 @@ def render_dataset(out: Path,
         bool: Whether anything had to be rendered.
 
     Raises:
-        FileExistsError: If ``out`` holds something else.
-        ValueError: If the clips cannot be shared out evenly.
+        FileExistsError: If ``out`` contains something else.
+        ValueError: If the clips cannot be divided evenly.
     """
     settings = dict(kind='benchmark', train=num_train, val=num_val, seed=seed)
     lists = list_dataset(settings)
@@ -246,14 +246,14 @@ def render_dataset(out: Path,
 
 
 def list_dataset(settings: dict) -> dict[str, list[BenchmarkClip]]:
-    """The clips that follow from ``motion.json``: list -> clips."""
+    """The clips defined by ``motion.json``: list -> clips."""
     num_train, num_val, seed = (
         settings[key] for key in ('train', 'val', 'seed'))
     parts = sum(TRAINED_ON.values())
     if num_train % parts:
         raise ValueError(
             f'the train clips should be a multiple of {parts}, the parts '
-            f'that they are shared out in, but got {num_train}')
+            f'that they are divided into, but got {num_train}')
     train = [
         clip for split, share in TRAINED_ON.items()
         for clip in list_clips('train', split, num_train // parts *

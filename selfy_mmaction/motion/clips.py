@@ -3,10 +3,10 @@
 A clip shows a part of a photograph and, in front of it, an object cut from
 another photograph. Five numbers describe a frame: the camera's position in
 the photograph (x and y), the object's in the view (x and y), and the zoom.
-Every clip draws a track for each of the five; its class says which are played,
-and in which direction. The others stay at a random moment of their track. So
-single frames have the same distribution in every class, and only the order of
-the frames can be learned.
+Every clip draws a track for each of the five; its class determines which are
+played, and in which direction. The others stay at a random point of their
+track. So single frames have the same distribution in every class, and only
+the order of the frames is informative.
 """
 import json
 import os
@@ -25,9 +25,9 @@ from mmengine import track_iter_progress
 from ..apis.video import write_video
 from ..files import write_text
 
-# Class name -> the numbers that are played, and their direction. x grows to
-# the right, y downwards. An object that stands in the scene moves against the
-# camera. A class and its neighbour are the same clips, played backwards.
+# Class name -> the numbers that are played, and their direction. x points to
+# the right, y downwards. A static object moves against the camera. A class and
+# its neighbour are the same clips, played backwards.
 MOTIONS = {
     'camera pans left': dict(camera_x=-1, object_x=1),
     'camera pans right': dict(camera_x=1, object_x=-1),
@@ -40,7 +40,7 @@ MOTIONS = {
 }
 CLASSES = tuple(MOTIONS)
 
-# Photographs in the wheel of scikit-image. No split sees another's.
+# Photographs in the wheel of scikit-image. The splits share none.
 PHOTOGRAPHS = {
     'train': ('astronaut', 'brick', 'camera', 'coffee', 'coins', 'gravel',
               'hubble_deep_field', 'stereo_motorcycle'),
@@ -50,17 +50,17 @@ PHOTOGRAPHS = {
 FRAMES = 24
 FPS = 12
 SIZE = 96  # side of a frame, pixels
-# Lengths below are in sides of a frame, zooms are natural logarithms.
+# Lengths below are in side lengths of a frame, zooms are natural logarithms.
 SHIFTS = (0.5, 0.8)
 ZOOMS = (np.log(1.6), np.log(2.2))
 OBJECT_SIDE = (0.35, 0.45)
-SCENE = 2.4  # side of the scene: the view at the end of all tracks is in it
+SCENE = 2.4  # side of the scene, which contains the view at every track's end
 SCENE_SIZE = 288  # the same in pixels
 WINDOW = (200, 300)  # side of the window of a photograph, pixels
 
 
 class QuickstartClip(NamedTuple):
-    """What a clip is made from."""
+    """The settings that a clip is rendered from."""
     name: str
     split: str
     label: int
@@ -104,7 +104,7 @@ def cut_window(name: str, size: int, rng: np.random.Generator) -> np.ndarray:
         side = int(rng.integers(*WINDOW))
         y, x = (int(rng.integers(n - side)) for n in photograph.shape[:2])
         windows.append(photograph[y:y + side, x:x + side])
-    # On a blank wall no motion shows: keep the window with most texture.
+    # Without texture no motion is visible: keep the most textured window.
     window = max(windows, key=lambda w: cv2.Laplacian(w, cv2.CV_32F).std())
     window = cv2.resize(window, (size, size), interpolation=cv2.INTER_AREA)
     window = np.rot90(window, rng.integers(4))
@@ -169,7 +169,7 @@ def _place(image: np.ndarray, x: float, y: float, scale: float) -> np.ndarray:
 
 
 def write_clip(clip: QuickstartClip, folder: Path) -> None:
-    """Renders a clip to an mp4 file in ``folder``."""
+    """Render a clip to an mp4 file in ``folder``."""
     write_video(folder / clip.name, render_frames(clip), FPS)
 
 
@@ -178,9 +178,9 @@ def render_dataset(out: Path,
                    num_val: int = 400,
                    seed: int = 0,
                    num_workers: int = 2) -> bool:
-    """Renders the motion data set, unless it is there already.
+    """Render the motion data set, unless it is there already.
 
-    Makes ``train.txt`` and ``val.txt`` in the format of
+    Writes ``train.txt`` and ``val.txt`` in the format of
     :class:`mmaction.datasets.VideoDataset`, ``classes.txt`` and ``videos/``.
 
     Args:
@@ -194,8 +194,8 @@ def render_dataset(out: Path,
         bool: Whether anything had to be rendered.
 
     Raises:
-        FileExistsError: If ``out`` holds something else.
-        ValueError: If the clips cannot be shared out evenly to the classes.
+        FileExistsError: If ``out`` contains something else.
+        ValueError: If the clips cannot be divided evenly among the classes.
     """
     settings = dict(train=num_train, val=num_val, seed=seed)
     splits = {
@@ -207,7 +207,7 @@ def render_dataset(out: Path,
 
 
 def _read_settings(path: Path) -> object:
-    """What a data set was rendered with, None where that is not known."""
+    """The settings that a data set was rendered with, None if unknown."""
     try:
         return json.loads(path.read_text(encoding='utf-8'))
     except (FileNotFoundError, RecursionError, ValueError):
@@ -217,39 +217,39 @@ def _read_settings(path: Path) -> object:
 def write_dataset(out: Path, settings: dict, splits: dict[str, list],
                   classes: Sequence[str], write: Callable,
                   num_workers: int) -> bool:
-    """Writes the videos and lists of a data set, unless they are there.
+    """Write the videos and lists of a data set, unless they are there.
 
-    The folder gets its name when it is complete, so a run that was cut short
-    leaves nothing that a later one could take for the whole.
+    The folder is renamed when it is complete, so that no later run takes an
+    interrupted one for complete.
 
     Args:
         out (Path): Folder of the data set.
-        settings (dict): What the clips follow from; kept in ``motion.json``.
+        settings (dict): The settings of the clips; kept in ``motion.json``.
         splits (dict[str, list]): Name of a list -> clips, which have a
             ``name`` and a ``label``.
         classes (Sequence[str]): Names of the classes.
-        write (Callable): Writes a clip, given it and ``folder``.
+        write (Callable): Writes a clip, given the clip and ``folder``.
         num_workers (int): Number of threads.
 
     Returns:
         bool: Whether anything had to be written.
 
     Raises:
-        FileExistsError: If ``out`` holds something else.
-        ValueError: If there is no thread to work.
+        FileExistsError: If ``out`` contains something else.
+        ValueError: If num_workers is less than 1.
     """
     if num_workers < 1:
         raise ValueError(f'num_workers should be 1 or more, but got '
                          f'{num_workers}')
     out.parent.mkdir(parents=True, exist_ok=True)
-    # Of two processes that render the same, one waits for the other.
+    # If two processes render the same data set, one waits for the other.
     with FileLock(out.with_name(f'.{out.name}.lock')):
         if _read_settings(out / 'motion.json') == settings:
             return False
         if out.exists():
             raise FileExistsError(
-                f'{out} holds something other than the motion clips asked '
-                f'for, {settings}: remove it or choose another folder')
+                f'{out} holds something other than the requested motion '
+                f'clips, {settings}: remove it or choose another folder')
         _write_dataset(out, settings, splits, classes, write, num_workers)
     return True
 
@@ -261,9 +261,9 @@ def _write_dataset(out: Path, settings: dict, splits: dict[str, list],
     shutil.rmtree(partial_out, ignore_errors=True)
     videos = partial_out / 'videos'
     videos.mkdir(parents=True)
-    # each once: a list may have those of others
+    # each once: lists may share clips
     clips = list(dict.fromkeys(sum(splits.values(), [])))
-    # Threads: OpenCV lets go of the interpreter, and forks may hang in it.
+    # Threads: OpenCV releases the GIL, and may hang in a forked process.
     pool = ThreadPool(num_workers)
     try:
         written = pool.imap(partial(write, folder=videos), clips)

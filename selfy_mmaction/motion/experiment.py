@@ -1,4 +1,4 @@
-"""The motion benchmark: networks trained alike, and their accuracies."""
+"""The motion benchmark: networks with one recipe, and their accuracies."""
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..engine import hooks, launch
 from ..files import write_text
 from . import bench_clips
 
-# Name -> config, by what it adds.
+# Name -> config.
 NETWORKS = {
     'TSN': 'tsn_r18_motion_bench',
     'TSM': 'tsm_r18_motion_bench',
@@ -27,7 +27,7 @@ NETWORKS = {
 }
 _SOFT_ARGMAX = dict(_delete_=True, type='STSSSoftArgmaxExtraction')
 _MLP = dict(_delete_=True, type='STSSMLPExtraction', channels=(32, 32, 32, 32))
-# Name -> what of the block is another.
+# Name -> changed arguments of the block.
 _BLOCKS = {
     'window 7 x 3 x 5':
     dict(window=(7, 3, 5)),
@@ -56,7 +56,7 @@ _BLOCKS = {
     'integration by a 1 x 1 fusion':
     dict(integration=dict(kernel_size=1, channels=(32, ))),
 }
-# Name -> what of the backbone of SELFY on TSM is another.
+# Name -> changed arguments of the backbone of SELFY on TSM.
 ABLATIONS = {
     name: dict(selfy=block)
     for name, block in _BLOCKS.items()
@@ -64,8 +64,55 @@ ABLATIONS = {
     'block after the second stage': dict(selfy_indices=(1, )),
     'blocks after both stages': dict(selfy_indices=(0, 1)),
 }
-# The splits of the curve, which differ in displacement alone. Each gives two
-# points: of its slower clips and of its faster ones.
+
+
+def _moss(orders: int) -> dict:
+    """A block of higher orders with the widths of SELFY's.
+
+    It keeps the size of the map: cells are half as large, and the window has
+    twice as many.
+    """
+    return dict(
+        _delete_=True,
+        type='MOSSBlock',
+        orders=orders,
+        mid_channels=64,
+        window=(7, 5, 25),
+        extraction=dict(type='STSSMLPExtraction', channels=(32, ), act='GELU'),
+        integration=dict(
+            type='STSSConvIntegration', channels=(32, 32, 32), act='GELU'))
+
+
+class Design(NamedTuple):
+    """A change of one of NETWORKS."""
+    network: str
+    backbone: dict = {}
+    epochs: int = 1
+
+
+ORDERS = {
+    f'MOSS of order {orders} on {base}':
+    Design(f'SELFY on {base}', dict(selfy=_moss(orders)))
+    for base in ('TSN', 'TSM')
+    for orders in (1, 2, 3)
+}
+DESIGNS = {
+    **{
+        name: Design(name)
+        for name in NETWORKS
+    },
+    **{
+        name: Design('SELFY on TSM', backbone)
+        for name, backbone in ABLATIONS.items()
+    },
+    **ORDERS
+}
+DESIGNS |= {
+    f'{name}, 2 epochs': design._replace(epochs=2)
+    for name, design in DESIGNS.items()
+}
+# The splits of the curve, which differ only in displacement. Each has two
+# points: its slower and its faster clips.
 CURVE = ('slow', 'medium', 'fast')
 
 
@@ -73,14 +120,14 @@ class Run(NamedTuple):
     """One training.
 
     Attributes:
-        name: A key of NETWORKS or ABLATIONS.
+        name: A key of DESIGNS.
         seed: Random seed.
     """
     name: str
     seed: int
 
     def folder(self, out: Path) -> Path:
-        """Where it is kept."""
+        """Its folder."""
         name = NETWORKS.get(self.name, self.name.replace(' ', '_'))
         return out / name / f'seed_{self.seed}'
 
@@ -91,21 +138,22 @@ class Run(NamedTuple):
             configs (Path): The folder of the configs.
             options (dict): Settings that replace those of the config.
         """
-        network = self.name if self.name in NETWORKS else 'SELFY on TSM'
+        network, backbone, epochs = DESIGNS[self.name]
         cfg = launch.load_config(
             str(configs / f'{NETWORKS[network]}.py'), options)
-        if self.name in ABLATIONS:
-            cfg.merge_from_dict(
-                dict(model=dict(backbone=ABLATIONS[self.name])))
+        cfg.merge_from_dict(dict(model=dict(backbone=backbone)))
+        if epochs > 1:
+            cfg.train_cfg.max_epochs = epochs
+            cfg.param_scheduler[0].total_steps = epochs
         cfg.launcher = 'none'
         cfg.randomness = dict(seed=self.seed)
         return cfg
 
 
 def train_and_test(cfg: Config, folder: Path) -> dict:
-    """Train a network, test it on all splits and keep what came out.
+    """Train a network, test it on all splits and keep the results.
 
-    A run that is done is not done again.
+    A finished run is not repeated.
 
     Args:
         cfg (Config): The config.
@@ -117,7 +165,7 @@ def train_and_test(cfg: Config, folder: Path) -> dict:
         ``predictions``, the class number for each clip's name.
 
     Raises:
-        ValueError: If the folder holds the result of another config.
+        ValueError: If the folder has the result of another config.
     """
     done, text = folder / 'result.json', cfg.pretty_text
     if done.exists():
@@ -150,11 +198,11 @@ def train_and_test(cfg: Config, folder: Path) -> dict:
 
 
 class Study:
-    """The clips of the benchmark and what networks made of them.
+    """The clips of the benchmark and the results of networks on them.
 
     Args:
         data_root (Path): The rendered data set.
-        results (Mapping[Run, dict]): What :func:`train_and_test` returned.
+        results (Mapping[Run, dict]): The results of :func:`train_and_test`.
     """
 
     def __init__(self, data_root: Path, results: Mapping[Run, dict]) -> None:
@@ -177,7 +225,7 @@ class Study:
         ]
 
     def accuracies(self, name: str, clips: Sequence) -> np.ndarray:
-        """Accuracy of a network on clips for each seed, in percent."""
+        """Accuracies of a network on clips in percent, one per seed."""
         return np.array([
             100 * np.mean([
                 result['predictions'][Path(clip.name).stem] == clip.label
@@ -216,9 +264,8 @@ class Study:
         """Accuracy against displacement.
 
         Returns:
-            tuple[np.ndarray, np.ndarray]: Displacement of each point in
-            cells, the mean of its clips, [P]; accuracies in percent,
-            [seeds, P].
+            tuple[np.ndarray, np.ndarray]: Mean displacement of the clips of
+            each point, in cells, [P]; accuracies in percent, [seeds, P].
         """
         places, points = [], []
         for split in CURVE:
@@ -234,17 +281,17 @@ class Study:
 
 
 def _format(values: np.ndarray) -> str:
-    """Mean and, of several seeds, their standard deviation."""
+    """Mean and, for several seeds, standard deviation."""
     if len(values) == 1:
         return f'{values[0]:.1f}'
     return f'{values.mean():.1f} ± {values.std(ddof=1):.1f}'
 
 
 def load_results(runs: Sequence[Run], out: Path) -> dict[Run, dict]:
-    """Read what was kept of runs that are done.
+    """Read the results of finished runs.
 
     Raises:
-        FileNotFoundError: If one is not.
+        FileNotFoundError: If a run is not finished.
     """
     results = {}
     for run in runs:

@@ -1,6 +1,6 @@
-"""STSS and what belongs to it: functions of tensors; layers are in models/.
+"""STSS and its kernels: functions on tensors; layers are in models/.
 
-Everything here needs torch alone.
+Everything here needs only torch.
 """
 from .soft_argmax import soft_argmax
 from .stream import STSSStream

@@ -1,7 +1,7 @@
 """Batch norm and ReLU over rows of channels, in chunks that fit the cache.
 
-PyTorch's batch norm loses two digits on a CPU where channels are last, and
-with a ReLU behind it reads and writes a map more often than need be. Maps
+On a CPU, PyTorch's batch norm loses two digits on channels-last maps, and
+followed by a ReLU it reads and writes a map more often than necessary. Maps
 are matrices here: a row is one or several positions, [..., positions * C].
 """
 from collections.abc import Iterator
@@ -11,23 +11,22 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-# What a chunk may hold, so that it still lies in the cache when it is read
-# again.
+# Values of a chunk, few enough to be in the cache still for the second read.
 _VALUES_PER_CHUNK = 1 << 17
 
 _kernels_enabled = True
 
 
 def uses_cpu_kernels(x: Tensor, *norms: nn.Module) -> bool:
-    """Whether to compute by the kernels here and in conv_chain.py.
+    """Whether to use the kernels here and in conv_chain.py.
 
-    They are written for a CPU's cache. On other devices, in graphs that are
-    traced and with norms that are not BatchNorm2d, such as SyncBN, the block
-    takes PyTorch's own layers.
+    They are written for a CPU's cache. On other devices, in traced graphs and
+    with norms other than BatchNorm2d, such as SyncBN, the block uses
+    PyTorch's own layers.
 
     Args:
-        x (Tensor): What is to be computed on.
-        *norms (nn.Module): The norms that it goes through; an Identity is one
+        x (Tensor): The input.
+        *norms (nn.Module): The norms applied to it; an Identity is a norm
             that was fused with its convolution.
     """
     return (_kernels_enabled and x.device.type == 'cpu'
@@ -38,7 +37,7 @@ def uses_cpu_kernels(x: Tensor, *norms: nn.Module) -> bool:
 
 @contextmanager
 def pytorch_layers() -> Iterator[None]:
-    """Take PyTorch's own layers on a CPU, too, for comparisons."""
+    """Use PyTorch's own layers on a CPU, too, for comparisons."""
     global _kernels_enabled
     before, _kernels_enabled = _kernels_enabled, False
     try:
@@ -48,31 +47,31 @@ def pytorch_layers() -> Iterator[None]:
 
 
 def chunks(size: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Go through tensors of equal length, ``size`` rows at a time."""
+    """Iterate over tensors of equal length, ``size`` rows at a time."""
     return zip(*(x.split(size) for x in tensors), strict=True)
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """The half types as float32, for sums; wider ones as they are."""
+    """Half types as float32, for sums; wider types unchanged."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def uses_batch_statistics(bn: nn.Module) -> bool:
-    """Whether a norm normalises by what it is given."""
+    """Whether a norm uses the statistics of its input."""
     return not isinstance(bn, nn.Identity) and (bn.training
                                                 or bn.running_mean is None)
 
 
 def affine(bn: nn.BatchNorm2d, mean: Tensor,
            var: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale and shift, [C] each, that a norm with these statistics is."""
+    """Scale and shift, [C] each, of a norm with these statistics."""
     scale = bn.weight * (var + bn.eps).rsqrt()
     return scale, bn.bias - mean * scale
 
 
 def update_running(bn: nn.BatchNorm2d, mean: Tensor, var: Tensor,
                    count: int) -> None:
-    """Let a norm know of a batch as its own forward would.
+    """Update a norm's running statistics as its own forward would.
 
     Args:
         bn (BatchNorm2d): The norm, in training mode.
@@ -93,9 +92,10 @@ def update_running(bn: nn.BatchNorm2d, mean: Tensor, var: Tensor,
 
 
 class Moments:
-    """Mean and variance of rows that come in chunks.
+    """Mean and variance of rows that arrive in chunks.
 
-    They are taken about the mean of the first chunk, so nothing cancels.
+    Deviations are taken from the mean of the first chunk, which avoids
+    cancellation.
     """
 
     def __init__(self):
@@ -123,7 +123,7 @@ class Moments:
 
 
 class NormReLU:
-    """A norm with the statistics of its input, and the ReLU behind it.
+    """A norm with the statistics of its input, and the ReLU after it.
 
     Vectors are repeated over the positions of a row.
     """
@@ -146,13 +146,13 @@ class NormReLU:
         return out.to(rows.dtype)
 
     def add_grad(self, grad: Tensor, rows: Tensor) -> None:
-        """Take in a chunk of the gradient behind the norm."""
+        """Accumulate a chunk of the gradient after the norm."""
         grad, rows = at_least_float32(grad), at_least_float32(rows)
         self._grad_bias = self._grad_bias + grad.sum(0)
         self._grad_rows = self._grad_rows + (grad * rows).sum(0)
 
     def grads(self, count: int) -> tuple[Tensor, Tensor]:
-        """Gradients of weight and bias, once every chunk was taken in.
+        """Gradients of weight and bias, once every chunk was added.
 
         Args:
             count (int): Number of values per channel.
@@ -161,7 +161,7 @@ class NormReLU:
             x.view(self._positions, -1).sum(0)
             for x in (self._grad_bias, self._grad_rows))
         grad_scale = grad_rows - self._mean * grad_bias
-        # The mean and the variance follow the input, too.
+        # The mean and the variance depend on the input, too.
         slope = -self._scale * self._rstd.square() * grad_scale / count
         offset = -self._scale * grad_bias / count - slope * self._mean
         self._slope = slope.repeat(self._positions)
@@ -169,24 +169,24 @@ class NormReLU:
         return grad_scale * self._rstd, grad_bias
 
     def backward(self, grad: Tensor, rows: Tensor) -> Tensor:
-        """Gradient before the norm from that behind it, [m, positions * C]"""
+        """Gradient before the norm from that after it, [m, positions * C]"""
         scale, _ = self._tiled
         out = torch.addcmul(self._offset, at_least_float32(grad), scale)
         return out.addcmul_(at_least_float32(rows), self._slope).to(rows.dtype)
 
 
 def relu_backward(grad: Tensor, out: Tensor) -> Tensor:
-    """Gradient before a ReLU from that behind it and what it gave."""
+    """Gradient before a ReLU from that after it and its output."""
     return torch.ops.aten.threshold_backward(grad, out, 0)
 
 
 def _rows(x: Tensor) -> Tensor:
-    """[B, C, h, w] => [B * h * w, C], a view if channels are last."""
+    """[B, C, h, w] => [B * h * w, C], a view if x is channels-last."""
     return x.permute(0, 2, 3, 1).flatten(0, 2)
 
 
 def _maps(rows: Tensor, like: Tensor) -> Tensor:
-    """[B * h * w, C] => [B, C, h, w], channels last."""
+    """[B * h * w, C] => [B, C, h, w], channels-last."""
     B, C, h, w = like.shape
     return rows.view(B, h, w, C).permute(0, 3, 1, 2)
 
@@ -228,14 +228,15 @@ class _BatchNormReLU(torch.autograd.Function):
 
 
 def batch_norm_relu(x: Tensor, bn: nn.BatchNorm2d) -> Tensor:
-    """ReLU of a norm by the statistics of ``x``, which the norm is told.
+    """Batch norm with the statistics of ``x``, and ReLU.
 
     Args:
-        x (Tensor): Maps, [B, C, h, w].
-        bn (BatchNorm2d): The norm, in training mode.
+        x (Tensor): Feature maps, [B, C, h, w].
+        bn (BatchNorm2d): The norm, in training mode; its running statistics
+            are updated.
 
     Returns:
-        Tensor: The same shape, channels last in memory.
+        Tensor: The same shape, channels-last in memory.
     """
     out, mean, var = _BatchNormReLU.apply(x, bn.weight, bn.bias, bn.eps)
     update_running(bn, mean, var, x.numel() // x.shape[1])

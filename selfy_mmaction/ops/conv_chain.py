@@ -1,8 +1,8 @@
 """Convolutions, norms and ReLUs over many small maps, for training.
 
-Chunks of maps go through one convolution at a time, since each norm needs
-the statistics of all. What is kept is only what stands before each norm; it
-is brought through norm and ReLU again wherever it is read, in the cache.
+Chunks of maps pass one convolution at a time, since each norm needs the
+statistics of all maps. Only the input of each norm is kept; norm and ReLU are
+recomputed, in the cache, wherever it is read.
 """
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -24,14 +24,14 @@ _MAPS_PER_CHUNK = 1024
 
 
 class Link(NamedTuple):
-    """A convolution of the chain, and the norm behind it.
+    """A convolution of the chain, and the norm after it.
 
     Args:
-        weight (Tensor): [C', C, kernel, kernel], or the matrix that the
-            convolution is on maps of this size, [h * w * C, h' * w' * C'].
+        weight (Tensor): [C', C, kernel, kernel], or the convolution as a
+            matrix for maps of this size, [h * w * C, h' * w' * C'].
         bn (BatchNorm2d): The norm, in training mode.
-        in_shape (tuple[int, int, int]): (h, w, C) of the maps it reads.
-        out_shape (tuple[int, int, int]): (h', w', C') of what it writes.
+        in_shape (tuple[int, int, int]): (h, w, C) of the input maps.
+        out_shape (tuple[int, int, int]): (h', w', C') of the output maps.
         stride (tuple[int, int]): Of the convolution.
         padding (tuple[int, int]): Of the convolution.
     """
@@ -44,7 +44,7 @@ class Link(NamedTuple):
 
 
 def _images(rows: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """[m, h * w * C] => [m, C, h, w], channels last."""
+    """[m, h * w * C] => [m, C, h, w], channels-last."""
     return rows.view(-1, *shape).permute(0, 3, 1, 2)
 
 
@@ -76,15 +76,14 @@ def _convolve_backward(link: Link, weight: Tensor, rows: Tensor,
 def _grad_of_rows(link: Link, weight: Tensor, grad: Tensor) -> Tensor:
     """Gradient of a convolution's input, [m, h' * w' * C'] => [m, h * w * C]
 
-    Every row of positions of the output saw a few rows of the input, through
-    one matrix. On small maps that is two to three times faster than the
-    transposed convolution.
+    Every output row depends on a few input rows, through one matrix. On small
+    maps that is two to three times faster than the transposed convolution.
     """
     (h, w, C), (out_h, out_w, out_C) = link.in_shape, link.out_shape
     size, (stride, _), (padding, _) = (weight.shape[2], link.stride,
                                        link.padding)
-    # The matrix is what the convolution makes of the unit maps of `size`
-    # rows: [size * w * C, C', 1, w'] => [size * w * C, w' * C']
+    # The matrix is the convolution of the unit maps of `size` rows:
+    # [size * w * C, C', 1, w'] => [size * w * C, w' * C']
     units = torch.eye(size * w * C, dtype=weight.dtype, device=weight.device)
     matrix = _rows(
         F.conv2d(
@@ -149,7 +148,7 @@ class _ConvChain(torch.autograd.Function):
                      links[i].bn.eps, _positions(links[i])) for i in range(n)
         ]
         grads = [None] * 3 * n
-        # From behind the last ReLU to behind the last norm.
+        # From after the last ReLU to after the last norm.
         grad_norm = torch.empty_like(kept[-1])
         for g, z, target in chunks(_MAPS_PER_CHUNK, grad, kept[-1], grad_norm):
             target.copy_(relu_backward(g, norm_relus[-1](z)))
@@ -180,12 +179,13 @@ def _by_kind(parameters: Sequence[Tensor]) -> tuple[Sequence[Tensor], ...]:
 
 
 def conv_chain(x: Tensor, links: Sequence[Link]) -> Tensor:
-    """Bring maps through convolutions with batch norms and ReLUs.
+    """Apply convolutions with batch norms and ReLUs to many small maps.
 
-    The norms take the statistics of all maps and are told them.
+    The norms use the statistics of all maps, and their running statistics
+    are updated.
 
     Args:
-        x (Tensor): Maps, [M, h * w * C], channels last.
+        x (Tensor): Maps, [M, h * w * C], channels-last.
         links (Sequence[Link]): The convolutions.
 
     Returns:

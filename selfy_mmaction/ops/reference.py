@@ -1,6 +1,6 @@
-"""STSS as its definition says, and as others compute it.
+"""STSS by its definition, and as other code bases compute it.
 
-Slow or large, and simple: what :func:`stss` is tested and measured against.
+Simple, but slow or large: :func:`stss` is tested and measured against these.
 """
 from collections.abc import Sequence
 from itertools import product
@@ -18,7 +18,7 @@ def stss_loop(x: Tensor,
               offsets: Sequence[int] | None = None) -> Tensor:
     """The definition of STSS, position by position and offset by offset.
 
-    Its gradient is that of the definition, too.
+    Autograd differentiates it as it is.
 
     Args:
         x (Tensor): Features, [N, T, C, H, W].
@@ -54,11 +54,11 @@ def stss_einsum(x: Tensor,
                 window: Sequence[int] = (5, 9, 9),
                 similarity: str = 'cosine',
                 temporal_padding: str = 'zeros') -> Tensor:
-    """STSS as backbones that copied it compute it.
+    """STSS as backbones with a copy of it compute it.
 
     Every frame is repeated for its L neighbours, all pairs of positions are
-    multiplied, and the diagonals that the window asks for are cut out: memory
-    grows with the square of H * W. Lengths have no epsilon.
+    multiplied, and the diagonals of the window are cut out: memory grows with
+    the square of H * W. Norms have no epsilon.
 
     Args:
         x (Tensor): Features, [N, T, C, H, W].
@@ -90,11 +90,11 @@ def stss_einsum(x: Tensor,
 
 
 def _diagonals(pairs: Tensor, size: int, dims: tuple[int, int]) -> Tensor:
-    """All pairs (a, b) along two dims to (a, offset), put last.
+    """All pairs (a, b) along two dims to (a, offset), as the last dim.
 
     Args:
         pairs (Tensor): Any shape in which both dims have the same length.
-        size (int): How many offsets b - a, centred on 0.
+        size (int): Number of offsets b - a, centred on 0.
         dims (tuple[int, int]): The dims of a and b.
     """
     length, diagonals = pairs.shape[dims[0]], []

@@ -1,4 +1,4 @@
-"""Soft-argmax (Sec. 3.2): similarities to the displacement of their peak."""
+"""Soft-argmax (Sec. 3.2): from similarities to displacements."""
 import torch
 from torch import Tensor
 
@@ -25,10 +25,10 @@ def soft_argmax(similarities: Tensor,
         d = \sum_{u, v} \operatorname{softmax}_{u, v}(S / \tau)
         \, [u - \lfloor U / 2 \rfloor, v - \lfloor V / 2 \rfloor]
 
-    A similarity of exactly 0 is what :func:`stss` gives where there is no
-    neighbour, and takes no part: the sides of the map do not draw the
-    displacement inwards or outwards. Where there is none at all, beyond the
-    ends of the clip, the displacement is 0 and so is the confidence.
+    A similarity of exactly 0, which :func:`stss` gives where there is no
+    neighbour, is masked out, so that the borders of the map do not bias the
+    displacement. Where all are 0, beyond the ends of the clip, displacement
+    and confidence are 0.
 
     Args:
         similarities (Tensor): [..., U, V], of :func:`stss`.

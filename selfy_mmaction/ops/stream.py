@@ -1,4 +1,4 @@
-"""Self-similarity of a video that arrives frame by frame."""
+"""STSS of a video that arrives frame by frame."""
 from collections import deque
 from collections.abc import Sequence
 
@@ -9,10 +9,11 @@ from .stss import TEMPORAL_PADDINGS, check_choice, check_window, stss
 
 
 class STSSStream:
-    """What :func:`stss` gives for the frames of a clip, as they arrive.
+    """The output of :func:`stss` for the frames of a clip, as they arrive.
 
-    Features of as many frames are kept as the offsets look back, no more; so
-    a network computes those of each frame once. No gradient reaches them.
+    It keeps the features of as many frames as the offsets reach back, so that
+    a network computes the features of each frame once. They carry no
+    gradient.
 
     .. code-block:: python
 
@@ -24,13 +25,13 @@ class STSSStream:
         window (Sequence[int]): (L, U, V), see :func:`stss`.
         offsets (Sequence[int]): The L frames to compare with, see
             :func:`stss`; none of them positive.
-        temporal_padding (str): What stands before the first frame, see
+        temporal_padding (str): The padding before the first frame, see
             :func:`stss`. Defaults to 'zeros'.
         **kwargs: Other arguments of :func:`stss`: similarity, eps, scale
             and layout.
 
     Raises:
-        ValueError: If an offset is positive: a later frame is not there yet.
+        ValueError: If an offset is positive: later frames have not arrived.
     """
 
     def __init__(self,
@@ -72,8 +73,8 @@ class STSSStream:
         self._frames.append(x.detach().clone())
         others = torch.cat([self._frame(offset) for offset in self.offsets])
         own = x.repeat(len(self.offsets), *[1] * (x.dim() - 1))
-        # Each is a frame of one clip, all others before all repetitions of
-        # x, so that a single offset makes the L * N pairs and no more:
+        # One clip of all other frames, then all repetitions of x, so that a
+        # single offset forms exactly the L * N pairs:
         # [2 * L * N, ...] => [1, 2 * L * N, H, W, 1, U, V]
         out = stss(
             torch.cat([others, own])[None], (1, *self.window[1:]),
@@ -84,7 +85,7 @@ class STSSStream:
         return out.permute(1, 2, 3, 0, 4, 5)
 
     def _frame(self, offset: int) -> Tensor:
-        """The frame there, or what stands before the first."""
+        """The frame at an offset, or the padding before the first."""
         if len(self._frames) >= 1 - offset:
             return self._frames[offset - 1]
         first = self._frames[0]

@@ -1,12 +1,13 @@
 """STSS transformation (Sec. 3.1 of the paper): features to similarities.
 
-Everything here needs torch alone. ``stss_op`` holds the operator that
-computes the products, ``stss_torch`` how PyTorch does.
+Everything here needs only torch. ``stss_op`` has the operator that computes
+the products, ``stss_torch`` its implementation in PyTorch.
 """
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn.functional import pad
 
 from .stss_op import local_products
@@ -24,8 +25,8 @@ def check_window(
     """Return the window (L, U, V) and the L temporal offsets as tuples.
 
     Args:
-        window (Sequence[int]): (L, U, V), positive; U and V are odd, L is if
-            no offsets are given.
+        window (Sequence[int]): (L, U, V), positive; U and V are odd, and so
+            is L if no offsets are given.
         offsets (Sequence[int], optional): L different frames to compare
             with, counted from the position's own. By default they are
             centred on it, -(L // 2) to L // 2.
@@ -62,8 +63,8 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
 
 
 def _normalize(x: Tensor, eps: float, dim: int) -> Tensor:
-    """Unit vectors, by way of float32 for the half types: a length may
-    exceed what float16 can hold."""
+    """Unit vectors, computed in float32 for the half types: a norm may
+    exceed the range of float16."""
     wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     length = wide.square().sum(dim, keepdim=True).add(eps).sqrt()
     return (wide / length).to(x.dtype)
@@ -105,34 +106,33 @@ def stss(x: Tensor,
             columns of neighbours, centred on the position, in cells of the
             feature map. Defaults to (5, 9, 9).
         similarity (str): 'cosine' normalises the features over C first,
-            :math:`q = x / \sqrt{\sum_c x_c^2 + eps}`; 'dot' takes
-            :math:`q = x`; 'softmax' takes that and a softmax over the
-            (U, V) neighbours of each offset, those beyond the map's sides
-            left out, so that the others sum to 1. Defaults to 'cosine'.
-        temporal_padding (str): What stands beyond the clip's ends: 'zeros',
+            :math:`q = x / \sqrt{\sum_c x_c^2 + eps}`; 'dot' uses
+            :math:`q = x`; 'softmax' is 'dot' followed by a softmax over the
+            (U, V) neighbours of each offset; those outside the map are left
+            out, so that the others sum to 1. Defaults to 'cosine'.
+        temporal_padding (str): The padding beyond the clip's ends: 'zeros',
             product 0 as in the official code (1 / number of neighbours after
-            a softmax), or 'replicate', the first and the last frame. Beyond
-            the map's sides the similarity is always 0. Defaults to 'zeros'.
-        eps (float): Added to the squared length, inside the root.
+            a softmax), or 'replicate', the first and the last frame. Outside
+            the map the similarity is always 0. Defaults to 'zeros'.
+        eps (float): Added to the squared norm, inside the root.
             Defaults to 1e-6.
         offsets (Sequence[int], optional): The L frames to compare with,
             counted from the position's own, such as (-2, -1, 0) for no later
             one; L need not be odd then. (-1, ) with 'replicate' compares
             with the frame before, the first frame with itself. By default
             they are centred, -(L // 2) to L // 2.
-        scale (float, optional): What the products are multiplied with,
-            before a softmax; positive. By default C ** -0.5 for 'softmax'
-            and 1 otherwise.
+        scale (float, optional): Factor of the products, before a softmax;
+            positive. By default C ** -0.5 for 'softmax' and 1 otherwise.
         layout (str): Order of the dimensions of ``x``, 'NTCHW' or 'NTHWC';
-            neither is copied into the other. Tokens [N, T * H * W, C] are
-            ``tokens.unflatten(1, (T, H, W))`` in the latter.
+            neither is copied into the other. For tokens [N, T * H * W, C],
+            pass ``tokens.unflatten(1, (T, H, W))`` with the latter.
             Defaults to 'NTCHW'.
 
     Returns:
         Tensor: Similarities, [N, T, H, W, L, U, V], of the type of ``x``;
-        U is the vertical offset, V the horizontal one. In memory the order
-        is [N, T, L, H, W, U, V], that in which convolutions over (U, V) and
-        then over (H, W) read it.
+        U is the vertical offset, V the horizontal one. The memory order is
+        [N, T, L, H, W, U, V], in which convolutions over (U, V) and then over
+        (H, W) read it.
 
     Raises:
         ValueError: If ``x`` is not a five-dimensional floating-point tensor,
@@ -141,8 +141,8 @@ def stss(x: Tensor,
             unknown.
 
     Time and memory grow linearly with T and with H * W. For the convention of
-    ``torch.nn.functional.normalize``, a length of at least 1e-12 instead of
-    ``eps``, normalise with it and take 'dot'.
+    ``torch.nn.functional.normalize``, a norm of at least 1e-12 instead of
+    ``eps``, normalise with it and use 'dot'.
     """
     if x.dim() != 5 or not x.is_floating_point():
         raise ValueError('x must be floating-point features [N, T, C, H, W], '
@@ -162,9 +162,13 @@ def stss(x: Tensor,
         q = q * scale**0.5
     # [N, T, C, H, W] or [N, T, H, W, C] => [N, T, H, W, C]
     q = q.movedim(dim, 4)
-    # Other runtimes lack the operator.
-    for_others = torch.onnx.is_in_onnx_export() or torch.jit.is_tracing()
-    products = products_in_a_graph if for_others else local_products
+    # Other runtimes lack the operator; torch.func cannot differentiate it, and
+    # forward mode would take its derivative for 0.
+    in_a_graph = (
+        torch.onnx.is_in_onnx_export() or torch.jit.is_tracing()
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0)
+    products = products_in_a_graph if in_a_graph else local_products
     # [N, T, H, W, C] => [N, T, L, H, W, U, V]
     similarities = products(q, list(offsets), U, V,
                             temporal_padding == 'replicate')

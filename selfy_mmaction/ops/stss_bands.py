@@ -1,9 +1,9 @@
-"""Where the windows of a map's positions lie in products of its tiles.
+"""Where the windows of a map's positions lie in the products of its tiles.
 
-The products of all positions with all others would grow with the square of
-the map. So it is cut into tiles: the positions of a tile are multiplied with
-the positions that their windows reach, and of that product, the band that
-the windows cover is kept.
+The products of all pairs of positions would grow with the square of the map.
+So it is cut into tiles: the positions of a tile are multiplied with those
+that their windows reach, and the band of the product that the windows cover
+is kept.
 """
 from functools import lru_cache
 from math import ceil
@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-# Up to _WHOLE rows and columns stay one tile, since larger matrices are
-# faster; above, tiles have up to _ROWS rows and _WHOLE columns.
+# A map of up to _WHOLE rows and columns is one tile, since larger matrices
+# are faster; otherwise tiles have up to _ROWS rows and _WHOLE columns.
 _WHOLE = 16
 _ROWS = 4
 
 
 class Span(NamedTuple):
-    """Successive rows of a map, and the rows that their windows reach."""
+    """Consecutive rows of a map, and the rows that their windows reach."""
     start: int
     stop: int
     key_start: int
@@ -29,23 +29,24 @@ class Span(NamedTuple):
 class Band(NamedTuple):
     """A span of rows, cut into tiles of Q queries that reach K keys each.
 
-    Rows are counted from the span's first, keys' rows from the first that it
-    reaches. A map is that of one frame, flattened over (h, w, u, v); a
-    product is flattened over (strip, tile of it, query, key). Where a strip
-    is one tile, its rows are all there are, and their indices are None.
+    Rows are counted from the first of the span, rows of keys from the first
+    that it reaches. A map is that of one frame, flattened over (h, w, u, v);
+    a product is flattened over (strip, tile of it, query, key). Where a strip
+    is one tile, it has all rows, and their indices are None.
     """
     tiles: tuple[int, int, int]  # tiles per strip, rows of one, keys' rows
     rows: Tensor | None  # [tiles * rows]
     key_rows: Tensor | None  # [tiles * keys' rows]
-    # Of each entry of the map: where it lies in the product, and whether the
-    # neighbour exists. Where it does not, the nearest key stands in.
+    # For each entry of the map: its index in the product, and whether the
+    # neighbour exists. If not, the index is that of the nearest key.
     index: Tensor
     inside: Tensor
-    # Of each entry: where, in the map of the keys' rows, the neighbour sees
-    # the position. Where there is none, the entry itself, which is 0 too.
+    # For each entry: the index, in the map of the keys' rows, of the
+    # neighbour's similarity to the position. Without a neighbour, the entry
+    # itself, which is 0 too.
     mirror: Tensor
-    # Of the entries whose neighbour exists alone: their place in the map, in
-    # the map of the keys' rows as above, and in the product.
+    # Only for entries whose neighbour exists: their index in the map, in the
+    # map of the keys' rows as above, and in the product.
     seen: Tensor
     seen_mirror: Tensor
     seen_index: Tensor
@@ -54,7 +55,7 @@ class Band(NamedTuple):
 class Plan(NamedTuple):
     """A map, cut into strips of columns and these into tiles.
 
-    Where there is one strip, it is the map, and the positions are None.
+    If there is one strip, it is the map, and the positions are None.
     """
     strips: tuple[int, int, int]  # strips, columns of one, keys' columns
     queries: Tensor | None  # [strips * H * columns], positions of the map
@@ -66,7 +67,7 @@ class _Side(NamedTuple):
     """One side of a span, cut into n tiles of equal size."""
     size: int  # positions
     num_keys: int
-    first: int  # the key that stands where position 0 does
+    first: int  # the key at position 0
     tile: int  # positions per tile; the last may have fewer
     reach: int  # keys per tile
     starts: tuple[int, ...]  # of each tile, its first key
@@ -116,7 +117,7 @@ def _band(rows: _Side, cols: _Side, U: int, V: int) -> Band:
     index = (
         (query[..., None, None] * rows.reach + row_key[:, None, :, None]) *
         cols.reach + col_key[None, :, None])
-    # Where the neighbour's map holds the position.
+    # The position in the neighbour's map.
     u, v = torch.arange(U)[:, None], torch.arange(V)
     there = row[:, None, :, None] * cols.size + col[None, :, None]
     here = ((h + rows.first) * cols.size + w)[..., None, None]
@@ -132,7 +133,7 @@ def _band(rows: _Side, cols: _Side, U: int, V: int) -> Band:
 
 
 def _balanced(size: int, most: int) -> int:
-    """The size of equal tiles, as few as can be, of at most so many."""
+    """The size of the fewest equal tiles of at most ``most`` positions."""
     return ceil(size / ceil(size / most))
 
 
@@ -171,7 +172,7 @@ def build(H: int, W: int, U: int, V: int, one_batch: bool) -> Plan:
 
 
 def moved(x: Any, device: torch.device, done: dict | None = None) -> Any:
-    """A plan on a device; what its parts share, they share there too."""
+    """A plan on a device; tensors shared by its parts stay shared."""
     done = {} if done is None else done
     if id(x) not in done:
         if isinstance(x, Tensor):
@@ -187,13 +188,13 @@ def moved(x: Any, device: torch.device, done: dict | None = None) -> Any:
 
 @lru_cache(maxsize=8)
 def plan(H: int, W: int, U: int, V: int, device: torch.device) -> Plan:
-    """What :func:`build` gives, on a device, kept for the next call.
+    """The result of :func:`build`, on a device, cached.
 
-    It is built on the CPU, so that it is complete when this returns,
-    whichever stream uses it; the first call must precede the capture of a
-    CUDA graph, as its warm-up does.
+    It is built on the CPU, so that it is complete on return, whichever stream
+    uses it; the first call must precede the capture of a CUDA graph, as its
+    warm-up does.
     """
-    # A later call may record a graph, which tensors of inference mode cannot
-    # enter.
+    # A later call may record an autograd graph, in which inference tensors
+    # are not allowed.
     with torch.inference_mode(False), torch.no_grad():
         return moved(build(H, W, U, V, device.type != 'cpu'), device)

@@ -1,7 +1,7 @@
 """The operator ``selfy::local_products`` that :func:`stss` calls.
 
-To compilers, exporters and tracers it is one node with a shape and a
-gradient; which code computes it is decided when it runs.
+For compilers, exporters and tracers it is one node with a shape and a
+gradient; its implementation is chosen at run time.
 """
 import os
 import warnings
@@ -16,18 +16,18 @@ from torch import Tensor
 
 from . import stss_torch
 
-# Types that the Triton kernels take.
+# Types that the Triton kernels support.
 _TRITON_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 _agreed: dict[tuple[torch.device, torch.dtype], bool] = {}
 
 
 def _kernels(q: Tensor) -> ModuleType:
-    """What computes the products of such a tensor.
+    """The module that computes the products of such a tensor.
 
-    The Triton kernels do so on a CUDA device, once they have agreed with
-    PyTorch's operators there. Trying them waits for the device, so that what
-    is captured into a CUDA graph before gets PyTorch's operators; the warm-up
-    that a capture needs tries them.
+    That is the Triton kernels on a CUDA device, once they have agreed with
+    PyTorch's operators there. That test synchronises with the device, so a
+    CUDA graph captured before it uses PyTorch's operators; the warm-up that a
+    capture needs runs it.
     """
     if (not q.is_cuda or q.dtype not in _TRITON_TYPES
             or os.environ.get('SELFY_STSS') == 'torch'
@@ -46,9 +46,9 @@ def _triton() -> ModuleType:
 
 
 def _agree(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether the Triton kernels give what PyTorch's operators give."""
+    """Whether the Triton kernels agree with PyTorch's operators."""
     generator = torch.Generator().manual_seed(0)
-    # Small integers: no type rounds what is added up of them.
+    # Small integers: their sums are exact in every type.
     q = torch.randint(-2, 3, (2, 3, 5, 18, 20), generator=generator)
     q = q.to(device, dtype)
     try:
@@ -65,14 +65,14 @@ def _agree(device: torch.device, dtype: torch.dtype) -> bool:
     except Exception as error:  # Triton's compilers raise types of their own
         warnings.warn(
             f'The Triton kernels of stss are not used with {dtype} on '
-            f'{device}, PyTorch takes their place: {error}',
+            f'{device}, PyTorch is used instead: {error}',
             stacklevel=2)
         return False
     return True
 
 
 def _own_type(q: Tensor):
-    """Autocast left out: the products have the type of the features."""
+    """Disable autocast: the products have the type of the features."""
     kind = q.device.type
     if torch.is_autocast_enabled(kind):
         return torch.autocast(kind, enabled=False)
@@ -107,8 +107,8 @@ def _define(name: str, args: str, function: Callable) -> Callable:
 
 # Inner products of a clip's positions with their neighbours: q is
 # [N, T, H, W, C], offsets are L different ones (see `stss`), U and V the rows
-# and columns of the window. With replicate the first and the last frame stand
-# beyond the clip's ends; otherwise the product there is 0.
+# and columns of the window. With replicate the first and the last frame are
+# repeated beyond the clip's ends; otherwise the product there is 0.
 # => [N, T, L, H, W, U, V]
 local_products = _define('local_products', _ARGS, _products)
 # => the gradient of q, [N, T, H, W, C]
@@ -141,10 +141,10 @@ torch.library.register_autograd(
     'selfy::local_products', _gradient, setup_context=_save, lib=_library)
 
 
-@torch.library.register_vmap('selfy::local_products', lib=_library)
-def _(info, in_dims: tuple, q: Tensor, *args) -> tuple[Tensor, int]:
-    """One more batch dimension joins the clips."""
-    # [..., B, ...] => [B * N, T, H, W, C]
-    clips = q.movedim(in_dims[0], 0).flatten(0, 1)
-    out = local_products(clips, *args)
-    return out.unflatten(0, (info.batch_size, -1)), 0
+def _no_second_derivative(ctx, grad: Tensor):
+    raise NotImplementedError(
+        'autograd has no second derivative of stss; torch.func has one.')
+
+
+torch.library.register_autograd(
+    'selfy::local_products_backward', _no_second_derivative, lib=_library)

@@ -1,9 +1,9 @@
 """The inner products of STSS and their gradient, in PyTorch's operators.
 
-Frames of all clips lie one after another, F = N * T of them, so that frames t
-and t + d of all clips are two slices: the few pairs that belong to different
-clips are multiplied and thrown away. Each unordered pair is multiplied once,
-since S(t, t + l)[p, q] = S(t + l, t)[q, p].
+The frames of all clips are concatenated, F = N * T of them, so that frames t
+and t + d of all clips are two slices: the few pairs across clips are
+multiplied and discarded. Each unordered pair is multiplied once, since
+S(t, t + l)[p, q] = S(t + l, t)[q, p].
 """
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -13,17 +13,17 @@ from torch import Tensor
 
 from . import stss_bands
 
-# So many frames at once keep their keys in a CPU's cache from one distance to
-# the next; on other devices, all frames make the fewest operators.
+# Frames per chunk on a CPU: their keys stay in the cache from one distance to
+# the next. On other devices, all frames at once need the fewest operators.
 _FRAMES = 4
 
 
 def beyond(offsets: Sequence[int], T: int) -> Iterator[tuple[int, int, int]]:
-    """What stands beyond the clip's ends.
+    """The entries beyond the clip's ends.
 
     Yields:
         tuple[int, int, int]: A frame t, the index i of one of its offsets
-        that leads out of the clip, and the nearest frame of the clip.
+        that points outside the clip, and the nearest frame of the clip.
     """
     for i, offset in enumerate(offsets):
         for t in range(T):
@@ -107,7 +107,7 @@ def products(q: Tensor, offsets: Sequence[int], U: int, V: int,
         key = _tiles(keys, key_start, key_stop, band.key_rows, band.tiles[0])
         inside = band.inside.to(q.dtype)
         for first, d in product(range(0, F, step), distances):
-            # t sees t + d or, if no offset asks for that, t + d sees t
+            # t is compared with t + d or, if d is no offset, t + d with t
             own, other, slot = ((0, d, slots[d]) if d in slots else
                                 (d, 0, slots[-d]))
             last = min(first + step, F - d)
@@ -136,7 +136,7 @@ def products(q: Tensor, offsets: Sequence[int], U: int, V: int,
 
 
 def _zero_ends(maps: Tensor, offsets: Sequence[int]) -> None:
-    """Zero what is beyond the clip's ends, [N, T, L, H, W, U, V]."""
+    """Zero the entries beyond the clip's ends, [N, T, L, H, W, U, V]."""
     T = maps.shape[1]
     for i, offset in enumerate(offsets):
         ends = slice(max(T - offset, 0), T) if offset > 0 else slice(-offset)
@@ -161,10 +161,10 @@ def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int], U: int,
                       V: int, replicate: bool) -> Tensor:
     """The gradient of :func:`products`, [N, T, H, W, C].
 
-    What t sees of t + d and what t + d sees of t is one number with two
-    gradients. Their sum, spread over the product, is multiplied with the
-    keys, for d ahead and d back: each position's gradient comes from its own
-    tile alone.
+    The similarity of t to t + d and that of t + d to t are one number with
+    two gradients. Their sum, scattered into the product, is multiplied with
+    the keys, for +d and -d: each position's gradient comes only from its own
+    tile.
 
     Args:
         grad (Tensor): [N, T, L, H, W, U, V].
@@ -200,8 +200,8 @@ def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int], U: int,
         key = _tiles(keys, *reach, band.key_rows, tiles)
         dense = q.new_zeros(step, n * Q * K)
         query_grad = q.new_zeros(F * n, Q, q.shape[-1])
-        # Where one tile is the map, frames that see each other transpose one
-        # product; else each has its own.
+        # If one tile is the map, a pair of frames shares one product,
+        # transposed; otherwise each has its own.
         whole = (n, rows, key_rows) == (1, H, H)
         for first, offset in product(range(0, F, step), both):
             if whole and offset < 0:
@@ -210,7 +210,7 @@ def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int], U: int,
             frames = min(first + step, F - max(offset, 0)) - begin
             if frames <= 0:
                 continue
-            # What these frames see of those, and those of these.
+            # Similarities of these frames to those, and of those to these.
             here = slice(begin, begin + frames)
             there = slice(begin + offset, begin + offset + frames)
             weights = []
@@ -240,7 +240,7 @@ def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int], U: int,
 
 def _gather_repeats(grad: Tensor, q: Tensor, grad_q: Tensor,
                     offsets: Sequence[int]) -> None:
-    """Give the gradient of repeated entries to what they repeat."""
+    """Add the gradient of repeated entries to those that they repeat."""
     known, unknown = repeats(offsets, q.shape[1])
     for t, i, j in known:
         grad[:, t, j].add_(grad[:, t, i])
@@ -261,10 +261,10 @@ def _gather_repeats(grad: Tensor, q: Tensor, grad_q: Tensor,
 
 def products_in_a_graph(q: Tensor, offsets: Sequence[int], U: int, V: int,
                         replicate: bool) -> Tensor:
-    """What :func:`products` gives, for runtimes that export targets.
+    """What :func:`products` gives, for exporters and torch.func.
 
-    Nothing is written in place: there each such write is a copy, or an
-    operator that the runtime lacks.
+    Nothing is written in place: for exporters each such write is a copy, or
+    an operator that the runtime lacks, and torch.func cannot batch some.
     """
     _, T, H, W, _ = q.shape
     frames = [[t + offset for offset in offsets] for t in range(T)]

@@ -1,5 +1,5 @@
-"""Every picture, of numbers and frames that other folders computed."""
+"""All pictures of numbers and frames that other folders compute."""
 import matplotlib
 
-# Names of classes and files are no formulas.
+# Names of classes and files are not formulas.
 matplotlib.rcParams['text.parse_math'] = False

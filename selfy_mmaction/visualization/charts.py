@@ -18,17 +18,17 @@ from ..analysis.logs import Curve
 from ..apis.sliding import Segment
 from ..files import replaced_when_done
 
-# Rows of a timeline, and classes whose cells of a confusion matrix have room
-# for a number.
+# Maximum rows of a timeline, and maximum classes of a confusion matrix with
+# numbers in its cells.
 _MAX_ROWS = 12
 _MAX_NUMBERS = 20
-# Clips of a confusion, and frames of each.
+# Clips per confusion, and frames per clip.
 _CLIPS = 3
 _FRAMES = 4
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure, whole or not at all."""
+    """Write a figure atomically."""
     with replaced_when_done(path) as unfinished:
         figure.savefig(unfinished, dpi=100, bbox_inches='tight')
 
@@ -50,10 +50,11 @@ def _color(index: int) -> tuple:
 
 def draw_training(runs: Mapping[str, Mapping[str, Curve]], keys: Sequence[str],
                   path: str) -> None:
-    """Draw how logged values changed, a panel per value.
+    """Draw the curves of logged values, a panel per value.
 
     Args:
-        runs (Mapping[str, Mapping[str, Curve]]): What named trainings logged.
+        runs (Mapping[str, Mapping[str, Curve]]): Name of a training -> its
+            logged values.
         keys (Sequence[str]): The values to draw.
         path (str): The picture to write.
     """
@@ -88,8 +89,8 @@ def draw_timeline(segments: Sequence[Segment],
     """Draw the probabilities of the best classes over time.
 
     Args:
-        segments (Sequence[Segment]): What a video shows, in order.
-        title (str): What stands above.
+        segments (Sequence[Segment]): The segments of a video, in order.
+        title (str): The title.
         path (str | Path): The picture to write.
         width (float): Of the chart in inches. Defaults to 10.
     """
@@ -160,7 +161,7 @@ def draw_confusion_matrix(matrix: np.ndarray, classes: Sequence[str],
                           path: str) -> None:
     """Draw a confusion matrix, as percentages of the samples of a class.
 
-    Classes that are taken for each other stand side by side.
+    Classes that are confused with each other are side by side.
 
     Args:
         matrix (np.ndarray): The confusion matrix, [K, K].
@@ -178,7 +179,7 @@ def draw_confusion_matrix(matrix: np.ndarray, classes: Sequence[str],
         cmap='Blues',
         show=False)
     axes = figure.axes[0]
-    # lets a few percent be seen
+    # makes a few percent visible
     axes.images[0].set_norm(PowerNorm(0.5, 0, 100))
     if len(matrix) <= _MAX_NUMBERS:
         for (i, j), share in np.ndenumerate(shares):
@@ -202,7 +203,7 @@ def draw_confusion_matrix(matrix: np.ndarray, classes: Sequence[str],
 
 
 def order_by_confusion(matrix: np.ndarray) -> np.ndarray:
-    """Put classes that are taken for each other side by side.
+    """Put classes that are confused with each other side by side.
 
     Args:
         matrix (np.ndarray): The confusion matrix, [K, K].
@@ -223,7 +224,7 @@ def order_by_confusion(matrix: np.ndarray) -> np.ndarray:
 def draw_confusions(confusions: Sequence[Confusion], classes: Sequence[str],
                     show: Callable[[int], tuple[np.ndarray,
                                                 str]], path: str) -> None:
-    """Draw clips that were taken for another class, a row per confusion.
+    """Draw clips that were predicted as another class, a row per confusion.
 
     Args:
         confusions (Sequence[Confusion]): The confusions.

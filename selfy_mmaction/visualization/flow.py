@@ -1,4 +1,4 @@
-"""Pictures of displacements, in the colours of Middlebury's wheel."""
+"""Pictures of optical flow, in the colours of Middlebury's wheel."""
 import cv2
 import numpy as np
 from mmcv.visualization import flow2rgb
@@ -10,8 +10,8 @@ def flow_to_color(flow: np.ndarray,
                   max_length: float | None = None) -> np.ndarray:
     """Colours of displacements, by the colour wheel of Middlebury.
 
-    The hue is the direction and the saturation the length: white stands
-    still, black is unknown.
+    The hue is the direction and the saturation the length: white is no
+    motion, black is unknown.
 
     Args:
         flow (np.ndarray): Displacements (x, y), x to the right and y
@@ -23,12 +23,12 @@ def flow_to_color(flow: np.ndarray,
         np.ndarray: RGB of type uint8, [..., 3].
     """
     flow = np.asarray(flow, np.float32)
-    # [..., 2] => [1, M, 2], all that MMCV takes
+    # [..., 2] => [1, M, 2], the shape that MMCV takes
     pixels = flow.reshape(1, -1, 2)
     if max_length is not None:
         length = np.linalg.norm(pixels, axis=-1, keepdims=True)
         pixels = pixels / np.maximum(length / max_length, 1)
-        # MMCV scales by the longest.
+        # MMCV normalises by the longest.
         pixels = np.append(pixels, [[[max_length, 0]]], axis=1)
     colors = flow2rgb(pixels)[0, :flow[..., 0].size]
     return (255 * colors).round().astype(np.uint8).reshape(*flow.shape[:-1], 3)
@@ -44,8 +44,8 @@ def draw_flow(frame: np.ndarray, flow: np.ndarray,
         max_length (float): The length of full saturation, in pixels.
 
     Returns:
-        np.ndarray: RGB of type uint8, [H, 2 * W, 3], with the wheel of the
-        colours in a corner, and ``max_length`` beside it.
+        np.ndarray: RGB of type uint8, [H, 2 * W, 3], with the colour wheel
+        in a corner, and ``max_length`` beside it.
     """
     height, width = frame.shape[:2]
     # Position (i, j) is the middle of STRIDE x STRIDE pixels.

@@ -1,4 +1,4 @@
-"""Pictures of frames: of a clip, under a label, side by side."""
+"""Pictures of frames: clips, labels and contact sheets."""
 import io
 import textwrap
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from ..datasets.lists import numbered_classes
 from ..files import write_bytes
 
 PICTURES = ('.png', '.jpg', '.jpeg')
-# Of a picture of a video: frames in a column, and in a row.
+# Maximum number of frames in a column and in a row of a contact sheet.
 _ROWS, _COLUMNS = 4, 2
-# Narrower frames are enlarged to this, in pixels, for a label to be legible.
+# Narrower frames are enlarged to this width in pixels for a legible label.
 _LABEL_WIDTH = 320
-# Matplotlib brings it: the same on every machine, with accents and Greek.
+# From Matplotlib: the same on every machine, with accents and Greek.
 _FONT = font_manager.findfont('DejaVu Sans')
 
 
@@ -27,8 +27,8 @@ def draw_clip(clip: Tensor,
               sample: ActionDataSample,
               classes: Sequence[str] | None,
               logits: bool = False) -> np.ndarray:
-    """Put the frames of a clip in a row, under a line of text each for truth
-    and prediction.
+    """Put the frames of a clip in a row, below two lines of text with the
+    truth and the prediction.
 
     Args:
         clip (Tensor): RGB frames, [T, 3, H, W] or [M, 3, T, H, W].
@@ -53,7 +53,7 @@ def draw_clip(clip: Tensor,
 
 
 def draw_label(frame: np.ndarray, text: str) -> np.ndarray:
-    """Write a text on the bottom of a frame, in as many lines as it takes.
+    """Write a text at the bottom of a frame, in as many lines as needed.
 
     Args:
         frame (np.ndarray): RGB of type uint8, [H, W, 3].
@@ -61,7 +61,7 @@ def draw_label(frame: np.ndarray, text: str) -> np.ndarray:
 
     Returns:
         np.ndarray: The frame, enlarged if it is too small for letters, and
-        of even size, which is what codecs take.
+        of even size, which codecs need.
     """
     height, width = frame.shape[:2]
     factor = max(1, _LABEL_WIDTH / width)
@@ -70,7 +70,7 @@ def draw_label(frame: np.ndarray, text: str) -> np.ndarray:
     size = max(14, width // 24)
     font = ImageFont.truetype(_FONT, size)
     margin = size // 2
-    # as many letters as fit on average, and a little less
+    # a little less than the number of letters that fit on average
     share = 0.95 * (width - 2 * margin) / max(1, font.getlength(text))
     lines = textwrap.wrap(text, max(1, int(share * len(text))))
     draw = ImageDraw.Draw(picture, 'RGBA')
@@ -82,10 +82,10 @@ def draw_label(frame: np.ndarray, text: str) -> np.ndarray:
 
 
 def write_picture(path: Path, views: Sequence[np.ndarray]) -> None:
-    """Write evenly chosen views of a video as one picture.
+    """Write evenly spaced views of a video as one picture.
 
     Args:
-        path (Path): A file with an ending of :data:`PICTURES`.
+        path (Path): A file with a suffix in :data:`PICTURES`.
         views (Sequence[np.ndarray]): RGB of type uint8, [H, W, 3] each, all
             of one size.
     """

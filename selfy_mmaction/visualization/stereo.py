@@ -1,4 +1,4 @@
-"""The picture of a comparison with the truth, on a stereo pair."""
+"""The picture of a comparison with the ground truth of a stereo pair."""
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,13 @@ from .flow import flow_to_color
 
 
 def draw_comparison(comparison: Comparison, path: Path) -> None:
-    """Draw what methods say of a pair beside the truth, and their errors.
+    """Draw the estimates for a pair beside the truth, and their errors.
 
-    All have the same scales of colours. Of the features that STSS compares
-    the reading of `FlowEstimator` is shown.
+    All have the same colour scales. For STSS, the reading of `FlowEstimator`
+    is shown for each kind of features.
 
     Args:
-        comparison (Comparison): The pair and what the methods say.
+        comparison (Comparison): The pair and the estimates.
         path (Path): The picture to write.
     """
     reading = list(READINGS)[-1]

@@ -128,14 +128,13 @@ def test_what_is_thin_is_said(root, clips):
     (root / 'notes').mkdir()
     preparation = FolderPreparation(root)
     assert preparation.run()
-    assert find(preparation, 'classes of less than 5 clips: once, wave$')
-    assert find(preparation, 'without a clip to validate on.*: once$')
-    assert find(preparation, 'less than 8 frames.*: turn left/short.mp4$')
+    assert find(preparation, 'with fewer than 5 clips: once, wave$')
+    assert find(preparation, 'without a validation clip.*: once$')
+    assert find(preparation, 'fewer than 8 frames.*: turn left/short.mp4$')
     assert find(
-        preparation, r'^warning: \d of \d clips to validate on look '
-        'like one to train on.*wave/(a.mp4|b.webm) and (wave/|turn '
-        'left/left0.mp4)')
-    assert find(preparation, 'without a video, .* no classes: notes$')
+        preparation, r'^warning: \d of \d validation clips look like a '
+        'training clip.*wave/(a.mp4|b.webm) and (wave/|turn left/left0.mp4)')
+    assert find(preparation, 'without a video, .* not classes: notes$')
 
 
 def test_different_clips_are_no_copies(root):
@@ -153,7 +152,7 @@ def test_unsound_clips_are_named_and_left_out(root):
     preparation = FolderPreparation(root, workers=2)
     assert not preparation.run()
     assert len(preparation.findings.errors) == 4
-    assert find(preparation, 'left0.mp4 cannot be decoded as a video')
+    assert find(preparation, 'left0.mp4 is not a video: it begins with ')
     assert find(preparation, 'left1.mp4 is an empty file')
     assert find(preparation, r"'turn left/a\\tb.mp4'.*rename it")
     assert find(preparation, "'left3.mp4' has no class")
@@ -171,7 +170,7 @@ def test_unsound_lines_of_a_table(root, tmp_path):
     preparation = FolderPreparation(root, table)
     assert not preparation.run()
     assert len(preparation.findings.errors) == 4
-    assert find(preparation, 'left0.mp4 is there twice, as a and as b')
+    assert find(preparation, 'left0.mp4 is listed twice, as a and as b')
     assert find(preparation, 'no.mp4 does not exist')
     assert find(preparation, "'../x.mp4' leads out of ")
     assert find(preparation, "'turn left/left1.mp4' has no class")

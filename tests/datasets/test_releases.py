@@ -162,11 +162,11 @@ def test_unsound_lines_are_reported_and_left_out(release, tmp_path):
         line for line in preparation.findings.lines()
         if 'published' not in line
     ] == [
-        'error: train: 11 is there twice; the first counts',
+        'error: train: 11 is listed twice; the first is used',
         "error: train: '../../etc' leads out of the folder of the data",
         "error: train: '/etc' leads out of the folder of the data",
         "error: train: 'a b' is empty or has a space, which a list cannot "
-        'hold',
+        'contain',
         "error: train: 15 has the unknown class 'Juggling something'",
         'error: 21 is in train and in val; val keeps it',
         'warning: train: 16 has no folder',

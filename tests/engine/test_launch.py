@@ -1,4 +1,4 @@
-"""Ends of processes that load data."""
+"""How data loading processes end."""
 import re
 from multiprocessing.queues import Queue
 
@@ -21,8 +21,8 @@ class Unsendable:
 @pytest.mark.parametrize('reason, message', [
     ('unable to allocate shared memory(shm) for file </torch_1_2_3>: No space '
      'left on device (28)',
-     'the processes that load data have no room in /dev/shm .*--shm-size.*'),
-    ('something else', 'a process that loads data exited unexpectedly: .*'),
+     'the data loading processes have no room in /dev/shm .*--shm-size.*'),
+    ('something else', 'a data loading process exited unexpectedly: .*'),
 ])
 def test_a_lost_batch_ends_the_run(reason, message, monkeypatch):
     monkeypatch.setattr(Queue, '_on_queue_feeder_error',

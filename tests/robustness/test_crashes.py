@@ -95,7 +95,7 @@ def test_disturbed_training_ends_as_any_other(train, whole, tmp_path):
     assert process.wait() == 1
     assert re.fullmatch(
         r'train.py: error: could not write \S+/epoch_\d+.pth: File too large. '
-        'Earlier checkpoints are whole: make room and continue with '
+        'Earlier checkpoints are intact: make room and continue with '
         '--resume.',
         process.log.strip().splitlines()[-1])
     assert find_last_checkpoint(run) == last

@@ -205,7 +205,7 @@ def test_a_space_in_a_list_is_named(prepared):
     with pytest.raises(
             ValueError,
             match="line 1 is 'turn left/left0.mp4 1'.*"
-            'Has a name a space'):
+            'If a name has a space'):
         launch.check_lists(cfg, 'train')
 
 

@@ -177,8 +177,8 @@ def test_no_middle_of_an_epoch_is_resumed(run_tool, load_tool, monkeypatch,
         path = tmp_path / f'{name}.pth'
         assert run_tool('train', args[0], '--resume', path, *args[1:]) == (
             f'train.py: error: {path} was saved in the middle of an epoch '
-            '(checkpoint.by_epoch=False), from where no training can continue '
-            'exactly: resume from the end of an epoch, or begin with its '
+            '(checkpoint.by_epoch=False), from which no training can resume '
+            'exactly: resume from the end of an epoch, or start from its '
             'weights by load_from.')
 
 

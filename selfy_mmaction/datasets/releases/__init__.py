@@ -1,8 +1,8 @@
-"""Original releases of data sets, to the lists that the configs read.
+"""From original releases of data sets to the lists that the configs read.
 
-One file reads the annotations of one family of releases; finding and checking
-the media, and writing the lists, is the same for all. A folder of your own
-videos has a file to itself. Nothing here is used while a network trains.
+There is one file per family of releases, which reads the annotations; the
+code that finds and checks the media and writes the lists is shared. A folder
+of your own videos has its own file. Training uses nothing of this.
 """
 
 from .folder import FolderPreparation

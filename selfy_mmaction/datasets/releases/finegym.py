@@ -18,7 +18,7 @@ from .release import SPLITS, Annotation, Findings, Release
 
 def read_gym(root: Path, classes: Sequence[str], findings: Findings, name: str,
              version: str) -> dict[str, list[Annotation]]:
-    """FineGym: lists of elements, ``name label`` a line."""
+    """FineGym: lists of elements, one ``name label`` per line."""
     clips = {}
     for split in SPLITS:
         path = _find_list(root, f'{name}_{split}', version)
@@ -37,7 +37,7 @@ def read_gym(root: Path, classes: Sequence[str], findings: Findings, name: str,
         findings,
         root,
         f'finegym_annotation_info_{version}.json',
-        # as MMAction2's script calls that of v1.0
+        # the name that MMAction2's script gives to that of v1.0
         *(['annotation.json'] if version == 'v1.0' else []),
     )
     if path:
@@ -50,8 +50,8 @@ def read_gym(root: Path, classes: Sequence[str], findings: Findings, name: str,
 
 
 def _find_list(root: Path, name: str, version: str) -> Path:
-    # The lists for validation have no version in their names, nor have those
-    # that MMAction2's script has renamed.
+    # The validation lists, and those that MMAction2's script renames, have no
+    # version in their names.
     names = f'{name}_element_{version}', f'{name}_element', f'{name}_org'
     try:
         return find_annotation(root, *(f'{name}.txt' for name in names))
@@ -69,14 +69,14 @@ def _gym_elements(events: dict) -> Iterator[str]:
 
 
 def _items(node: object) -> Iterable[tuple[str, object]]:
-    """The items of a JSON object, none of anything else."""
+    """The items of a JSON object; none for anything else."""
     return node.items() if isinstance(node, dict) else ()
 
 
 def read_gym288_classes(root: Path, findings: Findings) -> list[str]:
-    """Read ``Clabel: 0; set: 1; Glabel: 1; (VT) ...``, a class a line."""
+    """Read ``Clabel: 0; set: 1; Glabel: 1; (VT) ...``, one class a line."""
     path = find_optional(
-        'predictions will have numbers for names',
+        'predictions will have numbers instead of names',
         findings,
         root,
         'gym288_categories.txt',
@@ -95,8 +95,8 @@ def read_gym288_classes(root: Path, findings: Findings) -> list[str]:
     return [row[2] for row in rows]
 
 
-# The lines of the lists. The same authors' later code trains on v1.1
-# (KimManjin/CorrelationSideTuning): it comes first, as the default.
+# Number of lines of the lists. The default comes first: the authors' later
+# code trains on v1.1 (KimManjin/CorrelationSideTuning).
 _COUNTS = dict(
     gym99={
         'v1.1': dict(train=26320, val=8521),

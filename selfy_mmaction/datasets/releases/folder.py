@@ -12,29 +12,29 @@ from typing import NamedTuple
 import numpy as np
 from decord import DECORDError, VideoReader
 
-from ...apis.video import find_videos
+from ...containers import find_videos
 from ...files import is_inside, write_text
 from .media import check_media, count_video_frames
 from .release import SPLITS, Findings
 
-# Below these, a class or a clip is thin.
+# Classes with fewer clips, and clips with fewer frames, get a warning.
 FEW_CLIPS = 5
 FEW_FRAMES = 8
-# The correlation of the thumbnails of two clips that are taken for copies, or
-# for cuts of one recording. Of forty of the quickstart's clips, a scaled copy
-# has 0.996 or more with its original, two of different scenes 0.58 at most.
+# Two clips whose thumbnails have a higher correlation count as copies, or as
+# cuts of one recording. Among forty of the quickstart's clips, a scaled copy
+# has 0.996 or more with its original, two different scenes at most 0.58.
 ALIKE = 0.95
 THUMBNAIL = 16  # side of a frame's thumbnail, pixels
 _SPLIT_NAMES = {'train', 'training', 'val', 'valid', 'validation', 'test'}
-# A mirror turns these into others; what is vertical stays.
+# A horizontal flip changes these; vertical directions stay.
 _DIRECTION = re.compile(
     r'(?<![a-z])(left|right)(wards?)?(?![a-z])|clockwise|(?<![a-z])c?cw\b')
-# What a line of a list cannot hold.
+# Characters that a line of a list cannot contain.
 _UNLISTABLE = re.compile(r'^\s|[\t\r\n\ud800-\udfff]')
 
 
 class Clip(NamedTuple):
-    """A clip: its file, its class, and what it must stay together with."""
+    """A clip: its file, its class, and the group that must stay together."""
 
     path: str  # below the folder of the data
     label: str
@@ -42,7 +42,7 @@ class Clip(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What is in a clip that can be read."""
+    """The content of a clip that can be read."""
 
     frames: int
     thumbnail: np.ndarray  # [K], zero mean, unit length
@@ -51,15 +51,15 @@ class Content(NamedTuple):
 class FolderPreparation:
     """Writes the lists of a folder of videos.
 
-    The clips lie in a folder per class, at any depth, or where a csv says.
+    The clips are in a folder per class, at any depth, or where a csv says.
 
     Args:
         root (str): The folder of the data.
         table (str, optional): A csv with the columns ``clip``, a path below
-            ``root``, and ``label``, the name of its class. The clips of a
-            ``group``, where there is such a column, go to one split.
-        val_share (float): The share of each class to validate on.
-        seed (int): What the split is drawn with.
+            ``root``, and ``label``, the name of its class. With a column
+            ``group``, the clips of a group go to the same split.
+        val_share (float): The share of each class for validation.
+        seed (int): Seed of the random split.
         workers (int): How many processes check the clips.
 
     Raises:
@@ -92,18 +92,18 @@ class FolderPreparation:
 
     @property
     def problems_file(self) -> Path:
-        """Where the findings go."""
+        """The file that the findings are written to."""
         return self.root / 'folder_problems.txt'
 
     def run(self) -> bool:
         """Check the clips and write their lists.
 
         Returns:
-            bool: Whether no error was found. What is sound is listed anyway.
+            bool: Whether no error was found. Sound clips are listed anyway.
 
         Raises:
             OSError: If there are no clips, or no table.
-            ValueError: If there are less than two classes.
+            ValueError: If there are fewer than two classes.
         """
         clips = self._select(self._read())
         self._check_classes({clip.label for clip in clips})
@@ -118,8 +118,8 @@ class FolderPreparation:
         if all(splits.values()) and len(classes) > 1:
             self._write(splits, classes)
         else:
-            self.findings.add('too few clips can be read to train and to '
-                              'validate on; no lists are written')
+            self.findings.add('too few clips can be read for training and '
+                              'validation; no lists are written')
         lines = self.findings.lines()
         if lines:
             write_text(self.problems_file, '\n'.join([*lines, '']))
@@ -141,7 +141,7 @@ class FolderPreparation:
             if path.is_dir() and not path.name.startswith('.')
         } - {clip.label
              for clip in clips}
-        self._warn('folders without a video, which are no classes', empty)
+        self._warn('folders without a video, which are not classes', empty)
         return clips
 
     def _select(self, clips: Iterable[Clip]) -> list[Clip]:
@@ -152,16 +152,16 @@ class FolderPreparation:
                 self.findings.add(f'{clip.path!r} has no class')
             elif _UNLISTABLE.search(clip.path + clip.label):
                 self.findings.add(
-                    f'{clip.path!r}, {clip.label!r}: a list cannot hold a tab '
-                    'or a line break, nor a space at the beginning: rename it')
+                    f'{clip.path!r}, {clip.label!r}: a list cannot contain a '
+                    'tab or a line break, nor start with a space: rename it')
             elif not is_inside(clip.path, self.root):
                 self.findings.add(f'{clip.path!r} leads out of {self.root}')
             elif not (self.root / clip.path).is_file():
                 self.findings.add(f'{clip.path} does not exist')
             elif clip.path in selected:
-                self.findings.add(f'{clip.path} is there twice, as '
+                self.findings.add(f'{clip.path} is listed twice, as '
                                   f'{selected[clip.path].label} and as '
-                                  f'{clip.label}; the first counts')
+                                  f'{clip.label}; the first is used')
             else:
                 selected[clip.path] = clip
         return [*selected.values()]
@@ -197,7 +197,7 @@ class FolderPreparation:
         classes: Sequence[str],
         contents: Mapping[str, Content],
     ) -> None:
-        """Say what is thin, and what the user should decide."""
+        """Warn of what may harm training, and of what the user decides."""
         counts = {
             split: Counter(clip.label for clip in of_split)
             for split, of_split in splits.items()
@@ -206,31 +206,31 @@ class FolderPreparation:
         for split in SPLITS:
             self.summary[split].update(
                 clips=len(splits[split]), classes=len(counts[split]))
-        self._warn(f'classes of less than {FEW_CLIPS} clips',
+        self._warn(f'classes with fewer than {FEW_CLIPS} clips',
                    [name for name in classes if total[name] < FEW_CLIPS])
         self._warn(
-            'classes without a clip to validate on, since they have '
-            'one clip or one group',
+            'classes without a validation clip, since they have one clip or '
+            'one group',
             [name for name in classes if name not in counts['val']])
         self._warn(
-            f'clips of less than {FEW_FRAMES} frames, some of which '
-            'the network sees twice', [
+            f'clips with fewer than {FEW_FRAMES} frames, some of which the '
+            'network sees twice', [
                 path for path, content in contents.items()
                 if content.frames < FEW_FRAMES
             ])
         twins = find_twins(splits, contents)
         self._warn(
-            f'{len(twins)} of {len(splits["val"])} clips to validate '
-            'on look like one to train on, so that they say little; '
-            'if they are cuts of one recording, give it as the group '
-            'in a --csv', [f'{a} and {b}' for a, b in twins])
+            f'{len(twins)} of {len(splits["val"])} validation clips look like '
+            'a training clip, so that they say little; if they are cuts of '
+            'one recording, give it as the group in a --csv',
+            [f'{a} and {b}' for a, b in twins])
         self._warn(
-            'classes that a mirror may turn into others: training '
-            'flips them unless frozen_classes of the config names '
-            'them', [repr(name) for name in classes if is_directional(name)])
+            'classes that a flip may turn into others: training flips them '
+            'unless frozen_classes of the config names them',
+            [repr(name) for name in classes if is_directional(name)])
 
     def _warn(self, message: str, names: Iterable[str]) -> None:
-        """Warn of something that some clips or classes are, if any."""
+        """Add a warning about some clips or classes, if there are any."""
         if names:
             self.findings.add(
                 f'{message}: {_name_some(names)}', is_error=False)
@@ -240,7 +240,7 @@ class FolderPreparation:
         numbers = {name: i for i, name in enumerate(classes)}
         lists = {'classes.txt': classes}
         for split, of_split in splits.items():
-            # A tab, since names of folders have spaces.
+            # A tab, since folder names may have spaces.
             lists[f'folder_{split}_list_videos.txt'] = [
                 f'{clip.path}\t{numbers[clip.label]}' for clip in of_split
             ]
@@ -262,19 +262,19 @@ def read_table(path: Path) -> list[Clip]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no such table.
+        ValueError: If it is not such a table.
     """
     if not path.is_file():
         raise FileNotFoundError(f'--csv {path} does not exist.')
     try:
-        # A spreadsheet begins its files with a mark.
+        # Spreadsheet programs write a byte-order mark.
         text = path.read_text(encoding='utf-8-sig')
         rows = csv.DictReader(io.StringIO(text, newline=''))
         clips = []
         for row in rows:
             path, label, group = ((row.get(key) or '').strip()
                                   for key in ('clip', 'label', 'group'))
-            # A clip without a group is one by itself.
+            # A clip without a group is its own group.
             clips.append(Clip(path, label, group or path))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f'{path} is not a csv in UTF-8 ({error}): save it '
@@ -288,7 +288,7 @@ def read_table(path: Path) -> list[Clip]:
 
 
 def look(path: str) -> Content | str:
-    """What is in a clip, or what is wrong with it."""
+    """The content of a clip, or what is wrong with it."""
     count = count_video_frames(path)
     if isinstance(count, str):
         return count
@@ -311,15 +311,15 @@ def look(path: str) -> Content | str:
 
 def hold_out(clips: Sequence[Clip], share: float,
              rng: random.Random) -> set[str]:
-    """Choose the groups to validate on.
+    """Choose the groups for validation.
 
-    Of each class that has two groups or more, some clips are chosen: about
-    the share, and not all.
+    From each class with two groups or more, some clips are chosen: about the
+    share, but not all.
 
     Args:
         clips (Sequence[Clip]): The clips.
         share (float): The share of the clips of a class.
-        rng (random.Random): What the groups are drawn with.
+        rng (random.Random): Random generator that draws the groups.
     """
     groups = {}
     for clip in clips:
@@ -344,8 +344,8 @@ def hold_out(clips: Sequence[Clip], share: float,
                 chosen.append(name)
                 inside += groups[name]
         if not inside[label]:
-            # Each group is more than the share: the one with the fewest clips
-            # of the class that leaves something to train on.
+            # Each group exceeds the share: take the one with the fewest clips
+            # of the class that leaves some for training.
             rest = [
                 name for name in names
                 if all(inside[key] + number < total[key]
@@ -362,7 +362,7 @@ def find_twins(
     splits: Mapping[str, Sequence[Clip]],
     contents: Mapping[str, Content],
 ) -> list[tuple[str, str]]:
-    """Clips to validate on that look like one to train on, with that one."""
+    """Pairs of a validation clip and a training clip that look alike."""
     if not splits['train']:
         return []
     known = np.stack(
@@ -377,7 +377,7 @@ def find_twins(
 
 
 def is_directional(name: str) -> bool:
-    """Whether a class may be another one in a mirror, by its name."""
+    """Whether a horizontal flip may change a class, by its name."""
     # turnLeft => turn Left
     words = re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', name)
     return bool(_DIRECTION.search(words.lower()))

@@ -11,7 +11,7 @@ from .release import Annotation, Findings, Release
 
 def read_k400(root: Path, classes: Sequence[str],
               findings: Findings) -> dict[str, list[Annotation]]:
-    """Kinetics-400: csv files, a YouTube video and its seconds a line."""
+    """Kinetics-400: csv files, one YouTube video and its seconds a line."""
     keys = ('label', 'youtube_id', 'time_start', 'time_end')
     clips = {}
     for split, patterns in (

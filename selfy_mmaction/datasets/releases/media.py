@@ -1,4 +1,4 @@
-"""The media of a release: found, and seen to be readable."""
+"""The media of a release: finding them and checking that they are readable."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ VIDEO_ENDINGS = ('.mp4', '.webm', '.avi', '.mkv')
 def index_videos(folder: Path) -> dict[str, str]:
     """Map each video's name without ending to its path in a folder.
 
-    Videos lie in the folder, or one level deeper in a folder per class.
+    Videos are in the folder, or one level deeper in a folder per class.
     """
     videos, inner = {}, ['']
     for place in inner:
@@ -31,7 +31,7 @@ def index_videos(folder: Path) -> dict[str, str]:
 
 
 def count_video_frames(path: str, decode: bool = True) -> int | str:
-    """The frames of a video, or what is wrong with it."""
+    """Number of frames of a video, or what is wrong with it."""
     if not os.path.getsize(path):
         return 'is an empty file'
     if not decode:
@@ -46,7 +46,7 @@ def count_video_frames(path: str, decode: bool = True) -> int | str:
 
 
 def count_frames(folder: str, frame_name: str) -> int | str:
-    """The frames in a folder, or what is wrong with them."""
+    """Number of frames in a folder, or what is wrong with them."""
     names = set(os.listdir(folder))
     number = 0
     while frame_name.format(number + 1) in names:
@@ -67,7 +67,7 @@ def check_media(check: Callable, paths: Sequence[str], workers: int) -> list:
     if workers == 1 or len(paths) == 1:
         results = track_progress(check, paths, file=sys.stderr)
     else:
-        # large enough to be cheap to hand out, small enough to share the end
+        # large enough for little overhead, small enough for a balanced end
         chunk = max(1, min(64, len(paths) // (4 * workers)))
         results = track_parallel_progress(
             check, paths, workers, chunksize=chunk, file=sys.stderr)

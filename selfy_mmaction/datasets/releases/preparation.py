@@ -32,7 +32,7 @@ def load_classes(release: Release, root: Path,
                  findings: Findings) -> list[str]:
     """The classes of a data set in the order of its labels.
 
-    They come with the configs, except those that the release itself names.
+    They come with the configs, unless the release itself names them.
     """
     if release.read_classes:
         return release.read_classes(root, findings)
@@ -52,7 +52,7 @@ def select_clips(
     findings: Findings,
     root: Path | None,
 ) -> dict[str, list[Annotation]]:
-    """Give the clips numbers for labels, and drop those that are not sound.
+    """Convert the labels of the clips to numbers, and drop bad clips.
 
     A clip of the validation split that is in the training split as well is
     dropped from the training split.
@@ -61,7 +61,7 @@ def select_clips(
         clips (dict[str, list[Annotation]]): The clips of each split, as read.
         classes (Sequence[str]): The classes in the order of the labels.
         findings (Findings): Where to report.
-        root (Path, optional): The folder that they must lie in, if any.
+        root (Path, optional): The folder that they must be in, if any.
     """
     numbers = {name: i for i, name in enumerate(classes)}
     selected = {split: {} for split in clips}
@@ -75,7 +75,7 @@ def select_clips(
                              'folder of the data')
             elif not clip.name or re.search(r'\s', clip.name):
                 findings.add(f'{split}: {clip.name!r} is empty or has a '
-                             'space, which a list cannot hold')
+                             'space, which a list cannot contain')
             elif label is None:
                 findings.add(f'{split}: {clip.name} has the unknown class '
                              f'{clip.label!r}')
@@ -84,7 +84,7 @@ def select_clips(
                              f'is not from 0 to {len(classes) - 1}')
             elif clip.name in selected[split]:
                 findings.add(
-                    f'{split}: {clip.name} is there twice; the first counts')
+                    f'{split}: {clip.name} is listed twice; the first is used')
             else:
                 selected[split][clip.name] = clip._replace(label=label)
     for name in [*selected['train']]:
@@ -105,14 +105,14 @@ class Preparation:
         root (str): The folder that holds ``annotations`` and the media.
         storage (str, optional): 'videos' or 'rawframes'. By default as the
             data set ships.
-        partial_copy (bool): Whether a part of the release is all that there
-            should be: missing clips and small numbers are warnings then.
+        partial_copy (bool): Whether only a part of the release is expected:
+            missing clips and small numbers are then warnings.
         official_lists (Sequence[str], optional): The lists of the official
-            code for training and validation, in place of the annotations.
-        keep_paths (bool): Whether the clips lie where ``official_lists``
+            code for training and validation, instead of the annotations.
+        keep_paths (bool): Whether the clips are where ``official_lists``
             says, also outside of ``root``.
-        version (str, optional): That of the release, where it has several.
-            By default the first of its ``versions``.
+        version (str, optional): The version of the release, if it has
+            several. By default the first of its ``versions``.
         decode (bool): Whether to open every video.
         workers (int): How many processes check the media.
     """
@@ -162,14 +162,14 @@ class Preparation:
 
     @property
     def problems_file(self) -> Path:
-        """Where the findings go."""
+        """The file that the findings are written to."""
         return self.root / f'{self.dataset}_problems.txt'
 
     def run(self) -> bool:
         """Check the release and write its lists.
 
         Returns:
-            bool: Whether no error was found. What is sound is listed anyway.
+            bool: Whether no error was found. Sound clips are listed anyway.
         """
         classes = load_classes(self.release, self.root, self.findings)
         self.classes = classes
@@ -198,8 +198,8 @@ class Preparation:
                 lists[f'{self.dataset}_{split}_list_{self.storage}.txt'] = (
                     lines)
             else:
-                self.findings.add(f'{split}: there is no clip to list; the '
-                                  'list is not written')
+                self.findings.add(f'{split}: there is no clip to list; no '
+                                  'list is written')
         for name, lines in lists.items():
             _write_lines(self.root / name, lines)
         if self.findings.lines():
@@ -212,7 +212,7 @@ class Preparation:
         published = self.release.counts[split]
         exact = split in self.release.exact
         self.summary[split].update(annotated=annotated, published=published)
-        # A number without a source is good to about a tenth.
+        # A number without a source is accurate to about a tenth.
         tolerance = 0 if exact else published // 10
         if abs(annotated - published) > tolerance:
             self.findings.add(
@@ -252,7 +252,7 @@ class Preparation:
                 self.findings.add(
                     f'{split}: the name of the folder '
                     f'{os.path.dirname(path)!r} has a space, which a list '
-                    'cannot hold: replace it by an underscore')
+                    'cannot contain: replace it with an underscore')
             else:
                 found.append((clip, path))
         extra = len(videos.keys() - {clip.name for clip in clips})
@@ -278,7 +278,7 @@ class Preparation:
         folder = self._folder(split)
         found = []
         for clip in clips:
-            # Frames of Kinetics lie in a folder per class, as its videos.
+            # Frames of Kinetics are in a folder per class, as its videos are.
             inner = self.classes[clip.label].replace(' ', '_')
             places = (clip.name, os.path.join(inner, clip.name))
             path = next((path for path in places if (folder / path).is_dir()),
@@ -315,7 +315,7 @@ class Preparation:
         return False
 
     def table(self) -> str:
-        """The summary, a split per row; in its corner the version."""
+        """The summary, a split per row; the version is in its corner."""
         columns = ('published', 'annotated', 'missing', 'unreadable', 'listed')
         rows = [
             f'{self.version:6}' + ''.join(f'{name:>12}' for name in columns)
@@ -330,7 +330,7 @@ class Preparation:
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write a text file, unless it is there already."""
+    """Write a text file, unless it has the same content already."""
     text = ''.join(f'{line}\n' for line in lines)
     if not path.is_file() or path.read_bytes() != text.encode():
         write_text(path, text)

@@ -9,7 +9,7 @@ from .release import SPLITS, Annotation, Findings
 
 
 def find_annotation(root: Path, *patterns: str) -> Path:
-    """Find a file of annotations by its names; of versions the newest."""
+    """Find a file of annotations by its names; the newest version wins."""
     for pattern in patterns:
         for folder in (root / 'annotations', root):
             found = sorted(folder.glob(pattern))
@@ -22,7 +22,7 @@ def find_annotation(root: Path, *patterns: str) -> Path:
 
 def find_optional(consequence: str, findings: Findings, root: Path, *patterns:
                   str) -> Path | None:
-    """Find a file of annotations, or warn of what its absence means."""
+    """Find a file of annotations, or warn of the consequence if absent."""
     try:
         return find_annotation(root, *patterns)
     except FileNotFoundError as error:
@@ -56,7 +56,7 @@ def read_json(path: Path, kind: type) -> list | dict:
 
 
 def read_items(path: Path, keys: Sequence[str]) -> Iterator[dict]:
-    """Read a JSON list of objects that have certain keys."""
+    """Read a JSON list of objects with given keys."""
     for i, item in enumerate(read_json(path, list)):
         missing = [
             key for key in keys if not (isinstance(item, dict) and key in item)
@@ -72,7 +72,7 @@ def read_columns(
     number: int,
     delimiter: str | None = None,
 ) -> Iterator[list[str]]:
-    """Read the lines of a text file that has a number of columns."""
+    """Read the lines of a text file with a given number of columns."""
     for i, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():
             continue
@@ -115,14 +115,14 @@ def check_names(
 
 def read_official(paths: Sequence[str], classes: Sequence[str],
                   keep_paths: bool) -> dict[str, list[Annotation]]:
-    """The lists of the official code: ``/path frames label`` a line.
+    """Read lists of the official code: ``/path frames label`` per line.
 
     Args:
         paths (Sequence[str]): The lists of the splits.
         classes (Sequence[str]): The classes in the order of the configs. The
-            labels of the lists count them in alphabetical order.
-        keep_paths (bool): Whether the media lie where the lists say; if not,
-            only the last part of a path counts.
+            labels of the lists are in alphabetical order.
+        keep_paths (bool): Whether the media are where the lists say; if not,
+            only the last part of a path is used.
     """
     alphabetical, clips = sorted(classes), {}
     for split, path in zip(SPLITS, map(Path, paths), strict=True):

@@ -1,4 +1,4 @@
-"""What a release is: its clips, what is known of it, what is wrong with it."""
+"""A release: its clips, what is known about it, what is wrong with it."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -7,10 +7,10 @@ SPLITS = ('train', 'val')
 
 
 class Annotation(NamedTuple):
-    """A clip as a release states it: a line of its annotations.
+    """A line of a release's annotations: one clip.
 
-    ``label`` is a number, or a class name where the release gives a name.
-    ``name`` has no ending. ``num_frames`` is what the annotation states.
+    ``label`` is a number, or a class name if the release gives a name.
+    ``name`` has no suffix. ``num_frames`` is the number in the annotation.
     """
 
     name: str
@@ -19,10 +19,9 @@ class Annotation(NamedTuple):
 
 
 class Findings:
-    """What is wrong with a release, each thing once.
+    """What is wrong with a release, without duplicates.
 
-    Errors cost clips that should be there, or their labels; warnings are
-    what a user should know.
+    Errors mean lost clips or labels; warnings are what a user should know.
     """
 
     def __init__(self):
@@ -42,25 +41,25 @@ class Findings:
 
 
 class Release(NamedTuple):
-    """What is known of a release.
+    """What is known about a release.
 
     Args:
         read (Callable): Takes the folder, the classes and the findings, and
             returns the clips of each split.
         counts (dict[str, int]): Published number of clips of each split.
         exact (Sequence[str]): The splits whose number is certain.
-        storage (str): How it ships, 'videos' or 'rawframes'.
-        folders (dict[str, str]): Where each storage lies; a folder of each
-            split where it says so.
-        frame_name (str): The names of frames, which count from 1.
+        storage (str): The form it is shipped in, 'videos' or 'rawframes'.
+        folders (dict[str, str]): The folder of each storage, per split if
+            the name contains ``{split}``.
+        frame_name (str): Template of the names of frames, counted from 1.
         versions (dict[str, dict]): The ``counts`` of its versions, the
             default first, if there are several. ``read`` then takes the
             ``version``, too.
         vanishes (bool): Whether clips are missing from every copy.
         official_lists (bool): Whether the lists of the official code, with
             labels in alphabetical order, are of this release.
-        class_file (str, optional): The file of class names beside the
-            configs' data sets, in the order of the labels.
+        class_file (str, optional): The file of class names in
+            configs/_base_/datasets, in the order of the labels.
         read_classes (Callable, optional): Reads them from the release
             instead, given its folder and the findings.
     """

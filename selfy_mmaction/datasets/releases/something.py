@@ -17,7 +17,7 @@ from .release import SPLITS, Annotation, Findings, Release
 
 def read_sthv1(root: Path, classes: Sequence[str],
                findings: Findings) -> dict[str, list[Annotation]]:
-    """Something-Something V1: csv files, ``id;template`` a line."""
+    """Something-Something V1: csv files, one ``id;template`` per line."""
     path = find_annotation(root, 'something-something-v1-labels.csv')
     check_names(path, read_text(path).splitlines(), classes, findings)
     clips = {}
@@ -36,7 +36,7 @@ def read_sthv2(root: Path, classes: Sequence[str],
     for split, name in zip(SPLITS, ('train', 'validation'), strict=True):
         path = _find_sthv2(root, name)
         clips[split] = [
-            # The brackets stand around what the video shows.
+            # Brackets enclose the placeholders of objects.
             Annotation(
                 str(item['id']), re.sub(r'[\[\]]', '', str(item['template'])))
             for item in read_items(path, ('id', 'template'))
@@ -45,12 +45,12 @@ def read_sthv2(root: Path, classes: Sequence[str],
 
 
 def _find_sthv2(root: Path, name: str) -> Path:
-    # as it shipped at first, and in the archive of today
+    # its first name, and that in today's archive
     return find_annotation(root, f'something-something-v2-{name}.json',
                            f'labels/{name}.json')
 
 
-# exact: the lines of the official lists
+# exact: the number of lines of the official lists
 RELEASES = dict(
     sthv1=Release(
         read_sthv1,
