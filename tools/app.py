@@ -6,7 +6,7 @@ another place can be chosen to see where it goes.
 import argparse
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,7 @@ from selfy_mmaction.apis.similarity import (
     enlarge,
     observe,
 )
-from selfy_mmaction.engine import errors, launch
-from selfy_mmaction.engine.own_page import OwnPage
+from selfy_mmaction.engine import errors, launch, serving
 from selfy_mmaction.visualization import charts, guide
 from selfy_mmaction.visualization.pictures import draw, to_image
 from selfy_mmaction.visualization.sheet import Sheet
@@ -32,8 +31,8 @@ os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
 os.environ['HF_HUB_DISABLE_TELEMETRY'] = '1'
 
 ROOT = Path(__file__).resolve().parent.parent
+DEMO = ROOT / 'demo'
 NAME = 'selfy_tsm_r18_motion'
-MAX_UPLOAD = '100mb'
 # Of frames, in pixels: for the block, unless the network takes larger ones,
 # and in the player.
 SIDE, PLAYER_SIDE = 192, 480
@@ -99,6 +98,17 @@ def load_predictors(args: argparse.Namespace) -> list[VideoPredictor]:
         ]
 
 
+def write_copy(video: media.Video, frames: Iterable[np.ndarray], folder: Path,
+               progress: Callable) -> str:
+    """Copy a video to what every browser plays, and return where it is."""
+    clip = folder / 'clip.webm'
+    small = (media.shrink(frame, PLAYER_SIDE) for frame in frames)
+    followed = progress.tqdm(small, 'Watching the clip', video.total_frames,
+                             'frames')
+    media.write_video(clip, followed, video.fps)
+    return str(clip)
+
+
 def draw_picture(seen: SelfSimilarity, name: str, query: Position,
                  width: int) -> np.ndarray:
     """What the block sees from a place, for a browser of this width."""
@@ -151,34 +161,36 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor):
                 print_exception=False) from error
 
     def show(path: str, width: int, folder: Path, progress: Callable):
-        name, clip = Path(path).name, folder / 'clip.webm'
-        video, segments = media.Video(path), []
-        watched = sliding.watch(predictor, video, LONG, WINDOW,
-                                segments.append)
-        small = (media.shrink(frame, PLAYER_SIDE) for frame in watched)
-        media.write_video(
-            clip,
-            progress.tqdm(small, 'Watching the clip', video.total_frames,
-                          'frames'), video.fps)
-        if segments:
-            charts.draw_timeline(
-                segments,
-                name,
-                folder / 'timeline.png',
-                width=5 if width < NARROW else 10)
-            yield {
-                player: str(clip),
-                answer: gr.Label(visible=False),
-                timeline: gr.Image(str(folder / 'timeline.png'), visible=True)
-            }
-            return
+        video = media.Video(path)
+        total = video.total_frames
+        show_it = (
+            show_short if total and total <= LONG * video.fps else show_long)
+        yield from show_it(video, width, folder, progress)
+
+    def show_long(video: media.Video, _: int, folder: Path,
+                  progress: Callable):
+        segments, chart = [], folder / 'timeline.png'
+        slide = sliding.SlidingWindow(predictor, video, WINDOW, WINDOW / 2)
+        followed = sliding.follow(video, slide, segments.append)
+        frames = (frame for frame, _ in followed)
+        clip = write_copy(video, frames, folder, progress)
+        charts.draw_timeline(segments, Path(video.source).name, chart, width=5)
+        yield {
+            player: clip,
+            answer: gr.Label(visible=False),
+            timeline: gr.Image(str(chart), visible=True)
+        }
+
+    def show_short(video: media.Video, width: int, folder: Path,
+                   progress: Callable):
         progress(None, desc='Asking the network')
-        seen = observe(observer, path)
+        name = Path(video.source).name
+        seen = observe(observer, video.source)
         if observer is not predictor:
-            seen.predictions = predictor(path)
+            seen.predictions = predictor(video.source)
         query, = seen.strongest(1)
         yield {
-            player: str(clip),
+            player: write_copy(video, video, folder, progress),
             answer: {
                 p['name']: p['score']
                 for p in seen.predictions
@@ -197,17 +209,16 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor):
         query = sheet.position_at(*event.index)
         return sheet.draw(query), draw_picture(seen, name, query, width)
 
-    with gr.Blocks(
-            title='SELFY', analytics_enabled=False,
-            delete_cache=(3600, 3600)) as page:
-        state = gr.State(time_to_live=3600)
+    plain = dict(show_label=False, format='png', interactive=False, buttons=[])
+    with gr.Blocks(title='SELFY', analytics_enabled=False) as page:
+        state = gr.State()
         width = gr.Number(1280, visible=False)
         gr.Markdown(guide.WHAT)
         with gr.Row():
             with gr.Column():
                 clip = gr.File(
                     label='Clip', file_types=list(media.SUFFIXES), height=120)
-                clips = sorted(map(str, (ROOT / 'demo').glob('*.webm')))
+                clips = sorted(map(str, DEMO.glob('*.webm')))
                 examples = gr.Dataset(
                     label='Or one of these',
                     components=[gr.Video(render=False)],
@@ -218,13 +229,12 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor):
                     height=300,
                     autoplay=True,
                     loop=True,
-                    buttons=[])
+                    buttons=[],
+                    elem_classes='player')
             with gr.Column():
                 answer = gr.Label(label='What happens')
                 timeline = gr.Image(
-                    label='What happens, and when',
-                    format='png',
-                    visible=False)
+                    visible=False, elem_classes='timeline', **plain)
                 gr.Markdown(
                     guide.describe_limits(predictor.classes, is_published,
                                           LONG))
@@ -232,15 +242,10 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor):
             with gr.Row():
                 with gr.Column():
                     gr.Markdown('### Click a place to see where it goes')
-                    frames = gr.Image(
-                        show_label=False,
-                        format='png',
-                        interactive=False,
-                        buttons=[],
-                        elem_classes='frames')
+                    frames = gr.Image(elem_classes='frames', **plain)
                 with gr.Column():
                     gr.Markdown(guide.COLOURS)
-            picture = gr.Image(show_label=False, format='png', buttons=[])
+            picture = gr.Image(elem_classes='picture', **plain)
         page.load(None, None, width, js='() => window.innerWidth')
         examples.click(
             lambda sample: sample[0], examples, clip, api_visibility='private')
@@ -262,31 +267,7 @@ def main() -> None:
     if not 0 < args.port < 65536:
         raise ValueError(f'--port {args.port}: give a number from 1 to 65535.')
     page = build_page(*load_predictors(args))
-    import gradio as gr
-    from starlette.middleware import Middleware
-    try:
-        _, address, _ = page.launch(
-            server_name='127.0.0.1',
-            server_port=args.port,
-            app_kwargs=dict(middleware=[
-                Middleware(
-                    OwnPage,
-                    [f'127.0.0.1:{args.port}', f'localhost:{args.port}'])
-            ]),
-            max_file_size=MAX_UPLOAD,
-            share=False,
-            ssr_mode=False,
-            show_error=True,
-            # The default theme has the browser ask Google for its fonts.
-            theme=gr.themes.Default(
-                font=['system-ui', 'sans-serif'], font_mono=['monospace']),
-            css=CSS,
-            footer_links=[],
-            quiet=True,
-            prevent_thread_lock=True)
-    except OSError as error:
-        raise OSError(f'the page cannot be served at port {args.port}: is it '
-                      'taken? Give another with --port.') from error
+    address = serving.serve(page, args.port, [DEMO], CSS)
     print(f'The page is at {address} (Ctrl-C ends it)', flush=True)
     page.block_thread()
 

@@ -135,29 +135,6 @@ def follow(video: Video, slide: SlidingWindow,
                          'decoded: it is damaged, or empty.')
 
 
-def watch(predictor: Predictor, video: Video, longest: float, window: float,
-          report: Callable[[Segment], None]) -> Iterator[np.ndarray]:
-    """Predict while a video goes on, if it is a long one.
-
-    Args:
-        predictor (Predictor): What predicts.
-        video (Video): The video.
-        longest (float): Length of a short one, in seconds.
-        window (float): Length of the window that slides over a long one, by
-            half of it, in seconds.
-        report (Callable): Is given each segment.
-
-    Yields:
-        np.ndarray: Each frame.
-    """
-    if video.total_frames and video.total_frames <= longest * video.fps:
-        yield from video
-    else:
-        slide = SlidingWindow(predictor, video, window, window / 2)
-        for frame, _ in follow(video, slide, report):
-            yield frame
-
-
 def label_frames(video: Video, segments: Sequence[Segment]) -> Iterator[Frame]:
     """Give each frame the label of the segment whose middle is nearest.
 

@@ -19,7 +19,7 @@ COLOURS = """\
 """
 _LIMITS = """\
 ### What can it not do?
-- This network knows {count} alone{names}, and takes everything for one of
+- This network knows only {count}{names}, and takes everything for one of
   them.{synthetic}
 - An arrow goes to the most similar place: it is no measured motion. Where a
   surface has no texture, or what was there is hidden or has left the view, it

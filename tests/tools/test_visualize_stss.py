@@ -10,11 +10,12 @@ from mmaction.registry import MODELS
 from PIL import Image
 
 from selfy_mmaction.apis.inference import VideoPredictor
-from selfy_mmaction.apis.similarity import SelfSimilarity, observe
+from selfy_mmaction.apis.similarity import SelfSimilarity, enlarge, observe
 from selfy_mmaction.engine import launch
 from selfy_mmaction.ops import stss
 from selfy_mmaction.visualization.flow import flow_to_color
 from selfy_mmaction.visualization.pictures import draw, to_image
+from selfy_mmaction.visualization.sheet import Sheet
 
 NAME = 'selfy_tsm_r18_motion'
 
@@ -161,6 +162,31 @@ def test_a_phone_gets_a_narrow_picture(seen):
     ] for figure in (wide, narrow) if to_image(figure).size]
     assert len(sides[0]) == len(sides[1])
     assert min(sides[1]) > 0.9 * min(sides[0])
+
+
+@pytest.mark.parametrize('query', [(0, 0, 0), (3, 2, 4), (7, 5, 9)])
+def test_a_place_is_found_where_the_sheet_marks_it(seen, query):
+    sheet = Sheet(seen)
+    here, other = (
+        sheet.draw(position).astype(int) for position in (query, (5, 3, 3)))
+    changed = np.abs(here - other).any(-1)
+    # The other one is in the third column.
+    changed[:, 2 * here.shape[1] // 3:] = False
+    rows, columns = np.nonzero(changed)
+    assert sheet.position_at(columns.mean(), rows.mean()) == query
+
+
+def test_small_frames_are_enlarged(network, repo):
+    cfg = launch.load_config(network[0], {})
+    larger = enlarge(cfg, 192)
+    sizes = [
+        next(step['scale'] for step in x.test_dataloader.dataset.pipeline
+             if 'scale' in step) for x in (cfg, larger, enlarge(larger, 192))
+    ]
+    assert list(map(tuple, sizes)) == [(64, 64), (192, 192), (192, 192)]
+    # large already
+    cfg = launch.load_config(str(repo / 'configs/selfy_tsm_r50_sthv1.py'), {})
+    assert enlarge(cfg, 192) is cfg
 
 
 def test_writes_pictures_pages_and_videos(run, tmp_path):
