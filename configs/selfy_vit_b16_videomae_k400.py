@@ -27,7 +27,9 @@ find_step(_base_.videomae_test, 'Sample').update(
     type='SampleFrames', frame_interval=4, num_clips=5)
 
 test_pipeline = _base_.videomae_test
-train_dataloader = dict(dataset=dict(pipeline=_base_.videomae_train))
+# Ours: batches of 64, for which the rate below is scaled.
+train_dataloader = dict(
+    batch_size=8, dataset=dict(pipeline=_base_.videomae_train))
 val_dataloader = dict(dataset=dict(pipeline=_base_.videomae_val))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 

@@ -8,11 +8,15 @@ import os
 import os.path as osp
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 
-from .files import is_utf8
+from .files import is_inside, is_utf8
 
+# Videos in a folder are found by these.
+SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
+            '.webm', '.wmv')
 # FFmpeg passes files that begin like this to no text demuxer. Most have an
 # early NUL byte, which ends FFmpeg's search for words.
 _CONTAINERS = re.compile(
@@ -100,3 +104,27 @@ def _find_fault(path: str) -> str | None:
         return (f'has frames of {width:.0f} x {height:.0f} pixels, more than '
                 f'{_SIDE} x {_SIDE}: make them smaller')
     return None
+
+
+def find_videos(folder: str) -> list[str]:
+    """Return the videos in a folder and its subfolders, by their suffixes.
+
+    Links are followed; hidden files and folders are skipped.
+    """
+    videos = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [
+            name for name in folders if not name.startswith('.')
+            # a link to a parent folder
+            and not is_inside(
+                os.path.realpath(place),
+                os.path.realpath(os.path.join(place, name)))
+        ]
+        videos += [
+            str(Path(place, name)) for name in names
+            if name.lower().endswith(SUFFIXES) and not name.startswith('.')
+        ]
+    if not videos:
+        raise FileNotFoundError(
+            f'folder {folder} holds no video ({", ".join(SUFFIXES)}).')
+    return sorted(videos)

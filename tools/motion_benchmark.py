@@ -2,8 +2,8 @@
 
 Renders the clips where there are none, trains each network with each seed,
 tests it on all splits and writes table.md, classes.md (of the fast split),
-curves.svg and frames.png, with --ablations ablations.md. Runs that are done
-are not done again.
+curves.svg and frames.png; with --ablations ablations.md, with --orders
+orders.md, with --designs designs.md. Runs that are done are not done again.
 """
 import argparse
 import json
@@ -40,6 +40,17 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='train the ablations of the block, too, with the first seed')
     parser.add_argument(
+        '--orders',
+        action='store_true',
+        help='train higher orders of self-similarity, too, with each seed')
+    parser.add_argument(
+        '--designs',
+        nargs='+',
+        default=[],
+        metavar='NAME',
+        help='train these designs, too, with each seed: names of ablations '
+        'and orders, or any name with ", 2 epochs" after it')
+    parser.add_argument(
         '--table-only',
         action='store_true',
         help='train nothing, tabulate what is there')
@@ -71,6 +82,10 @@ def write(args: argparse.Namespace, name: str, text: str) -> None:
 @errors.one_line_errors
 def main() -> None:
     args = parse_args()
+    for name in args.designs:
+        if name not in experiment.DESIGNS:
+            raise ValueError(f'--designs {name!r} is unknown: give some of '
+                             f'{", ".join(experiment.DESIGNS)}.')
     if not (args.data / 'motion.json').is_file():
         if args.table_only:
             raise FileNotFoundError(
@@ -92,13 +107,19 @@ def main() -> None:
     draw_accuracies(study, args.out / 'curves.svg')
     draw_splits(study, args.out / 'frames.png')
     print(f'{args.out}/curves.svg\n{args.out}/frames.png')
-    if args.ablations:
-        runs = [
-            experiment.Run(name, args.seeds[0])
-            for name in ('SELFY on TSM', *experiment.ABLATIONS)
-        ]
-        study = experiment.Study(args.data, get_results(runs, args))
-        write(args, 'ablations.md', study.table())
+    for file, names, seeds in (
+        ('ablations.md', ('SELFY on TSM',
+                          *experiment.ABLATIONS) if args.ablations else
+         (), args.seeds[:1]),
+        ('orders.md', experiment.ORDERS if args.orders else (), args.seeds),
+        ('designs.md', args.designs, args.seeds),
+    ):
+        if names:
+            runs = [
+                experiment.Run(name, seed) for seed in seeds for name in names
+            ]
+            study = experiment.Study(args.data, get_results(runs, args))
+            write(args, file, study.table())
 
 
 if __name__ == '__main__':

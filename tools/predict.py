@@ -20,6 +20,7 @@ from selfy_mmaction.apis import video as media
 from selfy_mmaction.apis.inference import Predictor, VideoPredictor
 from selfy_mmaction.apis.onnx import ONNXPredictor
 from selfy_mmaction.apis.sliding import Segment
+from selfy_mmaction.containers import find_videos
 from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.files import is_inside, printable
 from selfy_mmaction.visualization import charts
@@ -214,11 +215,11 @@ def predict_video(source: str, predictor: Predictor, args: argparse.Namespace,
     return dict(video=source, **answer)
 
 
-def find_videos(args: argparse.Namespace) -> list[str]:
+def list_videos(args: argparse.Namespace) -> list[str]:
     """The videos to predict on, without what an earlier run has drawn."""
     if not args.folder:
         return [args.video]
-    videos = media.find_videos(args.video)
+    videos = find_videos(args.video)
     return [
         video for video in videos
         if not args.out or not is_inside(os.path.abspath(video), args.out)
@@ -227,7 +228,7 @@ def find_videos(args: argparse.Namespace) -> list[str]:
 
 def predict(args: argparse.Namespace, stdout: TextIO) -> bool:
     """Predict on the videos and return whether one of them failed."""
-    videos = find_videos(args)
+    videos = list_videos(args)
     args.written = collections.Counter()
     args.width = max(len(printable(video)) for video in videos)
     cfg = launch.load_config(args.config, args.cfg_options)

@@ -2,7 +2,7 @@
 # Lint and tests, in the tested environment; arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-bash tools/setup_env.sh
+bash tools/setup_env.sh requirements/tests.txt
 export PATH="$PWD/.venv/bin:$PATH"
 python -m ruff check .
 python -m yapf --parallel --recursive --diff setup.py selfy_mmaction tools \

@@ -3,6 +3,8 @@
 # package (editable) in it. Run by quickstart.sh and run_tests.sh; when nothing
 # has changed since the last time it returns at once.
 #
+#   setup_env.sh [REQUIREMENTS ...]   files of further requirements to install
+#
 #   PYTHON=/path/to/python   the interpreter to build on (3.10 to 3.13)
 #
 # pip's own variables apply; with an index of CPU builds PyTorch is small.
@@ -46,41 +48,52 @@ inputs() {
         selfy_mmaction/version.py tools/setup_env.sh
 }
 
+make_env() {
+    # An environment whose making was cut short has no whole pip.
+    if ! "$python" -m pip help install &> /dev/null; then
+        base=$(find_python)
+        echo "Making .venv with $("$base" --version) ..."
+        "$base" -m venv --clear .venv
+    elif ! usable "$python"; then
+        fail ".venv holds $("$python" --version), not Python 3.10 to 3.13;" \
+            'remove it (rm -rf .venv) and run this again.'
+    fi
+    rm -f "$stamp"
+    # pip writes INSTALLER after a package's files: without it the installation
+    # was cut short, though pip would take the package for whole.
+    for info in .venv/lib/python3*/site-packages/*.dist-info; do
+        [ -e "$info/INSTALLER" ] || rm -rf "$info"
+    done
+
+    echo 'Installing requirements/tested.txt into .venv ...'
+    "$python" -m pip install --no-input --disable-pip-version-check \
+        -r requirements/tested.txt
+    "$python" -m pip install --no-input --disable-pip-version-check --quiet \
+        --no-build-isolation --no-deps -e .
+
+    # mmengine and mmaction2 want two builds of OpenCV that share one folder,
+    # and both want libGL, which a headless machine lacks: put a build that
+    # does without over them.
+    if ! "$python" -c 'import cv2' 2> /dev/null; then
+        opencv=$("$python" -m pip freeze | grep '^opencv-contrib-python==')
+        "$python" -m pip install --no-input --disable-pip-version-check \
+            --force-reinstall --no-deps "${opencv/==/-headless==}"
+        "$python" -c 'import cv2' || fail 'OpenCV does not import.'
+    fi
+    inputs > "$stamp"
+}
+
 python=.venv/bin/python
 stamp=.venv/selfy_mmaction.stamp
-if [ -e "$stamp" ] && inputs 2> /dev/null | cmp -s - "$stamp"; then
-    exit
+if [ ! -e "$stamp" ] || ! inputs 2> /dev/null | cmp -s - "$stamp"; then
+    make_env
 fi
-
-# An environment whose making was cut short has no whole pip.
-if ! "$python" -m pip help install &> /dev/null; then
-    base=$(find_python)
-    echo "Making .venv with $("$base" --version) ..."
-    "$base" -m venv --clear .venv
-elif ! usable "$python"; then
-    fail ".venv holds $("$python" --version), not Python 3.10 to 3.13;" \
-        'remove it (rm -rf .venv) and run this again.'
-fi
-rm -f "$stamp"
-# pip writes INSTALLER after a package's files: without it the installation was
-# cut short, though pip would take the package for whole.
-for info in .venv/lib/python3*/site-packages/*.dist-info; do
-    [ -e "$info/INSTALLER" ] || rm -rf "$info"
+for file in "$@"; do
+    installed=.venv/$(basename "$file").stamp
+    if ! cmp -s "$file" "$installed"; then
+        echo "Installing $file into .venv ..."
+        "$python" -m pip install --no-input --disable-pip-version-check \
+            -r "$file"
+        cp "$file" "$installed"
+    fi
 done
-
-echo 'Installing requirements/tested.txt into .venv ...'
-"$python" -m pip install --no-input --disable-pip-version-check \
-    -r requirements/tested.txt
-"$python" -m pip install --no-input --disable-pip-version-check --quiet \
-    --no-build-isolation --no-deps -e .
-
-# mmengine and mmaction2 want two builds of OpenCV that share one folder, and
-# both want libGL, which a headless machine lacks: put a build that does
-# without over them.
-if ! "$python" -c 'import cv2' 2> /dev/null; then
-    opencv=$("$python" -m pip freeze | grep '^opencv-contrib-python==')
-    "$python" -m pip install --no-input --disable-pip-version-check \
-        --force-reinstall --no-deps "${opencv/==/-headless==}"
-    "$python" -c 'import cv2' || fail 'OpenCV does not import.'
-fi
-inputs > "$stamp"

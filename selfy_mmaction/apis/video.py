@@ -12,10 +12,8 @@ import numpy as np
 from PIL import Image
 
 from ..containers import find_fault, open_video, quiet_opencv
-from ..files import is_inside, replaced_when_done
+from ..files import replaced_when_done
 
-SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
-            '.webm', '.wmv')
 # Codecs that OpenCV's wheels can write; browsers play only the second.
 CODECS = {'.mp4': 'mp4v', '.webm': 'VP80'}
 # Threads share standard error.
@@ -82,30 +80,6 @@ class Video:
 def is_camera(source: str) -> bool:
     """Whether this is the index of a camera: a number, not a file."""
     return source.isdecimal() and not os.path.exists(source)
-
-
-def find_videos(folder: str) -> list[str]:
-    """Return the videos in a folder and its subfolders, by their suffixes.
-
-    Links are followed; hidden files and folders are skipped.
-    """
-    videos = []
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [
-            name for name in folders if not name.startswith('.')
-            # a link to a parent folder
-            and not is_inside(
-                os.path.realpath(place),
-                os.path.realpath(os.path.join(place, name)))
-        ]
-        videos += [
-            str(Path(place, name)) for name in names
-            if name.lower().endswith(SUFFIXES) and not name.startswith('.')
-        ]
-    if not videos:
-        raise FileNotFoundError(
-            f'folder {folder} holds no video ({", ".join(SUFFIXES)}).')
-    return sorted(videos)
 
 
 def check_video_path(path: Path) -> None:

@@ -64,6 +64,53 @@ ABLATIONS = {
     'block after the second stage': dict(selfy_indices=(1, )),
     'blocks after both stages': dict(selfy_indices=(0, 1)),
 }
+
+
+def _moss(orders: int) -> dict:
+    """A MOSSBlock with the widths of the SELFYBlock.
+
+    It keeps the size of the map: cells are half as large, and the window has
+    twice as many.
+    """
+    return dict(
+        _delete_=True,
+        type='MOSSBlock',
+        orders=orders,
+        mid_channels=64,
+        window=(7, 5, 25),
+        extraction=dict(type='STSSMLPExtraction', channels=(32, ), act='GELU'),
+        integration=dict(
+            type='STSSConvIntegration', channels=(32, 32, 32), act='GELU'))
+
+
+class Design(NamedTuple):
+    """A network, by what differs from one of NETWORKS."""
+    network: str
+    backbone: dict = {}
+    epochs: int = 1
+
+
+ORDERS = {
+    f'MOSS of order {orders} on {base}':
+    Design(f'SELFY on {base}', dict(selfy=_moss(orders)))
+    for base in ('TSN', 'TSM')
+    for orders in (1, 2, 3)
+}
+DESIGNS = {
+    **{
+        name: Design(name)
+        for name in NETWORKS
+    },
+    **{
+        name: Design('SELFY on TSM', backbone)
+        for name, backbone in ABLATIONS.items()
+    },
+    **ORDERS
+}
+DESIGNS |= {
+    f'{name}, 2 epochs': design._replace(epochs=2)
+    for name, design in DESIGNS.items()
+}
 # The splits of the curve, which differ only in displacement. Each has two
 # points: its slower and its faster clips.
 CURVE = ('slow', 'medium', 'fast')
@@ -73,7 +120,7 @@ class Run(NamedTuple):
     """One training.
 
     Attributes:
-        name: A key of NETWORKS or ABLATIONS.
+        name: A key of DESIGNS.
         seed: Random seed.
     """
     name: str
@@ -91,12 +138,13 @@ class Run(NamedTuple):
             configs (Path): The folder of the configs.
             options (dict): Settings that replace those of the config.
         """
-        network = self.name if self.name in NETWORKS else 'SELFY on TSM'
+        network, backbone, epochs = DESIGNS[self.name]
         cfg = launch.load_config(
             str(configs / f'{NETWORKS[network]}.py'), options)
-        if self.name in ABLATIONS:
-            cfg.merge_from_dict(
-                dict(model=dict(backbone=ABLATIONS[self.name])))
+        cfg.merge_from_dict(dict(model=dict(backbone=backbone)))
+        if epochs > 1:
+            cfg.train_cfg.max_epochs = epochs
+            cfg.param_scheduler[0].total_steps = epochs
         cfg.launcher = 'none'
         cfg.randomness = dict(seed=self.seed)
         return cfg

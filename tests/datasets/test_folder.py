@@ -152,7 +152,7 @@ def test_unsound_clips_are_named_and_left_out(root):
     preparation = FolderPreparation(root, workers=2)
     assert not preparation.run()
     assert len(preparation.findings.errors) == 4
-    assert find(preparation, 'left0.mp4 cannot be decoded as a video')
+    assert find(preparation, 'left0.mp4 is not a video: it begins with ')
     assert find(preparation, 'left1.mp4 is an empty file')
     assert find(preparation, r"'turn left/a\\tb.mp4'.*rename it")
     assert find(preparation, "'left3.mp4' has no class")

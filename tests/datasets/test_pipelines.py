@@ -165,7 +165,7 @@ def test_sizes_are_in_proportion(load):
     use_size(cfg, 112)
     for loader in cfg.train_dataloader, cfg.test_dataloader:
         assert frame_size(loader.dataset.pipeline) == (112, 112)
-        step, *_ = (s for s in loader.dataset.pipeline if s.type == 'Resize')
+        step = find_step(loader.dataset.pipeline, 'Resize')
         assert step.scale == (160, 120)
     crop, = (
         s for s in cfg.train_dataloader.dataset.pipeline

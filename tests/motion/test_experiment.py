@@ -127,11 +127,32 @@ def test_other_data_is_refused(run, data, tmp_path, capsys):
     assert 'quickstart holds other clips' in str(exit_info.value)
 
 
-@pytest.mark.parametrize('name', experiment.ABLATIONS)
-def test_every_ablation_changes_the_block_alone(name, repo):
-    base = experiment.Run('SELFY on TSM', 0).load_config(repo / 'configs', {})
+@pytest.mark.parametrize('name', experiment.DESIGNS)
+def test_every_design_changes_the_block_and_the_budget_alone(name, repo):
+    network, _, epochs = experiment.DESIGNS[name]
+    base = experiment.Run(network, 0).load_config(repo / 'configs', {})
     cfg = experiment.Run(name, 0).load_config(repo / 'configs', {})
-    assert cfg.to_dict() != base.to_dict()
+    assert (cfg.to_dict() == base.to_dict()) == (name == network)
+    assert cfg.train_cfg.max_epochs == epochs
+    assert cfg.param_scheduler[0].total_steps == epochs
+    for part in 'train_cfg', 'param_scheduler':
+        cfg[part] = base[part]
     for key in 'selfy', 'selfy_indices':
         cfg.model.backbone[key] = base.model.backbone[key]
     assert cfg.to_dict() == base.to_dict()
+
+
+def test_orders_and_designs_have_tables(run, tmp_path, monkeypatch):
+    for name in {*experiment.ORDERS} - {'MOSS of order 2 on TSM'}:
+        monkeypatch.delitem(experiment.ORDERS, name)
+    monkeypatch.delitem(experiment.NETWORKS, 'TSN')
+    run('--seeds', '0', '--orders', '--designs', 'SELFY on TSM, 2 epochs')
+    out = tmp_path / 'out'
+    orders = get_cells(out / 'orders.md')['MOSS of order 2 on TSM']
+    assert float(orders['GMACs']) > float(
+        get_cells(out / 'table.md')['SELFY on TSM']['GMACs'])
+    assert list(get_cells(out / 'designs.md')) == ['SELFY on TSM, 2 epochs']
+    with pytest.raises(SystemExit) as exit_info:
+        run('--designs', 'order 7')
+    assert "--designs 'order 7' is unknown: give some of " in str(
+        exit_info.value)

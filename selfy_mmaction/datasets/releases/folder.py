@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from decord import DECORDError, VideoReader
 
-from ...apis.video import find_videos
+from ...containers import find_videos
 from ...files import is_inside, write_text
 from .media import check_media, count_video_frames
 from .release import SPLITS, Findings
