@@ -1,4 +1,4 @@
-"""Draw what a test found: accuracies, confusions and the clips of the worst.
+"""Draw the results of a test: accuracies, confusions and their clips.
 
     python tools/test.py CONFIG CHECKPOINT --dump DUMP.npz
     python tools/analyze_results.py CONFIG DUMP.npz OUT_DIR

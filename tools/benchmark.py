@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
         '--rounds',
         type=int,
         default=11,
-        help='how often each thing runs; the median is shown')
+        help='runs per measurement; the median is shown')
     return parser.parse_args()
 
 

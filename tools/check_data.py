@@ -1,7 +1,7 @@
 """Find the clips of a config's lists that cannot be read.
 
-Every frame is decoded as the config does it. Bad clips are written to a file,
-a line `PATH<TAB>REASON` each, and the exit code is 1.
+Every frame is decoded as in the config. Bad clips are written to a file, one
+line `PATH<TAB>REASON` each, and the exit code is 1.
 """
 import argparse
 import os
@@ -27,7 +27,7 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         choices=['train', 'val', 'test'],
         default=['train', 'val', 'test'],
-        help='whose lists to check; all by default')
+        help='the lists to check; all by default')
     parser.add_argument(
         '--workers',
         type=int,
@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
         '--timeout',
         type=float,
         default=120,
-        help='seconds after which a clip is bad; 120 by default')
+        help='seconds per clip, after which it is bad; 120 by default')
     parser.add_argument(
         '--out',
         default='bad_clips.txt',
@@ -61,7 +61,7 @@ def main() -> None:
         launch.check_lists(cfg, split)
         built = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
         for dataset in base_datasets(built):
-            # val and test often are the same clips
+            # val and test often have the same clips
             clips = {
                 i: name
                 for i in range(len(dataset))

@@ -1,8 +1,8 @@
 """Convert a checkpoint of the official SELFY or TSM code to MMAction2's.
 
-Those of TSM's own code are taken, too (mit-han-lab/temporal-shift-module).
-Both number the classes alphabetically. So does the result, and it carries
-their names; with --renumber they are numbered as in the config.
+TSM's code is mit-han-lab/temporal-shift-module. Both number the classes
+alphabetically. So does the result, which contains their names; with
+--renumber they are numbered as in the config.
 """
 import argparse
 import io
@@ -27,13 +27,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('dst', help='checkpoint to write, .pth')
     parser.add_argument(
         '--config',
-        help='the config that the checkpoint shall fit; by default that of '
+        help='the config that the checkpoint must fit; by default that of '
         'the network on Something-Something V1 or, with 400 classes, on '
         'Kinetics-400')
     parser.add_argument(
         '--renumber',
         action='store_true',
-        help='number the classes as the config does, for its lists')
+        help='number the classes as in the config and its lists')
     launch.add_config_options(parser)
     return parser.parse_args()
 
@@ -46,7 +46,7 @@ def class_names(cfg: Config) -> list[str] | None:
 
 
 def renumber(state_dict: dict, names: list[str]) -> None:
-    """Bring the classifier from the alphabetical order into another."""
+    """Reorder the classifier from the alphabetical order to another one."""
     alphabetical = sorted(names)
     order = [alphabetical.index(name) for name in names]
     for key in ('cls_head.fc_cls.weight', 'cls_head.fc_cls.bias'):

@@ -1,7 +1,7 @@
 """Average the predictions of several tests and report on them.
 
-The dumps are what tools/test.py --dump writes: of networks of 8 and 16
-frames, for example, on the same list of videos. A single one will do.
+The dumps are files of tools/test.py --dump: of networks with 8 and 16 frames,
+for example, on the same list of videos. A single one is enough.
 """
 import argparse
 import sys
@@ -21,13 +21,13 @@ def parse_args() -> argparse.Namespace:
         '--weights',
         nargs='+',
         type=float,
-        help='how much each dump counts; all the same by default')
+        help='weight of each dump; equal by default')
     parser.add_argument(
         '--average',
         choices=KINDS,
         default='probabilities',
         help='what to average; probabilities by default, which every dump '
-        'has. Logits are what the test code of TSM averages')
+        'has. The test code of TSM averages logits')
     parser.add_argument(
         '--labels',
         metavar='FILE',

@@ -1,6 +1,6 @@
-"""Test the networks of a row of the paper's tables, alone and together.
+"""Test the networks of a row of the paper's tables, and their average.
 
-The rows are those of configs/paper.yml. With a checkpoint for each network:
+The rows are those of configs/paper.yml. Give a checkpoint for each network:
 eval_protocol.py sthv1_8_16_2clip --checkpoints 8.pth 16.pth --gpus 8
 """
 import argparse
@@ -31,13 +31,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--average',
         choices=KINDS,
-        help='what of two networks is averaged; by default what the row says, '
-        'logits as in the test code of TSM: the official code averages none')
+        help='scores to average; by default those of the row, logits as in '
+        'the test code of TSM: the official code averages no networks')
     parser.add_argument(
         '--gpus',
         type=int,
         default=1,
-        help='number of processes; without a GPU they run on CPU')
+        help='number of processes; without a GPU they run on the CPU')
     parser.add_argument(
         '--work-dir',
         help='folder of logs and predictions; ./work_dirs/ROW by default')
@@ -52,7 +52,7 @@ def parse_args() -> argparse.Namespace:
 
 def test(config: str, weights: str, folder: Path,
          args: argparse.Namespace) -> Dump:
-    """Test a network in processes of their own."""
+    """Test a network in separate processes."""
     dump = folder / f'{config}.npz'
     command = [sys.executable, str(ROOT / 'tools/test.py')]
     if args.gpus > 1:

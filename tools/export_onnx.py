@@ -1,9 +1,9 @@
 """Export a recognizer as an ONNX model, from clips to class probabilities.
 
 The model takes any number of clips [clips, frames, 3, H, W]. It is compared
-with PyTorch, and written only if both compute the same. Run it with
-tools/predict.py --backend onnx, or anywhere that ONNX runs: its metadata has
-the class names, mean and std, and the shape of a clip.
+with PyTorch, and written only if both agree. Run it with tools/predict.py
+--backend onnx, or with any ONNX runtime: its metadata has the class names,
+mean and std, and the shape of a clip.
 """
 import argparse
 
@@ -32,11 +32,11 @@ def parse_args() -> argparse.Namespace:
         default=onnx.OPSET,
         help=f'version of the ONNX operators; {onnx.OPSET} by default')
     parser.add_argument(
-        '--video', help='video file to verify the model on, too')
+        '--video', help='a video file to verify the model on, in addition')
     parser.add_argument(
         '--labels',
-        help='text file with the name of a class per line; by default the '
-        'names in the checkpoint, or else the class numbers')
+        help='text file with one class name per line; by default the names '
+        'in the checkpoint, or else the class numbers')
     launch.add_config_options(parser)
     return parser.parse_args()
 

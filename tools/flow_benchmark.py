@@ -1,8 +1,8 @@
-"""Measure the motion that STSS shows against the truth, on a real pair.
+"""Measure the flow of STSS against the ground truth of a stereo pair.
 
-The two views of a stereo pair with measured disparities, which comes with
-scikit-image, are taken as two frames. Writes table.md, errors beside those
-of OpenCV's Farneback and DIS flow, and flow.jpg, the flow beside the truth.
+The two views of the pair, which comes with scikit-image and has measured
+disparities, serve as two frames. Writes table.md, errors beside those of
+OpenCV's Farneback and DIS flow, and flow.jpg, the flow beside the truth.
 Nothing is trained.
 """
 import argparse
@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
             *map(str, CHECKPOINTS.glob('selfy_tsm_r18_motion_2*.pth')),
             'torchvision://resnet18'
         ],
-        help='weights of ResNet-18s whose features to compare beside random '
+        help='weights of ResNet-18s whose features to compare, besides random '
         'ones: files, torchvision://resnet18 or checkpoints of recognizers; '
         "those of the quickstart's network and of ImageNet by default")
     parser.add_argument(
@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
         type=int,
         default=[2, 4],
         metavar='FACTOR',
-        help='by how much to shrink the photographs; 2 4 by default. The '
+        help='factors to shrink the photographs by; 2 4 by default. The '
         'picture shows the first')
     parser.add_argument(
         '--out',

@@ -26,15 +26,15 @@ def main() -> None:
         raise ValueError(f'--shape {args.shape}: give positive numbers.')
     cfg = launch.load_config(args.config, args.cfg_options)
     if not args.shape and 'train_dataloader' not in cfg:
-        raise ValueError(f'{args.config} has no train_dataloader, whose '
-                         'frames have the size to count for: give --shape.')
+        raise ValueError(f'{args.config} has no train_dataloader, so the size '
+                         'of the frames is unknown: give --shape.')
     complexity = get_complexity(
         cfg, args.shape or frame_size(cfg.train_dataloader.dataset.pipeline))
-    # A 2D backbone of MMAction2 takes any number of frames.
+    # MMAction2's 2D backbones take any number of frames.
     unit = '' if clip_frames(cfg) else ' per frame'
     print(f'multiply-adds{unit}: {complexity["flops"] / 1e9:.3g} G')
     if complexity['stss_flops']:
-        print('products of STSS, not among them: '
+        print('products of STSS, not included: '
               f'{complexity["stss_flops"] / 1e9:.3g} G')
     print(f'parameters: {complexity["params"] / 1e6:.3g} M')
 

@@ -12,12 +12,12 @@ def parse_args() -> argparse.Namespace:
         'work_dirs',
         nargs='+',
         metavar='WORK_DIR',
-        help='work directories of trainings; a resumed one is joined')
+        help='work directories of trainings; a resumed one is one curve')
     parser.add_argument(
         '--keys',
         nargs='+',
         default=['loss', 'acc/top1'],
-        help='what to draw, a panel each; loss and acc/top1 by default')
+        help='values to draw, a panel each; loss and acc/top1 by default')
     parser.add_argument(
         '-o',
         '--out',

@@ -1,7 +1,7 @@
-"""Predict the classes of a video, of each in a folder, or of a camera.
+"""Predict the classes of a video, of each video in a folder, or of a camera.
 
-With --window, or from a camera, it predicts again and again while the video
-goes on.
+With --window, or from a camera, it predicts on a sliding window while the
+video plays.
 """
 import argparse
 import collections
@@ -35,8 +35,8 @@ def parse_args() -> argparse.Namespace:
     parser = launch.ArgumentParser(__doc__)
     parser.add_argument(
         'video',
-        help='video file, a folder of them and of folders, or the index of a '
-        'camera')
+        help='video file, a folder with videos at any depth, or the index of '
+        'a camera')
     parser.add_argument('config', help='config file')
     parser.add_argument(
         'checkpoint',
@@ -45,30 +45,29 @@ def parse_args() -> argparse.Namespace:
         '--backend',
         choices=['pytorch', 'onnx'],
         default='pytorch',
-        help='what computes; onnx is ONNX Runtime, on the CPU')
+        help='the runtime; onnx is ONNX Runtime, on the CPU')
     parser.add_argument(
         '--topk',
         type=int,
-        help='how many classes to show; by default 5, or 1 where a video or '
-        'a window has a line')
+        help='how many classes to show; by default 5, or 1 if there is one '
+        'line per video or window')
     parser.add_argument(
         '--labels',
-        help='text file with the name of a class per line; by default the '
-        'names in the checkpoint, or else the class numbers')
+        help='text file with one class name per line; by default the names '
+        'in the checkpoint, or else the class numbers')
     parser.add_argument(
         '--json', action='store_true', help='print JSON instead of a table')
     parser.add_argument(
         '--window',
         type=float,
         metavar='SECONDS',
-        help='predict on a window of this length that slides over the video; '
-        f'by default on the whole video, and on {CAMERA_WINDOW:g} seconds of '
-        'a camera')
+        help='predict on a sliding window of this length; by default on the '
+        f'whole video, and on {CAMERA_WINDOW:g} seconds of a camera')
     parser.add_argument(
         '--stride',
         type=float,
         metavar='SECONDS',
-        help='from one window to the next; half a window by default')
+        help='step from window to window; half a window by default')
     parser.add_argument(
         '--timeline',
         type=Path,
@@ -83,7 +82,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--show',
         action='store_true',
-        help='show the video with the best class on it; q ends it')
+        help='show the video with the best class on it; press q to stop')
     parser.add_argument(
         '--device', help='cpu, cuda:0, ...; a GPU by default if there is one')
     launch.add_config_options(parser)
@@ -91,10 +90,10 @@ def parse_args() -> argparse.Namespace:
 
 
 def check_args(args: argparse.Namespace) -> None:
-    """Fill in what depends on other arguments, and raise what is wrong."""
+    """Check the arguments, and set those that depend on others."""
     if args.backend == 'onnx' and args.device not in (None, 'cpu'):
-        raise ValueError(f'--device {args.device}: --backend onnx computes on '
-                         'the CPU alone.')
+        raise ValueError(f'--device {args.device}: --backend onnx computes '
+                         'only on the CPU.')
     if args.show and not media.has_display():
         raise ValueError('--show needs a display, and there is none.')
     args.folder = os.path.isdir(args.video)
@@ -122,9 +121,9 @@ def check_args(args: argparse.Namespace) -> None:
 
 def output_path(path: Path, video: str, ending: str,
                 args: argparse.Namespace) -> Path:
-    """Where the output for a video goes: to the path, or into that folder."""
+    """The output path for a video: the path itself, or in that folder."""
     if args.folder:
-        # below folders as the video is, of which two may have one name
+        # in subfolders like the video, since names may occur twice
         name = os.path.relpath(video, args.video)
         path /= name if name.endswith(ending) else name + ending
     if path.exists() and os.path.exists(video) and path.samefile(video):
@@ -133,7 +132,7 @@ def output_path(path: Path, video: str, ending: str,
 
 
 def report_files(args: argparse.Namespace) -> None:
-    """Say what was written, on standard error: it is no prediction."""
+    """Report the written files on standard error, apart from predictions."""
     for path in filter(None, (args.timeline, args.out)):
         number = args.written[path]
         if number and args.folder:
@@ -144,7 +143,7 @@ def report_files(args: argparse.Namespace) -> None:
 
 def deliver(frames: Iterable[sliding.Frame], video: media.Video,
             args: argparse.Namespace) -> None:
-    """Show and write the frames of a video, as far as asked for."""
+    """Show and write the frames of a video, if requested."""
     if args.out or args.show:
         frames = (draw_label(*frame) for frame in frames)
     if args.show:
@@ -180,7 +179,7 @@ def slide_over(source: str, predictor: Predictor, args: argparse.Namespace,
 
     frames = sliding.follow(video, slide, report)
     if video.is_camera:
-        # It is interrupted, and drawn meanwhile.
+        # It ends by an interruption, and is drawn while it runs.
         with contextlib.suppress(KeyboardInterrupt):
             deliver(frames, video, args)
     else:
@@ -194,7 +193,7 @@ def slide_over(source: str, predictor: Predictor, args: argparse.Namespace,
 
 def predict_video(source: str, predictor: Predictor, args: argparse.Namespace,
                   say: Callable[[str], None]) -> dict:
-    """Predict on a video and return what it shows, as in the JSON."""
+    """Predict on a video and return the result, as in the JSON."""
     if args.window:
         segments = slide_over(source, predictor, args, say)
         answer = dict(segments=[
@@ -216,7 +215,7 @@ def predict_video(source: str, predictor: Predictor, args: argparse.Namespace,
 
 
 def list_videos(args: argparse.Namespace) -> list[str]:
-    """The videos to predict on, without what an earlier run has drawn."""
+    """The videos to predict on, without the output of an earlier run."""
     if not args.folder:
         return [args.video]
     videos = find_videos(args.video)

@@ -19,13 +19,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--config',
         type=Path,
-        help='its config; by default the one in configs/ that the checkpoint '
-        'says it was trained with')
+        help='its config; by default the one in configs/ that it was trained '
+        'with')
     parser.add_argument(
         '--dump',
         metavar='FILE.npz',
-        help='what tools/test.py --dump wrote for this checkpoint: its '
-        'accuracies are entered')
+        help='the file of tools/test.py --dump for this checkpoint, for its '
+        'accuracies')
     parser.add_argument(
         '--out-dir',
         type=Path,
@@ -33,13 +33,12 @@ def parse_args() -> argparse.Namespace:
         help='folder for the files; checkpoints/ by default')
     parser.add_argument(
         '--url',
-        help='address of the folder that the files will be downloaded from; '
-        'by default they are found in this repository')
+        help='URL of the folder that the files will be downloaded from; by '
+        'default they are in this repository')
     parser.add_argument(
         '--safetensors',
         action='store_true',
-        help='write the weights beside it in this format, too, which holds '
-        'no pickle')
+        help='also write the weights in this format, without pickle')
     return parser.parse_args()
 
 
@@ -49,8 +48,8 @@ def main() -> None:
     saved = checkpoint.load_checkpoint(args.checkpoint)
     config = args.config or publishing.find_config(saved, ROOT)
     if config is None:
-        raise ValueError(f'{args.checkpoint} does not tell which config of '
-                         'configs/ it is of: give --config.')
+        raise ValueError(f'{args.checkpoint} does not name its config in '
+                         'configs/: give --config.')
     models = zoo.Zoo(ROOT)
     if config.stem not in models.models:
         raise ValueError(f'{config.stem} is not in {models.metafile}: put it '
@@ -59,7 +58,7 @@ def main() -> None:
     out_dir = args.out_dir.resolve()
     if not args.url and not out_dir.is_relative_to(ROOT):
         raise ValueError(f'--out-dir {args.out_dir} is not in this '
-                         'repository: give the --url it is served at.')
+                         'repository: give its --url.')
     accuracies = {}
     if args.dump:
         dump = load_dump(args.dump)

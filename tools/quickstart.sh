@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # From a fresh clone to a SELFYNet that names the motion in a video: makes
-# .venv, renders a small data set, trains on it, tests and predicts. A run that
-# was cut short is taken up where it stood, by the next one.
+# .venv, renders a small data set, trains on it, tests and predicts. The next
+# run continues an interrupted one.
 #
-#   CLIPS=1600   training clips (a multiple of 32); a quarter as many to test
-#   DIR=.        where data/ and work_dirs/ go, the repository by default
+#   CLIPS=1600   training clips (a multiple of 32); test clips are a quarter
+#   DIR=.        folder of data/ and work_dirs/, the repository by default
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 bash "$root/tools/setup_env.sh"
@@ -19,7 +19,7 @@ data=data/motion
 config=$root/configs/selfy_tsm_r18_motion.py
 work_dir=work_dirs/selfy_tsm_r18_motion
 
-# The lines that show progress, if any; MMEngine's whole log is in work_dirs.
+# The progress lines, if any; MMEngine's whole log is in work_dirs.
 progress() {
     grep --line-buffered -o 'Epoch(.*' || [ $? -eq 1 ]
 }
@@ -30,7 +30,7 @@ python "$root/tools/data/make_motion.py" "$data" --train "$clips" \
 
 echo "Training in $work_dir ..."
 python "$root/tools/train.py" "$config" --resume | progress
-# not the best one: it would be chosen by the clips that it is tested on
+# not the best one, which would be selected on the test clips
 checkpoint=$(ls -t "$work_dir"/epoch_*.pth | head -n 1)
 
 echo "Testing $checkpoint on clips from photographs it has not seen ..."

@@ -2,8 +2,8 @@
 # Train on a Slurm cluster:
 # slurm_train.sh PARTITION JOB_NAME CONFIG [train.py options]
 #
-# GPUS is the number of processes in all, GPUS_PER_NODE of them on a machine.
-# SRUN_ARGS goes to srun; "--gres=none" there trains on machines without GPU.
+# GPUS is the total number of processes, GPUS_PER_NODE that on a machine.
+# SRUN_ARGS is passed to srun; "--gres=none" trains on machines without GPU.
 set -eu
 : "${3:?usage: slurm_train.sh PARTITION JOB_NAME CONFIG [train.py options]}"
 export MASTER_PORT=${MASTER_PORT:-$((12000 + RANDOM % 20000))}

@@ -1,8 +1,8 @@
-"""Show the motion of a video, read off its self-similarities.
+"""Show the optical flow of a video, from its self-similarities.
 
-Beside each frame stands where its positions are in the next one: the hue is
-the direction (see the wheel), the saturation the speed, white stands still
-and black is unknown. Nothing is trained for it.
+Beside each frame is the flow to the next one: the hue is the direction (see
+the wheel), the saturation the speed; white is no motion, black is unknown.
+Nothing is trained for it.
 """
 import argparse
 import contextlib
@@ -39,7 +39,7 @@ def parse_args() -> argparse.Namespace:
         type=int,
         default=256,
         metavar='PIXELS',
-        help='what to resize the frames to; 256 by default. A larger one '
+        help='size to resize the frames to; 256 by default. A larger one '
         'finds slower motions, a smaller one faster ones')
     parser.add_argument(
         '--weights',
@@ -49,12 +49,12 @@ def parse_args() -> argparse.Namespace:
 
 
 class Sampled:
-    """Every so many frames of a video, of even size.
+    """Evenly spaced frames of a video, of even size.
 
     Args:
         path (str): The video file.
-        fps (float): About how many frames per second; the same number is
-            left out between any two, so that speeds can be compared.
+        fps (float): Approximate frames per second; the step between frames
+            is constant, so that speeds can be compared.
         short_side (int): Pixels of their shorter side.
     """
 
@@ -91,10 +91,10 @@ def main() -> None:
     flows = list(estimate_flow(estimator, frames))
     if not flows:
         raise ValueError(f'{args.video} has one frame at {args.fps:g} frames '
-                         'per second: motion takes two.')
+                         'per second: motion needs two.')
     lengths = np.linalg.norm(flows, axis=-1)
     known = lengths[np.isfinite(lengths)]
-    # Rare fast motions, and wrong ones, are not to make all others pale.
+    # Rare fast motions and outliers must not make all others pale.
     fast = max(1, np.percentile(known, 90)) if known.size else 1
     views = (draw_flow(frame, flow, fast)
              for frame, flow in zip(frames, flows, strict=False))

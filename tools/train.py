@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--diff-rank-seed',
         action='store_true',
-        help='give each process a seed of its own')
+        help='give each process a different seed')
     parser.add_argument(
         '--deterministic',
         action='store_true',
@@ -59,7 +59,7 @@ def apply_args(cfg: Config, args: argparse.Namespace) -> None:
     if cfg.get('load_from'):
         saved = checkpoint.load_checkpoint(cfg.load_from, bool(args.resume))
         if args.resume and cfg.randomness.seed is None:
-            # The order of the clips is drawn before MMEngine reads it.
+            # MMEngine restores the seed after the order of clips is drawn.
             cfg.randomness.seed = saved['meta'].get('seed')
 
     if args.amp:
@@ -91,7 +91,7 @@ def apply_args(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def log_for_tensorboard(cfg: Config) -> None:
-    """Let MMEngine write event files, next to its own log."""
+    """Make MMEngine write event files, next to its own log."""
     try:
         import torch.utils.tensorboard  # noqa: F401
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Bring configs/metafile.yml and docs/model_zoo.md in line with the configs.
+"""Update configs/metafile.yml and docs/model_zoo.md from the configs.
 
 Measures the complexity of every config, which takes a while, and keeps the
 weights and accuracies that tools/publish_model.py has entered.

@@ -1,7 +1,8 @@
-"""Show what a SELFY block sees in a video, and what it adds.
+"""Show the similarities of a SELFY block on a video, and what it adds.
 
-The picture has, on top of the frames, the similarity maps of some positions,
-the displacements that they imply, and the energy of what the block adds.
+The picture shows, on top of the frames, the similarity maps of some
+positions, the displacements that follow from them, and the energy of what the
+block adds.
 """
 import argparse
 from pathlib import Path
@@ -33,19 +34,18 @@ def parse_args() -> argparse.Namespace:
         type=int,
         action='append',
         metavar=('FRAME', 'ROW', 'COLUMN'),
-        help='a position to look from, counted from 0; give it several times '
-        'for several')
+        help='the query position, counted from 0; repeat it for several')
     chosen.add_argument(
         '--strongest',
         type=int,
         default=1,
         metavar='N',
-        help='look from the N positions to which the block adds most, of '
-        'those inside that move, if any; 1 by default')
+        help='query the N positions to which the block adds most, of those '
+        'inside that move, if any; 1 by default')
     parser.add_argument(
         '--layer',
         help='the layer that the block follows, such as layer2; by default '
-        'the first that one follows')
+        'that of the first block')
     parser.add_argument(
         '--view',
         type=int,

@@ -67,7 +67,7 @@ ABLATIONS = {
 
 
 def _moss(orders: int) -> dict:
-    """A block of higher orders with the widths of SELFY's.
+    """A MOSSBlock with the widths of the SELFYBlock.
 
     It keeps the size of the map: cells are half as large, and the window has
     twice as many.

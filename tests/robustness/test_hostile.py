@@ -467,7 +467,7 @@ def test_no_config_is_run_from_elsewhere(hostile_run, run_tool, tmp_path,
                                          repo):
     path = tmp_path / 'weights.pth'
     torch.save(hostile_run, path)
-    assert 'does not tell which config' in run_tool('publish_model', path)
+    assert 'does not name its config' in run_tool('publish_model', path)
     assert not (tmp_path / 'mark').exists()
 
 

@@ -320,7 +320,7 @@ MISTAKES = [
     (('convert_checkpoint', 'weights.pth', 'out.pth'),
      'weights.pth: Not a state dict of the official .*'),
     (('publish_model', 'weights.pth'),
-     'weights.pth does not tell which config .*: give --config.'),
+     'weights.pth does not name its config .*: give --config.'),
     (('get_flops', 'config.py', '--shape', '0', '1'),
      r'--shape \[0, 1\]: give positive numbers.'),
     (('eval_protocol', 'sthv1_8_16_2clip', '--checkpoints', 'weights.pth'),

@@ -181,7 +181,7 @@ class Hostile:
 @pytest.mark.parametrize('saved, words', [
     ({
         'a.weight': torch.zeros(1)
-    }, 'does not tell which config of configs/ it is of: give --config.'),
+    }, 'does not name its config in configs/: give --config.'),
     ([torch.zeros(1)], 'holds a list, not a checkpoint'),
     (Hostile(), 'weights.pth is not a checkpoint, or has code in it: '),
 ])

@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
         '--workers',
         type=int,
         default=os.cpu_count(),
-        help='number of threads; as many as CPUs by default')
+        help='number of threads; one per core by default')
     return parser.parse_args()
 
 

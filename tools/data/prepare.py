@@ -1,11 +1,11 @@
 """Write the lists of a data set, and check it: a release, or your videos.
 
-Of a release, ROOT holds the annotations, or has them in `annotations`, and
-the media: `rawframes` (sthv1), `videos` (sthv2, diving48), `videos_train` and
+For a release, ROOT has the annotations, in `annotations` or itself, and the
+media: `rawframes` (sthv1), `videos` (sthv2, diving48), `videos_train` and
 `videos_val` (k400) or `subactions` (gym99, gym288).
 
-The data set `folder` is your own: ROOT holds a folder of videos for each
-class, or --csv says which videos show what.
+The data set `folder` is your own: ROOT has a folder of videos per class, or
+--csv gives the class of each video.
 """
 import argparse
 import os
@@ -32,50 +32,50 @@ def parse_args() -> argparse.Namespace:
         type=int,
         default=os.cpu_count(),
         help='processes that check the media; one per core by default')
-    release = parser.add_argument_group('of a release')
-    folder = parser.add_argument_group('of a folder')
+    release = parser.add_argument_group('for a release')
+    folder = parser.add_argument_group('for a folder')
     of_release = [
         release.add_argument(
             '--storage',
             choices=['videos', 'rawframes'],
-            help='what to list; by default as the data set ships'),
+            help='media to list; by default as the data set is shipped'),
         release.add_argument(
             '--partial',
             action='store_true',
-            help='this is a part of the release: missing clips and other '
-            'numbers of clips are no errors'),
+            help='only a part of the release is expected: missing clips and '
+            'other numbers of clips are not errors'),
         release.add_argument(
             '--version',
-            help='of FineGym, v1.1 or v1.0; v1.1 by default, on which the '
-            'authors of SELFY train in their later code'),
+            help='version of FineGym, v1.1 or v1.0; v1.1 by default, as in '
+            'later code of the authors of SELFY'),
         release.add_argument(
             '--official-lists',
             nargs=2,
             metavar=('TRAIN', 'VAL'),
             help='lists of the official SELFY or TSM code, `/path frames '
-            'label` with labels in alphabetical order, in place of the '
+            'label` with labels in alphabetical order, instead of the '
             'annotations'),
         release.add_argument(
             '--keep-paths',
             action='store_true',
-            help='the clips lie where --official-lists says, not below ROOT'),
+            help='the clips are where --official-lists says, not below ROOT'),
         release.add_argument(
             '--no-decode',
             action='store_true',
-            help='do not open the videos, only see whether they are there'),
+            help='do not open the videos, only check that they exist'),
     ]
     of_folder = [
         folder.add_argument(
             '--csv',
             metavar='FILE',
             help='table with the columns clip (a path below ROOT) and label '
-            '(a class), in place of a folder for each class; clips with the '
-            'same group, a third column, are kept in one split'),
+            '(a class), instead of a folder per class; clips with the same '
+            'group, a third column, are kept in one split'),
         folder.add_argument(
             '--val-share',
             type=float,
             default=0.2,
-            help='share of the clips to validate on; 0.2 by default'),
+            help='share of the validation clips; 0.2 by default'),
         folder.add_argument(
             '--seed',
             type=int,
@@ -92,7 +92,7 @@ def parse_args() -> argparse.Namespace:
 
 def build_preparation(
         args: argparse.Namespace) -> Preparation | FolderPreparation:
-    """What the arguments ask for."""
+    """Build the preparation from the arguments."""
     if args.dataset == 'folder':
         return FolderPreparation(
             args.root,
