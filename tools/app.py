@@ -4,6 +4,7 @@ It shows the best classes, and what the SELFY block sees and adds. In a frame,
 another place can be chosen to see where it goes.
 """
 import argparse
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterable
@@ -21,6 +22,7 @@ from selfy_mmaction.apis.similarity import (
     enlarge,
     observe,
 )
+from selfy_mmaction.containers import SUFFIXES
 from selfy_mmaction.engine import errors, launch, serving
 from selfy_mmaction.visualization import charts, guide
 from selfy_mmaction.visualization.pictures import draw, to_image
@@ -112,13 +114,9 @@ def write_copy(video: media.Video, frames: Iterable[np.ndarray], folder: Path,
 def draw_picture(seen: SelfSimilarity, name: str, query: Position,
                  width: int) -> np.ndarray:
     """What the block sees from a place, for a browser of this width."""
-    narrow = width < NARROW
     best = seen.predictions[0]
-    figure = draw(seen, [query],
-                  f'{name}: {best["name"]} ({best["score"]:.0%})', narrow)
-    if narrow:
-        figure.set_dpi(200)  # phones have fine screens
-    return to_image(figure)
+    title = f'{name}: {best["name"]} ({best["score"]:.0%})'
+    return to_image(draw(seen, [query], title, narrow=width < NARROW))
 
 
 def build_page(predictor: VideoPredictor, observer: VideoPredictor):
@@ -134,6 +132,7 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor):
         raise ValueError('the page needs gradio, which is not installed: pip '
                          "install '.[app]'.") from error
 
+    # Of this one, the limits are known.
     is_published = Path(predictor.model_file).name.startswith(f'{NAME}_2')
 
     def look(path: str | None, width: int,
@@ -148,8 +147,12 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor):
         if path is None:
             return
         try:
+            video = media.Video(path)
+            # Of an unknown length, it may be long.
+            is_long = (video.total_frames or math.inf) > LONG * video.fps
             with tempfile.TemporaryDirectory() as folder:
-                for new in show(path, width, Path(folder), progress):
+                show = show_long if is_long else show_short
+                for new in show(video, width, Path(folder), progress):
                     shown |= new
                     yield shown
         except (OSError, ValueError) as error:
@@ -159,13 +162,6 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor):
                                    Path(path).name),
                 duration=None,
                 print_exception=False) from error
-
-    def show(path: str, width: int, folder: Path, progress: Callable):
-        video = media.Video(path)
-        total = video.total_frames
-        show_it = (
-            show_short if total and total <= LONG * video.fps else show_long)
-        yield from show_it(video, width, folder, progress)
 
     def show_long(video: media.Video, _: int, folder: Path,
                   progress: Callable):
@@ -217,7 +213,7 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor):
         with gr.Row():
             with gr.Column():
                 clip = gr.File(
-                    label='Clip', file_types=list(media.SUFFIXES), height=120)
+                    label='Clip', file_types=list(SUFFIXES), height=120)
                 clips = sorted(map(str, DEMO.glob('*.webm')))
                 examples = gr.Dataset(
                     label='Or one of these',

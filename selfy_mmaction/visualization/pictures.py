@@ -141,7 +141,10 @@ def draw(seen: SelfSimilarity,
         layout.height(seen, text)
         for (layout, *_), text in zip(parts, titles, strict=True)
     ]
-    figure = Figure((width, sum(heights)), layout='constrained')
+    # Phones have fine screens.
+    figure = Figure((width, sum(heights)),
+                    dpi=200 if narrow else 100,
+                    layout='constrained')
     header, *rows = figure.subfigures(len(heights), 1, height_ratios=heights)
     header.text(
         _LEFT, 1 - 0.08 / heights[0], title, size=15, weight='bold', va='top')

@@ -157,7 +157,7 @@ def test_a_phone_gets_a_narrow_picture(seen):
     assert narrow.get_figwidth() <= 4 < wide.get_figwidth()
     # the frames, no smaller
     sides = [[
-        ax.get_window_extent().width for part in figure.subfigs
+        ax.get_window_extent().width / figure.dpi for part in figure.subfigs
         for ax in part.axes[:5]
     ] for figure in (wide, narrow) if to_image(figure).size]
     assert len(sides[0]) == len(sides[1])
