@@ -143,7 +143,7 @@ def test_page_in_a_browser(address, notes):
         expect(page.get_by_text(
             'notes.mp4 is not a video: it begins')).to_be_visible(**wait)
         browser.close()
-    # Nobody else is told.
+    # Nothing is sent to other servers.
     assert hosts - {None} == {'127.0.0.1'}
 
 
