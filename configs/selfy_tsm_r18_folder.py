@@ -8,11 +8,11 @@ _base_ = [
 
 from selfy_mmaction.datasets.pipelines import use_folder, use_size
 
-# frozen_classes: those whose mirror image is not theirs, such as 'turn left'.
+# frozen_classes: those that a flip would change, such as 'turn left'.
 use_folder(_base_, 'data/mine', frozen_classes=[])
 use_size(_base_, 112)
 
-# What the published network has learned; None is from scratch.
+# The published network; None is from scratch.
 load_from = '{{fileDirname}}/../checkpoints/' \
     'selfy_tsm_r18_motion_20261122-9b0c18ca.pth'
 

@@ -5,8 +5,8 @@ _base_ = [
 ]
 
 # Frames are compared in cells of 8 pixels, the stride of the stem and the
-# first stage (4) and of the block (2). The window reaches 3 frames and 6
-# cells along the motion, the longest that there is.
+# first stage (4) times that of the block (2). The window reaches 3 frames and
+# 6 cells along the motion, the largest displacement.
 model = dict(
     backbone=dict(
         selfy=dict(
@@ -22,7 +22,7 @@ epochs = 1
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs)
 val_cfg = None
 test_cfg = dict(type='TestLoop')
-# The last epoch counts: nothing is chosen by the clips that are tested on.
+# The last epoch is tested: nothing is selected on the test clips.
 default_hooks = dict(checkpoint=dict(save_best=None))
 
 optim_wrapper = dict(

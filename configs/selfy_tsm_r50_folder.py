@@ -7,11 +7,11 @@ _base_ = [
 
 from selfy_mmaction.datasets.pipelines import use_folder
 
-# frozen_classes: those whose mirror image is not theirs, such as 'turn left'.
+# frozen_classes: those that a flip would change, such as 'turn left'.
 use_folder(_base_, 'data/mine', frozen_classes=[])
 
-# Ours: the official rate of 0.01 for 64 clips, for the batch of 8. TSM's, for
-# data other than that of the weights: the classifier learns at 5 times it.
+# Ours: the official rate of 0.01 for 64 clips, scaled to a batch of 8. TSM's,
+# for data other than that of the weights: 5 times the rate for the classifier.
 optim_wrapper = dict(
     paramwise_cfg=dict(fc_lr5=True), optimizer=dict(lr=0.01 * 8 / 64))
 auto_scale_lr = dict(base_batch_size=8)

@@ -17,7 +17,7 @@ load_from = (
     'https://download.openmmlab.com/mmaction/v1.0/recognition/videomae/'
     'vit-base-p16_videomae-k400-pre_16x4x1_kinetics-400_20221013-860a3cd3.pth')
 
-# Every fourth frame of a window, as VideoMAE does; in testing 5 windows x 3
+# Every fourth frame of a window, as in VideoMAE; in testing 5 windows x 3
 # crops, as in MMAction2's VideoMAE config.
 find_step(_base_.videomae_train, 'Sample').update(
     type='SampleFrames', frame_interval=4)

@@ -6,8 +6,8 @@ _base_ = [
 
 from selfy_mmaction.datasets.pipelines import find_step
 
-# Ours: the backbone of MMAction2's VideoMAE network of Kinetics-400, since its
-# zoo has none of Something-Something; the head is a new one. VideoMAE
+# Ours: the backbone of MMAction2's VideoMAE network for Kinetics-400, since
+# its zoo has none for Something-Something; the head is new. VideoMAE
 # pre-trains on the data set itself.
 load_from = (
     'https://download.openmmlab.com/mmaction/v1.0/recognition/videomae/'

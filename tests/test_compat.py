@@ -61,7 +61,7 @@ def test_models_import_after_ours_only():
         ' & set(sys.modules)), "early");'
         'import mmaction.models; print(mmaction.models.TSMHead.__name__);'
         'mmaction.models.localizers.DRN()')
-    # Our import alone is light; what the stub stands for says so when used.
+    # Our import is fast; the stub raises when it is used.
     assert repaired.stdout.split() == ['early', 'TSMHead']
     assert repaired.stderr.splitlines()[-1].startswith(
         'ImportError: this installation of MMAction2 lacks')

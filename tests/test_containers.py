@@ -1,4 +1,4 @@
-"""What is a video, told by its beginning."""
+"""Which files are videos, by their first bytes."""
 import struct
 
 import cv2

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and paths in a folder."""
+"""Atomic writes, and paths inside a folder."""
 
 import errno
 import os

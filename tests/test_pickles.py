@@ -1,4 +1,4 @@
-"""What torch.save wrote: read if it is sound, in bounded time and memory."""
+"""Files of torch.save: read if they are sound, in bounded time and memory."""
 import errno
 import functools
 import http.server
@@ -96,7 +96,7 @@ def test_small_pickles_do_not_take_for_ever(name, wrap, tmp_path, in_seconds):
 
 
 def test_only_what_is_in_the_file_takes_memory(tmp_path):
-    """A legacy file that tells of 4 GB, and has none of them."""
+    """A legacy file that claims 4 GB without having them."""
     tensor, file = torch.ones(7), io.BytesIO()
     torch.save(tensor, file, _use_new_zipfile_serialization=False)
     content = file.getvalue()

@@ -36,9 +36,9 @@ LEFT_RIGHT = {
     'Turning the camera left while filming something',
     'Turning the camera right while filming something'
 }
-# What tells the data sets apart. `batch` is the batch of all GPUs, `views` how
-# many clips x crops a video has in testing, `best` what picks the best
-# checkpoint.
+# Differences between the data sets. `batch` is the batch of all GPUs, `views`
+# the number of clips x crops per video in testing, `best` the metric that
+# selects the best checkpoint.
 RECIPES = {
     name:
     SimpleNamespace(
@@ -215,7 +215,7 @@ def test_videomae_config_is_consistent(name, tmp_path):
         (tmp_path / data.ann_file).touch()
         check_dataloader(cfg, stage)
     assert cfg.train_dataloader.batch_size * 8 == 64
-    # No class of Something-Something changes its side.
+    # No clip is flipped if the data set has frozen classes.
     flip = find_step(cfg.train_dataloader.dataset.pipeline, 'Flip')
     assert flip.flip_ratio == (0 if RECIPES[dataset].frozen else 0.5)
     # All but the blocks is MMAction2's, whose zoo has the weights.
@@ -286,7 +286,7 @@ def test_videomae_config_trains_and_tests(name, prepare, tmp_path):
         features, expected = (
             network.extract_feat(clips)[0] for network in (model, plain))
     assert torch.equal(features, expected)
-    # A head of other classes is new.
+    # A head for other classes is new.
     assert torch.equal(model.cls_head.fc_cls.weight,
                        plain.cls_head.fc_cls.weight) == (
                            classes == 400)
@@ -332,7 +332,7 @@ def test_row_from_its_release_to_its_number(row, prepare, tmp_path):
         metrics = evaluator.evaluate(len(loader.dataset))
         dumps.append(load_dump(str(tmp_path / f'{name}.npz')))
         assert dumps[-1].kind == 'logits'
-        # The file tells the same as the test.
+        # The file has the same values as the test.
         found = ensemble.get_accuracies(dumps[-1].scores, dumps[-1].labels)
         assert found['Top 1 Accuracy'] == 100 * metrics['acc/top1']
         assert found['Mean Class Accuracy'] == 100 * metrics['acc/mean1']
@@ -593,7 +593,7 @@ def test_other_storage_is_the_documented_line(name, call, folder, steps,
     for stage in 'train', 'val', 'test':
         data = cfg[f'{stage}_dataloader'].dataset
         assert [step.type for step in data.pipeline][:len(steps)] == steps
-        # All else is as it was.
+        # Everything else is unchanged.
         count = len(steps) - 1
         old = original[f'{stage}_dataloader'].dataset
         assert data.pipeline[count:] == old.pipeline[-len(data.pipeline[count:]

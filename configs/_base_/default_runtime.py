@@ -6,8 +6,7 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=20, ignore_last=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    # Written whole or not at all. Three are kept, in case the training
-    # diverges.
+    # Written atomically. Three are kept, in case the training diverges.
     checkpoint=dict(
         type='CheckpointHook',
         interval=1,
@@ -23,7 +22,7 @@ default_hooks = dict(
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    # The tools take gloo instead where there is no GPU.
+    # Without a GPU the tools use gloo instead.
     dist_cfg=dict(backend='nccl'))
 
 log_processor = dict(type='LogProcessor', window_size=20, by_epoch=True)

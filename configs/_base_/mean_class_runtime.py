@@ -1,5 +1,5 @@
-# For data sets whose headline is the mean per-class accuracy: it picks the
-# best checkpoint.
+# For data sets whose main metric is the mean per-class accuracy: it selects
+# the best checkpoint.
 _base_ = 'default_runtime.py'
 
 default_hooks = dict(checkpoint=dict(save_best='acc/mean1', rule='greater'))

@@ -48,7 +48,7 @@ def test_scores_of_half_precision(path, dtype):
 def test_what_is_unknown_is_empty(path):
     write_dump(path, SCORES, [0, 2])
     assert load_dump(path)[4:] == ([], [])
-    # Names of other classes than the network's are of no use.
+    # Names for another number of classes are dropped.
     write_dump(path, SCORES, [0, 2], classes=['a', 'b'])
     assert load_dump(path).classes == []
 

@@ -18,7 +18,7 @@ def small(monkeypatch):
 
 
 def test_the_tool_prints_its_table_alone(load_tool, monkeypatch, capfd):
-    """Nothing of the profiler, which writes past Python's streams."""
+    """No output of the profiler, which bypasses Python's streams."""
     monkeypatch.setattr(sys, 'argv',
                         ['benchmark.py', 'block', '--rounds', '1'])
     load_tool('benchmark').main()

@@ -1,4 +1,4 @@
-"""What STSS says of a stereo pair, against the truth."""
+"""The flow of STSS on a stereo pair, against the truth."""
 import cv2
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_error_is_the_distance():
 
 
 def test_mismatch_is_what_is_left_of_there_and_back():
-    """In between positions, and beyond the side, where the last counts."""
+    """Between positions, and outside the map, where the last one is used."""
     there, back = np.zeros((2, 1, 1, 5, 2), np.float32)
     there[0, 0, :, 0] = [2, 1.5, 1, 0, 1]
     back[0, 0, :, 0] = [0, 0, -2, -1, -4]
@@ -62,7 +62,7 @@ def test_warping_error_is_the_difference_of_colours():
 
 
 def test_shrink_keeps_sign_and_unit():
-    """What is at x in the left view is at x minus disparity in the right."""
+    """A point at x in the left view is at x minus disparity in the right."""
     views = np.zeros((2, 9, 13, 3), np.uint8)
     disparity = np.full((9, 13), 6, np.float32)
     disparity[4:6, 6:8] = np.inf
@@ -109,7 +109,7 @@ def test_known_shift(pair):
 
 
 def test_each_row_counts_the_same_positions(pair):
-    """An estimate that is right where the reference knows has no error."""
+    """An estimate that is right at the known positions has no error."""
     comparison = stereo.Comparison(pair)
     reference = comparison.estimates[stereo.REFERENCE]
     valid = np.isfinite(comparison.truth).all(-1)

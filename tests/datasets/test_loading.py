@@ -1,4 +1,4 @@
-"""What stands between a data set and its transforms."""
+"""Wrappers between a data set and its transforms."""
 from selfy_mmaction.datasets.loading import BadClips
 
 

@@ -74,7 +74,7 @@ def test_all_pipelines_and_the_model_take_the_frames(load, name):
         for part in cfg.model.backbone, cfg.model.cls_head:
             assert part.num_segments == 12
             part.num_segments = 8
-    # All else is as it was.
+    # Everything else is unchanged.
     assert cfg.to_dict() == original.to_dict()
 
 

@@ -239,7 +239,7 @@ def test_published_counts_of_finegym_are_exact(dataset, version, counts,
     other = {'v1.0': 'v1.1', 'v1.1': 'v1.0'}[version]
     folder = tmp_path / 'annotations'
     (folder / f'{dataset}_train_element_v1.1.txt').unlink()
-    # under a name that does not tell the version
+    # under a name without the version
     train = folder / f'{dataset}_train_org.txt'
     write_elements(train, counts[0])
     write_elements(folder / f'{dataset}_val_element.txt', counts[1])
@@ -299,7 +299,7 @@ def test_videos_that_are_broken(release, tmp_path, videos):
     assert find(preparation, 'train: 101.webm is an empty file')
     assert find(preparation, 'train: 102.webm cannot be decoded as a video')
     assert len(read(tmp_path / 'sthv2_train_list_videos.txt')) == 2
-    # Whoever trusts the videos need not have them opened.
+    # With --no-decode the videos are not opened.
     quick = Preparation('sthv2', tmp_path, partial_copy=True, decode=False)
     assert not quick.run()
     assert len(read(tmp_path / 'sthv2_train_list_videos.txt')) == 3

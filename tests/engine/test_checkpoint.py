@@ -61,7 +61,7 @@ def test_all_but_the_block_comes_from_the_checkpoint(model, tsm, prefix):
     own = model.state_dict()
     for key, value in tsm['state_dict'].items():
         assert value is given.get(key) or torch.equal(value, own[key])
-    # MMEngine minds no counts of batches.
+    # MMEngine ignores num_batches_tracked.
     assert {key.removeprefix('module.')
             for key in tsm['state_dict']} >= {
                 key

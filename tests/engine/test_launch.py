@@ -9,7 +9,7 @@ from selfy_mmaction.engine import errors, launch
 
 
 class Unsendable:
-    """What a process cannot hand over."""
+    """A batch that cannot be pickled."""
 
     def __init__(self, message):
         self.message = message

@@ -13,7 +13,7 @@ def write_dump(path,
                classes=None,
                kind='probabilities',
                **meta):
-    """Let the metric of a test write its predictions.
+    """Make the metric of a test write its predictions.
 
     Args:
         path (os.PathLike): The file.

@@ -1,4 +1,4 @@
-"""Virtual environments for what must be installed."""
+"""Virtual environments for tests of installations."""
 import os
 import subprocess
 import sysconfig

@@ -1,4 +1,4 @@
-"""Tools as processes of their own, forked from one that has all imports."""
+"""Tools as separate processes, forked from one with all imports done."""
 import multiprocessing
 import os
 import runpy
@@ -59,7 +59,7 @@ class ToolProcess:
 
 
 def start_ranks(number, tool, args, cwd, **env):
-    """Start a tool as several processes that work together."""
+    """Start a tool as several distributed processes."""
     env |= {
         'WORLD_SIZE': str(number),
         'MASTER_ADDR': '127.0.0.1',

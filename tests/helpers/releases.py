@@ -1,4 +1,4 @@
-"""Miniature releases: six clips each, in the very formats of the originals.
+"""Miniature releases: six clips each, in the formats of the originals.
 
 Every function writes annotations and media into a folder and returns the
 labels that the clips have by name.

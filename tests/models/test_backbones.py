@@ -115,7 +115,7 @@ def test_tsn_and_tsm_with_any_blocks_start_as_without(is_shift, indices):
 
 @pytest.mark.parametrize('indices', [(2, ), (0, ), (6, ), (0, 3, 6)])
 def test_mobilenet_starts_as_its_tsm(indices):
-    torch.manual_seed(0)  # some weights leave a block of 1 x 1 without motion
+    torch.manual_seed(0)  # with some weights a block of 1 x 1 adds no motion
     backbone = MODELS.build(
         dict(
             type='MobileNetV2SELFY',
@@ -347,7 +347,7 @@ def test_with_cp_changes_nothing():
 
 @pytest.mark.parametrize('training', [True, False])
 def test_sync_bn_conversion(training):
-    """The statistics of all processes are a matter of PyTorch's module."""
+    """PyTorch's module synchronises the statistics of all processes."""
     backbone = awaken(selfynet()).train(training)
     synced = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(backbone))
     norms = [m for m in synced.modules() if isinstance(m, _BatchNorm)]

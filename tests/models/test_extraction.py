@@ -153,7 +153,7 @@ def test_a_block_with_any_window(extraction, U):
     """L from 1 to 9, the similarities and temporal paddings in turn."""
     for L in range(1, 10, 2):
         if L == U == 1:
-            continue  # each position is compared with itself alone
+            continue  # each position is compared only with itself
         number = L // 2 + U // 2
         block = awake_block(
             extraction,
@@ -170,7 +170,7 @@ def test_a_block_with_any_window(extraction, U):
 
 @pytest.mark.parametrize('extraction', EXTRACTIONS, ids=lambda e: e['type'])
 def test_what_stands_beyond_the_clip(extraction):
-    """A still clip is the same in each frame if its ends are repeated."""
+    """A static clip has equal similarities in each frame if replicated."""
     still = torch.randn(1, 8, 6, 7).repeat(4, 1, 1, 1)
     kwargs = dict(extraction=extraction, num_segments=4, window=(3, 5, 5))
     padded = awake_block(**kwargs).eval()

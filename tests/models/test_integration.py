@@ -5,7 +5,7 @@ from torch import nn
 
 from selfy_mmaction.models import SELFYBlock, STSSConvIntegration
 
-# The official design, the one that sees no neighbours, the fusion alone.
+# The official design, the one without spatial context, only the fusion.
 DESIGNS = [
     dict(channels=(4, 6, 5)),
     dict(channels=(4, 6, 5), kernel_size=1),
@@ -19,7 +19,7 @@ def seed():
 
 
 def plain(channels, kernel, inner, L):
-    """PyTorch's own layers: those of each offset, and the fusion."""
+    """PyTorch's own layers: those for each offset, and the fusion."""
     layers = []
     for i, outer in enumerate(channels):
         fan_in = inner * L if i == len(channels) - 1 else inner

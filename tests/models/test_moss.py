@@ -132,8 +132,8 @@ def test_starts_as_the_identity_and_every_parameter_learns(relu, size):
     assert torch.equal(block(x), x)
     nn.init.ones_(block.scale.weight)
     block(x).square().sum().backward()
-    # What is added before a norm by the statistics of the batch is lost in
-    # it, up to rounding; all else has a gradient.
+    # A bias before a batch norm has no effect, up to rounding; everything
+    # else has a gradient.
     assert all(p.grad is not None for p in block.parameters())
     assert all(p.grad.abs().max() > 1e-6
                for name, p in block.named_parameters())

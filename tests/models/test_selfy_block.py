@@ -202,7 +202,7 @@ def norms(block):
     ],
     ids=['convolutions', 'mlp', 'soft-argmax'])
 def test_other_devices_compute_the_same(kwargs, change):
-    """PyTorch's layers, which they take, in two training steps."""
+    """PyTorch's layers, which are used there, in two training steps."""
     ours = awake(small_block(**kwargs)).double()
     change(ours)
     theirs = copy.deepcopy(ours)

@@ -1,4 +1,4 @@
-"""The motion benchmark: what its clips show, and what they do not tell."""
+"""The motion benchmark: what its clips show, and what they do not reveal."""
 import json
 import re
 
@@ -109,7 +109,7 @@ def test_cards_move_as_their_class_says(split):
 def test_only_frames_that_lie_three_apart_tell_long_clips_apart():
     tracks = many('long', 0)[0]
     assert tracks.scene.tolist() == [0, 1, 2] * 2 + [0, 1]
-    # Scenes stand anywhere: where the next one is tells nothing.
+    # Scenes have random positions: that of the next one is uninformative.
     jumps = {
         label: [(t.x[1, 0] - t.x[0, 0]) % bench_clips.WIDTH
                 for t in many('long', label)]
@@ -140,9 +140,9 @@ def test_single_frames_are_distributed_alike_in_every_class(split):
     ('left, slower', 'right, faster'),
 ])
 def test_fast_cards_do_not_tell_their_direction_unless_matched(one, other):
-    """Who follows the nearest card, whichever it is, sees two classes alike.
+    """Matching the nearest card cannot distinguish two classes.
 
-    They shiver by less than a cell to either side.
+    Its displacement varies by less than a cell to either side.
     """
     spacing = bench_clips.WIDTH / bench_clips.CARDS / bench_clips.CELL
     for frame in 0, -1:

@@ -78,7 +78,7 @@ def estimate_class(frames):
     x, y = np.median(dx), np.median(dy)
     zoom = np.median([np.gradient(dx, axis=2), np.gradient(dy, axis=1)])
     zoom *= dx.shape[-1] / 4  # as the mean displacement
-    # What the camera shows moves against the camera.
+    # The scene moves against the camera.
     scores = {
         'camera pans left': x,
         'camera pans right': -x,

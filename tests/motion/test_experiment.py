@@ -57,7 +57,7 @@ def test_from_no_result_to_tables_and_again(run, data, tmp_path, capsys):
     assert float(table['SELFY on TSM']['GMACs']) > float(
         table['TSN']['GMACs']) > 0
 
-    # What the table says is what the networks said of the clips.
+    # The table has the accuracies of the predictions.
     results = {
         seed:
         json.loads(
@@ -83,11 +83,11 @@ def test_from_no_result_to_tables_and_again(run, data, tmp_path, capsys):
         assert (out / name).stat().st_size > 10_000
     ablations = get_cells(out / 'ablations.md')
     assert list(ablations) == ['SELFY on TSM', 'offset 1']
-    # One offset is compared in place of seven.
+    # One offset is compared instead of seven.
     assert float(ablations['offset 1']['GMACs']) < float(
         ablations['SELFY on TSM']['GMACs'])
 
-    # A second run does nothing but tabulate.
+    # A second run only tabulates.
     kept = {p: p.stat().st_mtime_ns for p in out.rglob('*.pth')}
     text = (out / 'table.md').read_text()
     (out / 'table.md').unlink()
@@ -95,7 +95,7 @@ def test_from_no_result_to_tables_and_again(run, data, tmp_path, capsys):
     assert {p: p.stat().st_mtime_ns for p in out.rglob('*.pth')} == kept
     assert (out / 'table.md').read_text() == text
 
-    # One of another budget is no part of the table.
+    # A run with another budget is not in the table.
     capsys.readouterr()
     with pytest.raises(SystemExit) as exit_info:
         run('optim_wrapper.optimizer.lr=0.1', '--seeds', '0')

@@ -109,7 +109,7 @@ def test_norms_of_all_kinds(kwargs):
 
 
 def test_one_map_of_one_position():
-    """Its variance is 0: what a norm leaves of it is the bias."""
+    """Its variance is 0: the output of the norm is the bias."""
     layers = layers_of([((1, 1), (1, 1), (0, 0))])
     out = conv_chain(
         torch.randn(1, CHANNELS[0]).double(), links_of(layers, 1, 1))

@@ -1,4 +1,4 @@
-"""Our operator against the formulas of the code bases that carry a copy.
+"""Our operator against the formulas of the code bases that have a copy.
 
 Written from their definitions: RLDX-1, OpenTau and physical-ai-studio share
 one (frames beyond the ends repeat the first and the last), MOSS has zeros
@@ -122,7 +122,7 @@ def test_vit_pytorch(causal, device):
 
 
 def test_tokens_of_a_grid():
-    """[N * T * H * W, C], as the robots' models hold them."""
+    """[N * T * H * W, C], as in the robots' models."""
     T, H, W = 4, 5, 7
     x = features(2 * T * H * W, 6)
     assert_same(
@@ -136,7 +136,7 @@ def test_tokens_of_a_grid():
 
 
 def test_our_eps_is_not_theirs():
-    """Ours is inside the root, theirs bounds the length."""
+    """Ours is inside the root, theirs bounds the norm."""
     x = features(1, 3, 8, 5, 5).float()
     ours = stss(x, (3, 3, 3))
     theirs = stss(F.normalize(x, dim=2), (3, 3, 3), 'dot')

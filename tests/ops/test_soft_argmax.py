@@ -41,7 +41,7 @@ def test_is_the_mean_over_the_offsets_that_exist(temperature):
 
 
 def test_finds_a_shift_at_every_position_that_stays():
-    """Also at the sides, where a part of the window does not exist."""
+    """Also at the borders, where a part of the window does not exist."""
     frame = torch.randn(32, 12, 14)
     clip = torch.stack([frame, frame.roll((2, -3), (1, 2))])
     displacement, confidence = soft_argmax(stss(clip[None], (3, 9, 9)))

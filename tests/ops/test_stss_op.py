@@ -1,4 +1,4 @@
-"""What compilers, tracers and callers of other code bases get from stss."""
+"""stss under compilers and tracers, and for callers of other code bases."""
 import pytest
 import torch
 from torch.autograd import forward_ad
@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from selfy_mmaction.ops import stss, stss_bands, stss_op, stss_torch
 
 OFFSETS = (-2, -1, 0, 1, 2)
-# They return what they are given in another form, and compute nothing.
+# Operators that only change the view of their input.
 VIEWS = {
     '_unsafe_view', 'alias', 'detach', 'expand', 'flatten', 'movedim',
     'permute', 'select', 'slice', 'split', 'transpose', 'unflatten', 'unfold',
@@ -65,7 +65,7 @@ def test_few_kernels(size, replicate):
 @pytest.mark.parametrize('replicate', [False, True])
 def test_one_batch_equals_spans(monkeypatch, shape, window, offsets,
                                 replicate):
-    """The cut that GPUs take gives what that of CPUs gives."""
+    """The tiling for GPUs gives the same as that for CPUs."""
     q = features(*shape).movedim(2, 4)
     args = (offsets, *window, replicate)
     expected = stss_torch.products(q, *args)
@@ -265,7 +265,7 @@ def test_no_second_derivative_without_torch_func():
 
 
 def test_triton_must_agree(monkeypatch):
-    """What compiles and computes something else is not used, with a word."""
+    """A kernel with other results is not used, and a warning says so."""
     device, dtype = torch.device('cpu'), torch.float32
 
     class Wrong:

@@ -1,4 +1,4 @@
-"""Clips that cannot be read: in training, in tests, and looked for ahead."""
+"""Clips that cannot be read: in training, in tests, and in check_data.py."""
 import os
 import re
 import shutil
@@ -187,7 +187,7 @@ def test_skip_bad_tests_the_rest(run_tool, bad_val, skipped, tmp_path):
 def test_check_data_finds_all_bad_videos(run_tool, bad_val, clips, tmp_path,
                                          capfd):
     videos = bad_val.root / 'videos'
-    # In Matroska, less is still a video.
+    # A truncated Matroska file is still a video.
     cut(write(videos / 'left3.mp4', 'mp4v', clips['left3']))
     code = run_tool('check_data', bad_val.config, '--workers', '2',
                     *bad_val.options)
@@ -221,7 +221,7 @@ def test_check_data_outlives_decoders(run_tool, bad_val, clips, tmp_path):
     assert code == 1
     crash, pipe = (tmp_path / 'bad.txt').read_text().splitlines()
     assert pipe == f'{videos}/pipe.mp4\ttakes longer than 2 s to read'
-    # It depends on the memory behind the end of the file.
+    # It depends on the memory after the end of the file.
     assert re.fullmatch(
         r'\S+/crash.mp4\t(crashes the decoder|takes longer .*)', crash)
 
@@ -275,7 +275,7 @@ def test_mistakes_in_a_pipeline_are_not_bad_clips(load_config):
 
 
 def test_clips_of_an_epoch_do_not_depend_on_who_reads_them(load_config):
-    """Random frames, and the clip that takes the place of a bad one."""
+    """Random frames, and the clip that replaces a bad one."""
 
     def read(workers):
         cfg = load_config().train_dataloader

@@ -1,4 +1,4 @@
-"""Trainings that are killed, or run out of space, and go on.
+"""Trainings that are killed, or run out of space, and are resumed.
 
 ``KILLS=20 pytest tests/robustness/test_crashes.py`` kills more often.
 """
@@ -41,7 +41,7 @@ def train(repo, motion_options):
 
 @pytest.fixture(scope='module')
 def whole(train, tmp_path_factory):
-    """The folder of a training that nothing disturbs."""
+    """The folder of an uninterrupted training."""
     folder = tmp_path_factory.mktemp('whole')
     process = train(folder)
     assert process.wait() == 0, process.log

@@ -20,7 +20,7 @@ CONCAT = "ffconcat version 1.0\nfile '{}'\n"
 
 @pytest.fixture
 def server():
-    """A server on this machine; the addresses that it was asked for."""
+    """A server on this machine, and the URLs requested from it."""
     asked = []
 
     class Handler(http.server.BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Every file that we read, damaged in hundreds of ways, and made to harm."""
+"""All files that we read, damaged in hundreds of ways, and malicious ones."""
 import copy
 import io
 import json
@@ -410,7 +410,7 @@ def compressed(content: bytes) -> bytes:
 
 
 def claiming(dtype: str, *shape: int, lie: bool = False) -> bytes:
-    """A dump with scores of which there is nothing but the header.
+    """A dump whose scores are only a header.
 
     Args:
         dtype (str): Their type, by the header.

@@ -382,7 +382,7 @@ def test_number_of_processes(repo, script, args):
 
 
 def test_a_message_of_many_lines_is_one(make_mistake, monkeypatch, load_tool):
-    """What nobody foresaw is told by its type, and how to learn more."""
+    """An unforeseen error is given with its type and a hint."""
 
     def fail(self):
         raise RuntimeError('first\n\tsecond' + ' and more' * 200)

@@ -62,7 +62,7 @@ def test_not_a_number_is_not_hidden():
     x = torch.ones(1, 4, 8, 5, 6)
     x[0, 1, 3, 2, 2] = torch.nan
     y = stss(x, (3, 5, 5))
-    # seen by every neighbour, and by no one else
+    # in the window of every neighbour, and of no other position
     assert y[0, 1, 2, 2, 1, 2, 2].isnan() and y[0, 2, 3, 3, 0, 1, 1].isnan()
     assert y[0, 3].isfinite().all() and y[0, :, :, 5].isfinite().all()
 

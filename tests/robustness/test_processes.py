@@ -1,4 +1,4 @@
-"""Several processes compute what one computes, and none waits for the dead."""
+"""Several processes compute the same as one, and none waits for a dead one."""
 import os
 import re
 import signal
@@ -40,7 +40,7 @@ def test_two_processes_compute_as_one(config, motion_options, tmp_path):
         'model.backbone.norm_eval=True',
         # Masks cannot be equal: each process draws its own.
         'model.cls_head.dropout_ratio=0',
-        # Adam makes steps of a size of gradients that rounding left of none.
+        # Adam makes full steps even if gradients are only rounding errors.
         'optim_wrapper.optimizer.type=SGD',
         'optim_wrapper.optimizer.lr=0.1',
         'param_scheduler.0.eta_max=0.1'

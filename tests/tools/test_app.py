@@ -158,7 +158,7 @@ def visit(browser, address, tmp_path):
             assert screenshot.width == width
         assert page.evaluate('document.documentElement.scrollWidth') == width
         page.close()
-    # Nobody else is told.
+    # Nothing is sent to other servers.
     assert hosts - {None} == {'127.0.0.1'}
 
 

@@ -1,4 +1,4 @@
-"""tools/export_onnx.py, and tools/predict.py with what it wrote."""
+"""tools/export_onnx.py, and tools/predict.py with its models."""
 import json
 import subprocess
 import sys

@@ -89,7 +89,7 @@ def test_from_a_folder_to_predictions(run, project):
     checkpoint, = folder.glob('best_acc_top1_epoch_1.pth')
     saved = torch.load(checkpoint)
     assert saved['meta']['dataset_meta']['classes'] == CLASSES
-    # It began with the published network.
+    # It started from the published network.
     published, = (project / 'checkpoints').glob('selfy_tsm_r18_motion_2*.pth')
     began = torch.load(published)['state_dict']
     key = next(
@@ -227,7 +227,7 @@ def test_settings_of_the_guide(repo, prepared):
     head = MODELS.build(cfg.model.cls_head)
     weights = head.loss_cls.class_weight
     assert len(weights) == head.num_classes
-    # A clip of a heavy class moves the classifier more than its share.
+    # A clip of a class with a large weight has a larger gradient.
     scores, labels = torch.zeros(
         2, 3, requires_grad=True), torch.tensor([0, 2])
     head.loss_cls(scores, labels).backward()

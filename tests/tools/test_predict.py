@@ -117,7 +117,7 @@ def published(repo):
 
 @pytest.fixture
 def see(run_tool, published, capsys):
-    """Let that network predict; return the code, output and errors."""
+    """Predict with that network; return the code, output and errors."""
 
     def run(video, *args):
         code = run_tool('predict', video, *published, '--device', 'cpu', *args)
@@ -188,7 +188,7 @@ def test_windows_show_what_videos_of_their_own_show(predictor, turn, tmp_path):
     for frame, label in follow(video, slide, segments.append):
         frames.append(frame)
         labels.append(label)
-    # the newest label, from the frame on that completes its window
+    # the newest label, from the last frame of its window on
     first, second = segments[0].label, segments[1].label
     assert labels[:21] == 11 * [''] + 9 * [first] + [second]
     for segment in segments:

@@ -101,7 +101,7 @@ def test_published_checkpoint(publish, checkpoint, origin, sthv1_root,
     assert 'work_dir' not in published['meta']['cfg']
     assert published['meta']['dataset_meta']['classes'] == class_names
 
-    # The config that it keeps builds the network that it fills.
+    # The config in it builds the network that its weights fit.
     cfg = Config.fromstring(published['meta']['cfg'], '.py')
     assert cfg.train_dataloader.batch_size == 2
     MODELS.build(cfg.model).load_state_dict(published['state_dict'])

@@ -51,7 +51,7 @@ def test_finds_the_true_displacement(estimator, photo):
 
 
 def test_what_is_covered_is_unknown(estimator, photo):
-    """A patch that comes out of nowhere has no match."""
+    """A patch that appears in one frame has no match."""
     frames = shifted(photo, [(0, 0)])
     rng = np.random.default_rng(0)
     frames[0, 40:100, 40:100] = cv2.resize(
@@ -118,7 +118,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 
 def test_argmax_and_reach(photo):
-    """The argmax is a whole number of positions, not farther than told."""
+    """The argmax is a whole number of positions, at most the reach."""
     frames = shifted(photo, [(8, -4), (24, 0)])
     near, far = FlowEstimator(reach=2, peak=1).match(frames)[0] / STRIDE
     for flow in near, far:

@@ -1,4 +1,4 @@
-"""tools/train.py and its launchers, as processes of their own."""
+"""tools/train.py and its launchers, as separate processes."""
 import os
 import re
 import signal

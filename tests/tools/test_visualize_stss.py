@@ -103,7 +103,7 @@ def test_cells_lie_where_the_features_look(predictor, seen):
 
 
 def test_displacements_are_the_motion(seen):
-    """The camera pans right: what it sees moves left."""
+    """The camera pans right: the scene moves left."""
     before, after = (
         np.nanmedian(seen.displacements(4)[l, ..., 0]) for l in (0, 4))
     assert after < -8 < 8 < before

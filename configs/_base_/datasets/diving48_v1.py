@@ -1,4 +1,4 @@
-# Diving-48 with the labels of V1, those of the paper's number.
+# Diving-48 with the labels of V1, those of the accuracy in the paper.
 _base_ = 'diving48.py'
 
 train_dataloader = dict(

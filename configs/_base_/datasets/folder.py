@@ -1,11 +1,11 @@
-# Your own videos, as `tools/data/prepare.py folder` lists them: a config calls
-# use_folder, which says where they are. The recipe is that of videos.py; what
-# differs is ours.
+# Your own videos, listed by `tools/data/prepare.py folder`: a config calls
+# use_folder, which sets their folder. The recipe is that of videos.py; the
+# differences are ours.
 _base_ = 'videos.py'
 
-# A tab: the names of folders may have spaces.
+# A tab: folder names may have spaces.
 dataset = dict(data_prefix=dict(video=''), delimiter='\t')
-# On few clips, the incomplete batch counts, too.
+# With few clips, the incomplete batch is needed, too.
 train_dataloader = dict(
     num_workers=4,
     drop_last=False,

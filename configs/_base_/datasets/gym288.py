@@ -1,8 +1,8 @@
 # FineGym's Gym288: the same videos and recipe as Gym99, more elements.
 _base_ = 'gym99.py'
 
-# The names are FineGym's own gym288_categories.txt, of which
-# tools/data/prepare.py makes this file.
+# The names are from FineGym's own gym288_categories.txt, from which
+# tools/data/prepare.py writes this file.
 classes = 'data/gym/gym288_classes.txt'
 
 train_dataloader = dict(

@@ -20,6 +20,6 @@ val_dataloader = dict(
         train_dataloader['dataset'], ann_file='gym99_val_list_videos.txt'))
 test_dataloader = val_dataloader
 
-# The headline comes first.
+# The first metric selects the best checkpoint.
 val_evaluator = dict(metric_list=('mean_class_accuracy', 'top_k_accuracy'))
 test_evaluator = val_evaluator

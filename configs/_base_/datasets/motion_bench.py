@@ -1,7 +1,7 @@
 # The motion benchmark, rendered by
 # tools/data/make_motion.py --kind benchmark.
 data_root = 'data/motion_bench'
-# A clip has 8 frames, and all are seen. A flip would change the class.
+# A clip has 8 frames, and all are used. A flip would change the class.
 test_pipeline = [
     dict(type='DecordInit', num_threads=1),
     dict(

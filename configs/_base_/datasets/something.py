@@ -1,4 +1,4 @@
-# Something-Something in both versions: the official recipe, whose flip spares
+# Something-Something, both versions: the official recipe, which does not flip
 # some classes.
 _base_ = 'videos.py'
 

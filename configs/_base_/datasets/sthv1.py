@@ -1,4 +1,4 @@
-# Something-Something V1 as it ships: a folder of frames 00001.jpg, 00002.jpg,
+# Something-Something V1 as shipped: a folder of frames 00001.jpg, 00002.jpg,
 # ... per video. The lists are those of MMAction2's tools/data/sthv1, a line
 # `folder frames label` per video.
 _base_ = 'something.py'
@@ -7,7 +7,7 @@ from selfy_mmaction.datasets.pipelines import find_step, use_rawframes
 
 data_root = 'data/sthv1'
 
-# The order of the labels: a class a line, as in the data set's own
+# The order of the labels: one class per line, as in the data set's own
 # something-something-v1-labels.csv, which MMAction2 follows. The official
 # SELFYNet code (its lists and its checkpoints) numbers the same names in
 # alphabetical order: for these use `LC_ALL=C sort` of this file.

@@ -1,4 +1,4 @@
-# Something-Something V2 as it ships: a file ID.webm per video. The lists are
+# Something-Something V2 as shipped: a file ID.webm per video. The lists are
 # those of tools/data/prepare.py, a line `file label` per video.
 _base_ = 'something.py'
 

@@ -1,6 +1,6 @@
-# VideoMAE's fine-tuning and its test, in MMAction2's transforms, for a data
-# set's config to take. What is left out of the training is RandAugment, for
-# which MMAction2 needs pytorchvideo: after DecordDecode,
+# VideoMAE's fine-tuning and its test, in MMAction2's transforms, for the
+# configs of data sets. Training leaves out RandAugment, for which MMAction2
+# needs pytorchvideo: after DecordDecode,
 # dict(type='PytorchVideoWrapper', op='RandAugment', magnitude=7, num_layers=4)
 videomae_train = [
     dict(type='DecordInit'),
@@ -24,8 +24,8 @@ videomae_val = [
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs')
 ]
-# Two clips x three crops. VideoMAE's clips are the middle frames of the
-# segments and their first ones; MMAction2 takes those at 1/3 and 2/3.
+# Two clips x three crops. VideoMAE's clips are the middle and the first frames
+# of the segments; MMAction2 takes those at 1/3 and 2/3.
 videomae_test = [
     dict(type='DecordInit'),
     dict(type='UniformSample', clip_len=16, num_clips=2, test_mode=True),

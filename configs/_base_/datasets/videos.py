@@ -1,19 +1,19 @@
-# The recipe of Something-Something, for videos whose classes a flip leaves
-# what they are. A data set adds its place, lists and classes. Where no other
-# source is named, a choice is official: that of the code of the paper.
+# The recipe of Something-Something, for videos whose class a flip does not
+# change. A data set adds its folder, lists and classes. Unless another source
+# is named, a choice is official: that of the code of the paper.
 #
-# It is written in MMAction2's transforms, which differ in a detail. Of a video
-# of as few frames as segments or fewer, the official code takes the first
-# frame for all (in training only if there are fewer), where SampleFrames
-# spreads the segments over the frames there are. In the official lists of V1
-# and of V2's validation that is no video at 8 frames, and at 16 frames 4 of
-# the 86,017 for training of V1 and 99 of V2's 24,777. Ours: to read videos.
-# The official code reads frames extracted from them.
+# It is written in MMAction2's transforms, which differ in a detail. If a video
+# has at most as many frames as segments (in training, fewer), the official
+# code uses the first frame for all segments, while SampleFrames spreads the
+# segments over the existing frames. In the official lists of V1 and of V2's
+# validation that is no video at 8 frames, and at 16 frames 4 of V1's 86,017
+# for training and 99 of V2's 24,777. Ours: videos are read. The official code
+# reads frames extracted from them.
 #
-# PIL's filter averages where it makes frames smaller. OpenCV's bilinear one
-# aliases: on a chirp it is off by 18 of 255 (root mean square) from 427 x 240
-# to 320 x 240, and by 51 from 1280 x 720; its area filter by 9 and 16, and by
-# 21 where it enlarges frames of 176 x 100.
+# PIL's filter averages when it shrinks frames. OpenCV's bilinear filter
+# aliases: on a chirp its error is 18 of 255 (root mean square) from 427 x 240
+# to 320 x 240, and 51 from 1280 x 720; that of its area filter 9 and 16, and
+# 21 when it enlarges frames of 176 x 100.
 test_pipeline = [
     dict(type='DecordInit'),
     # the middle frame of each of the 8 segments
@@ -31,10 +31,10 @@ test_pipeline = [
     dict(type='PackActionInputs')
 ]
 
-# The batch of 64 is official; its last incomplete one is dropped. Ours: to
-# share it among 8 GPUs, 8 clips each, and the workers. How many GPUs the
-# authors had is not known (a comment in MotionSqueeze, their code of the year
-# before, names 4). Batch norm sees the clips of one GPU.
+# The batch of 64 is official; the last incomplete one is dropped. Ours: it is
+# split over 8 GPUs, 8 clips each, and the number of workers. How many GPUs the
+# authors used is unknown (a comment in MotionSqueeze, their code of the year
+# before, names 4). Batch norm uses the clips of one GPU.
 train_dataloader = dict(
     batch_size=8,
     num_workers=8,
@@ -75,6 +75,6 @@ val_dataloader = dict(
         test_mode=True))
 test_dataloader = val_dataloader
 
-# Gathered over the network: nodes need not share a folder.
+# Collected over the network: nodes need not share a folder.
 val_evaluator = dict(type='AccMetric', collect_device='gpu')
 test_evaluator = val_evaluator

@@ -1,4 +1,4 @@
 _base_ = 'selfy_tsm_r50.py'
 
-# The block is all that sees motion.
+# Only the block models motion.
 model = dict(backbone=dict(is_shift=False), cls_head=dict(is_shift=False))

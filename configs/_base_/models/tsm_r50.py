@@ -1,4 +1,4 @@
-# Official where no other source is named: ResNet-50 from ImageNet, shift in
+# Official unless another source is named: ResNet-50 from ImageNet, shift in
 # every residual block.
 model = dict(
     type='Recognizer2D',
@@ -20,8 +20,8 @@ model = dict(
         # Xavier's sqrt(2 / (2048 + 174)). TSMHead draws from a normal, the
         # official code from a uniform distribution of this deviation.
         init_std=0.03,
-        # Same authors' other code (MotionSqueeze), and TSM's: of several views
-        # of a video the logits are averaged, before the softmax. A test gives
+        # Same authors' other code (MotionSqueeze), and TSM's: the logits of
+        # the views of a video are averaged, before the softmax. A test returns
         # these logits.
         average_clips='score'),
     data_preprocessor=dict(

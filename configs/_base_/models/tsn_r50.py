@@ -1,4 +1,4 @@
 _base_ = 'tsm_r50.py'
 
-# Frames meet in the average of their logits only.
+# Frames are combined only in the average of their logits.
 model = dict(backbone=dict(is_shift=False), cls_head=dict(is_shift=False))

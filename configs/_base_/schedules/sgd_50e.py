@@ -18,6 +18,6 @@ param_scheduler = [
     dict(type='MultiStepLR', by_epoch=True, milestones=[30, 40], gamma=0.1)
 ]
 
-# lr=0.01 is for batches of 64 clips, on however many GPUs. `--auto-scale-lr`
+# lr=0.01 is for batches of 64 clips, on any number of GPUs. `--auto-scale-lr`
 # scales it for other batch sizes.
 auto_scale_lr = dict(enable=False, base_batch_size=64)

@@ -1,7 +1,7 @@
-# For Kinetics-400, of which the code of the paper has no training. Same
-# authors' other code: all of this is MotionSqueeze's, of the year before. The
-# rate is divided by 10 after epochs 30 and 60 of 75; no Nesterov momentum, no
-# warm-up.
+# For Kinetics-400, for which the code of the paper has no training. Same
+# authors' other code: all of this is from MotionSqueeze, of the year before.
+# The rate is divided by 10 after epochs 30 and 60 of 75; no Nesterov momentum,
+# no warm-up.
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=75, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
@@ -21,6 +21,6 @@ param_scheduler = [
     dict(type='MultiStepLR', by_epoch=True, milestones=[30, 60], gamma=0.1)
 ]
 
-# lr=0.02 is for batches of 96 clips, on however many GPUs. `--auto-scale-lr`
+# lr=0.02 is for batches of 96 clips, on any number of GPUs. `--auto-scale-lr`
 # scales it for other batch sizes.
 auto_scale_lr = dict(enable=False, base_batch_size=96)

@@ -1,14 +1,14 @@
 # VideoMAE's fine-tuning on Something-Something V2: AdamW, five epochs of
-# warm-up and a cosine, rates that fall from layer to layer, no clipping of
-# gradients. MMAction2 ships no training of VideoMAE for recognition; its
-# detection on AVA has the same decay_rate and weight_decay.
+# warm-up and a cosine, layer-wise learning rate decay, no gradient clipping.
+# MMAction2 has no training of VideoMAE for recognition; its detection on AVA
+# has the same decay_rate and weight_decay.
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=50, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
-# VideoMAE's base rate of 5e-4 is for batches of 256 clips; ours are of 64, as
-# in the other configs: 8 GPUs x 8 clips. VideoMAE's are of 512 clips, on 64
-# GPUs. `--auto-scale-lr` scales it.
+# VideoMAE's base rate of 5e-4 is for batches of 256 clips; ours have 64, as in
+# the other configs: 8 GPUs x 8 clips. VideoMAE's have 512, on 64 GPUs.
+# `--auto-scale-lr` scales the rate.
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='SELFYLayerDecayConstructor',
@@ -21,7 +21,7 @@ optim_wrapper = dict(
 auto_scale_lr = dict(enable=False, base_batch_size=64)
 
 param_scheduler = [
-    # VideoMAE's begins at zero, which MMEngine's cannot.
+    # VideoMAE's starts at zero, which MMEngine does not allow.
     dict(
         type='LinearLR',
         start_factor=1e-3,
