@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
         '--interval',
         type=int,
         default=1,
-        help='draw one of this many samples; all by default')
+        help='draw every INTERVAL-th sample; all by default')
     parser.add_argument(
         '--wait-time',
         type=float,

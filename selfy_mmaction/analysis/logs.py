@@ -71,6 +71,6 @@ def _read_lines(path: Path) -> Iterator[dict[str, float]]:
                 raise ValueError
         except (AttributeError, RecursionError, ValueError) as error:
             raise ValueError(
-                f'line {number} of {path} is no entry of a log: delete it, or '
+                f'line {number} of {path} is not a log entry: delete it, or '
                 'the file.') from error
         yield entry

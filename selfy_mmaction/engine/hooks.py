@@ -291,7 +291,7 @@ class DrawPredictionsHook(Hook):
             the names of the classes, if known.
         show_dir (str, optional): Folder for one picture per clip.
         show (bool): Whether to show the pictures. Defaults to False.
-        interval (int): Draw one of this many clips. Defaults to 1.
+        interval (int): Draw every ``interval``-th clip. Defaults to 1.
         wait_time (float): Seconds to show a picture. Defaults to 2.
     """
 

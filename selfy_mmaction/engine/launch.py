@@ -53,7 +53,7 @@ class ArgumentParser(argparse.ArgumentParser):
         self.add_argument(
             TRACEBACK,
             action='store_true',
-            help='show the traceback of an error, not its message alone')
+            help='show the traceback of an error, not only its message')
 
     def error(self, message: str) -> NoReturn:
         """Report wrong arguments in one line and exit."""

@@ -25,8 +25,8 @@ class SELFYLayerDecayConstructor(DefaultOptimWrapperConstructor):
         super()._validate_cfg()
         if self.paramwise_cfg.keys() != {'decay_rate'}:
             raise ValueError(
-                'paramwise_cfg of SELFYLayerDecayConstructor must have the '
-                f'key decay_rate alone, but has {[*self.paramwise_cfg]}.')
+                'paramwise_cfg of SELFYLayerDecayConstructor must have only '
+                f'the key decay_rate, but has {[*self.paramwise_cfg]}.')
 
     def add_params(self, params: list[dict], module: nn.Module,
                    **kwargs) -> None:

@@ -142,8 +142,8 @@ class STSSConvExtraction(_ConvsOverWindow):
                  window: Sequence[int],
                  channels: Sequence[int] = (4, 16, 64, 64)):
         if len(channels) < 2:
-            raise ValueError('channels of STSSConvExtraction must name two '
-                             f'convolutions at least, but got {channels}.')
+            raise ValueError('channels of STSSConvExtraction must name at '
+                             f'least two convolutions, but got {channels}.')
         _, U, V = window
         convs = [ConvNormAct(1, channels[0], 3, 1, 1)]
         for inner, outer in zip(channels[:-2], channels[1:-1], strict=False):
@@ -174,8 +174,8 @@ class STSSMLPExtraction(_ConvsOverWindow):
                  channels: Sequence[int] = (64, 64, 64, 64),
                  act: str = 'ReLU'):
         if len(channels) < 1:
-            raise ValueError('channels of STSSMLPExtraction must name one '
-                             f'layer at least, but got {channels}.')
+            raise ValueError('channels of STSSMLPExtraction must name at '
+                             f'least one layer, but got {channels}.')
         first = ConvNormAct(1, channels[0], tuple(window[1:]), act=act)
         super().__init__([
             first, *(ConvNormAct(inner, outer, 1, act=act)

@@ -36,8 +36,8 @@ class STSSConvIntegration(nn.Module):
                  act: str = 'ReLU'):
         super().__init__()
         if len(channels) < 1:
-            raise ValueError('channels of STSSConvIntegration must name one '
-                             f'convolution at least, but got {channels}.')
+            raise ValueError('channels of STSSConvIntegration must name at '
+                             f'least one convolution, but got {channels}.')
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError('kernel_size of STSSConvIntegration must be odd '
                              f'and positive, but got {kernel_size}.')

@@ -354,7 +354,7 @@ def test_clips_of_other_lengths_are_refused():
 @pytest.mark.parametrize('paramwise',
                          [None, dict(decay_rate=0.75, num_layers=12)])
 def test_settings_of_the_constructor_are_checked(paramwise):
-    with pytest.raises(ValueError, match='must have the key decay_rate alone'):
+    with pytest.raises(ValueError, match='must have only the key decay_rate'):
         build_optim_wrapper(
             recognizer(dict(type='ViTSELFY', selfy_indices=(1, ), **SMALL)),
             dict(

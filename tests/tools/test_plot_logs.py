@@ -167,7 +167,7 @@ def count_colors(path):
 ])
 def test_damaged_log_is_refused(log, line):
     work_dir = log('run', '20260101_100000', {20: 2.}, {1: .5}, f'{line}\n')
-    with pytest.raises(ValueError, match='line 3 of .* is no entry of a log'):
+    with pytest.raises(ValueError, match='line 3 of .* is not a log entry'):
         load_curves(work_dir)
 
 
