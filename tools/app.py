@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.device import get_device
 
-from selfy_mmaction.apis import sliding
+from selfy_mmaction.apis import serving, sliding
 from selfy_mmaction.apis import video as media
 from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.apis.similarity import (
@@ -23,7 +23,7 @@ from selfy_mmaction.apis.similarity import (
     observe,
 )
 from selfy_mmaction.containers import SUFFIXES
-from selfy_mmaction.engine import errors, launch, serving
+from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.visualization import charts, guide
 from selfy_mmaction.visualization.pictures import draw, to_image
 from selfy_mmaction.visualization.sheet import Sheet
