@@ -12,7 +12,7 @@ from mmengine.device import get_device
 from selfy_mmaction.apis import similarity
 from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.engine import errors, launch
-from selfy_mmaction.visualization import pictures
+from selfy_mmaction.visualization import pages
 
 
 def parse_args() -> argparse.Namespace:
@@ -62,7 +62,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     out = args.out or Path(f'{Path(args.video).stem}_stss.png')
-    pictures.check_path(out)
+    pages.check_path(out)
     if args.strongest < 1:
         raise ValueError(f'--strongest {args.strongest}: give 1 or more.')
     with launch.log_to_stderr():
@@ -73,7 +73,7 @@ def main() -> None:
     positions = ([tuple(position) for position in args.position]
                  if args.position else seen.strongest(args.strongest))
     best = seen.predictions[0]
-    pictures.write(
+    pages.write(
         out, seen, positions,
         f'{Path(args.video).name}: {best["name"]} ({best["score"]:.0%})')
     for t, y, x in positions:

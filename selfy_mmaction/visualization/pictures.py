@@ -1,14 +1,8 @@
 """Pictures of what a SELFY block sees (Fig. 1 of the paper)."""
-import base64
-import html
-import io
-import json
 import math
-import string
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,14 +12,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
-from PIL import Image
 
 from ..apis.similarity import Position, SelfSimilarity
-from ..apis.video import write_video
-from ..files import replaced_when_done, write_text
 from .flow import flow_to_color
-
-ENDINGS = ('.png', '.html', '.mp4', '.webm', '.gif')
 
 _CAPTION = (
     'A SELFY block compares each place of a video, the query (white square), '
@@ -40,34 +29,6 @@ _COLUMNS = 8
 # Of a picture for a phone, in inches.
 _NARROW = 4.
 _LEFT = 0.008
-_PAGE = string.Template("""\
-<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>$title</title>
-<style>
-body { font: 16px sans-serif; margin: 1em auto; max-width: 1140px; }
-label { display: flex; align-items: center; gap: 1em; }
-input { flex: 1; }
-img { width: 100%; }
-</style>
-<label>The query looks from frame <output></output>
-<input type="range" min="0" max="$last" value="$first" autofocus></label>
-<img alt="$title">
-<script>
-const images = $images;
-const [slider, number, image] = ['input', 'output', 'img'].map(
-    (tag) => document.querySelector(tag));
-const show = () => {
-    number.value = slider.value;
-    image.src = images[slider.value];
-};
-slider.addEventListener('input', show);
-show();
-</script>
-</html>
-""")
 
 
 class _Query(NamedTuple):
@@ -185,41 +146,6 @@ def _wrap(text: str, width: float) -> str:
         textwrap.fill(line, int(width)) for line in text.split('\n'))
 
 
-def write(path: Path, seen: SelfSimilarity, positions: Sequence[Position],
-          title: str) -> None:
-    """Write a picture, or one per frame as a video or a web page.
-
-    In a video or page the queries stay where they are, and look from one
-    frame after the other.
-
-    Args:
-        path (Path): A file with an ending of `check_path`.
-        seen (SelfSimilarity): What the block sees.
-        positions (Sequence[Position]): The queries.
-        title (str): What stands above.
-    """
-    check_path(path)
-    if path.suffix.lower() == '.png':
-        with replaced_when_done(path) as unfinished:
-            draw(seen, positions, title).savefig(unfinished)
-        return
-    places = dict.fromkeys(position[1:] for position in positions)
-    pictures = (
-        to_image(draw(seen, [(t, *place) for place in places], title))
-        for t in range(len(seen.frames)))
-    if path.suffix.lower() == '.html':
-        write_text(path, _to_html(pictures, positions[0][0], title))
-    else:
-        write_video(path, pictures, fps=1)
-
-
-def check_path(path: Path) -> None:
-    """Raise a ValueError unless `write` can write such a file."""
-    if path.suffix.lower() not in ENDINGS:
-        raise ValueError(f'{path} cannot be written: give it the ending '
-                         f'{", ".join(ENDINGS[:-1])} or {ENDINGS[-1]}.')
-
-
 def to_image(figure: Figure) -> np.ndarray:
     """A figure as RGB of type uint8, of even height and width."""
     canvas = FigureCanvasAgg(figure)
@@ -227,20 +153,6 @@ def to_image(figure: Figure) -> np.ndarray:
     image = np.asarray(canvas.buffer_rgba())[..., :3]
     height, width = (size // 2 * 2 for size in image.shape[:2])
     return image[:height, :width]
-
-
-def _to_html(pictures: Iterable[np.ndarray], first: int, title: str) -> str:
-    """A page that shows one of the pictures, chosen by a slider."""
-    images = []
-    for picture in pictures:
-        file = io.BytesIO()
-        Image.fromarray(picture).save(file, 'WebP', quality=85)
-        images.append(base64.b64encode(file.getvalue()).decode())
-    return _PAGE.substitute(
-        title=html.escape(title),
-        first=first,
-        last=len(images) - 1,
-        images=json.dumps([f'data:image/webp;base64,{x}' for x in images]))
 
 
 def _draw_similarities(row: SubFigure, axes: Sequence[Axes], legend: Axes,
