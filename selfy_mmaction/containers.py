@@ -14,7 +14,7 @@ import cv2
 
 from .files import is_inside, is_utf8
 
-# Videos in a folder are found by these.
+# Suffixes of videos in a folder.
 SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
             '.webm', '.wmv')
 # FFmpeg passes files that begin like this to no text demuxer. Most have an

@@ -1,31 +1,50 @@
 """A web page on this machine: give it a clip, see what the network sees.
 
-It shows the best classes, and what the SELFY block sees and adds.
+It shows the best classes, and what the SELFY block sees and adds. In a frame,
+another place can be chosen to see where it goes.
 """
 import argparse
+import math
 import os
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 from mmengine.device import get_device
 
+from selfy_mmaction.apis import sliding
+from selfy_mmaction.apis import video as media
 from selfy_mmaction.apis.inference import VideoPredictor
-from selfy_mmaction.apis.similarity import observe
-from selfy_mmaction.engine import errors, launch
+from selfy_mmaction.apis.similarity import (
+    Position,
+    SelfSimilarity,
+    enlarge,
+    observe,
+)
+from selfy_mmaction.containers import SUFFIXES
+from selfy_mmaction.engine import errors, launch, serving
+from selfy_mmaction.visualization import charts, guide
 from selfy_mmaction.visualization.pictures import draw, to_image
+from selfy_mmaction.visualization.sheet import Sheet
 
 # Gradio reports each start to its makers unless told not to, on import.
 os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
 os.environ['HF_HUB_DISABLE_TELEMETRY'] = '1'
 
 ROOT = Path(__file__).resolve().parent.parent
+DEMO = ROOT / 'demo'
 NAME = 'selfy_tsm_r18_motion'
-MAX_UPLOAD = '100mb'
-INTRODUCTION = """\
-# What does SELFY see?
-Give a short clip, or pick one below. The network names what happens in it, \
-and the picture shows how: it compares each place with those around it, \
-before and after.
+# Of frames, in pixels: for the block, unless the network takes larger ones,
+# and in the player.
+SIDE, PLAYER_SIDE = 192, 480
+# Clips that are longer get a timeline, of windows of this length, in seconds.
+LONG, WINDOW = 6., 2.
+# Browsers with less pixels in a row get the pictures for phones.
+NARROW = 700
+CSS = """\
+.prose { max-width: 46rem; }
+.frames img { cursor: crosshair; }
 """
 
 
@@ -48,100 +67,193 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def load_predictor(args: argparse.Namespace) -> VideoPredictor:
-    """Load the network of the arguments, or that of the quickstart."""
+def find_published() -> str:
+    """The published checkpoint of the quickstart."""
+    published = sorted((ROOT / 'checkpoints').glob(f'{NAME}_2*.pth'))
+    if not published:
+        raise FileNotFoundError(
+            f'no checkpoint {NAME}_*.pth in {ROOT / "checkpoints"}: give a '
+            'config and a checkpoint.')
+    return str(published[-1])
+
+
+def load_predictors(args: argparse.Namespace) -> list[VideoPredictor]:
+    """Load the network of the arguments, or that of the quickstart.
+
+    Returns:
+        list[VideoPredictor]: What predicts, and what computes the picture,
+        on larger frames if those of the network are small.
+    """
     if args.config and not args.checkpoint:
         raise ValueError(f'config {args.config} is given without a '
                          'checkpoint: give both, or none.')
-    checkpoint = args.checkpoint
-    if not checkpoint:
-        published = sorted((ROOT / 'checkpoints').glob(f'{NAME}_2*.pth'))
-        if not published:
-            raise FileNotFoundError(
-                f'no checkpoint {NAME}_*.pth in {ROOT / "checkpoints"}: give '
-                'a config and a checkpoint.')
-        checkpoint = str(published[-1])
+    checkpoint = args.checkpoint or find_published()
     config = args.config or str(ROOT / f'configs/{NAME}.py')
+    device = args.device or get_device()
     with launch.log_to_stderr():
-        return VideoPredictor(
-            launch.load_config(config, args.cfg_options), checkpoint,
-            args.device or get_device())
+        cfg = launch.load_config(config, args.cfg_options)
+        predictor = VideoPredictor(cfg, checkpoint, device)
+        larger = enlarge(cfg, SIDE)
+        return [
+            predictor, predictor if larger is cfg else VideoPredictor(
+                larger, checkpoint, device)
+        ]
 
 
-class OwnPage:
-    """Refuses requests that another site has a browser send.
+def write_copy(video: media.Video, frames: Iterable[np.ndarray], folder: Path,
+               progress: Callable) -> str:
+    """Copy a video to what every browser plays, and return where it is."""
+    clip = folder / 'clip.webm'
+    small = (media.shrink(frame, PLAYER_SIDE) for frame in frames)
+    followed = progress.tqdm(small, 'Watching the clip', video.total_frames,
+                             'frames')
+    media.write_video(clip, followed, video.fps)
+    return str(clip)
 
-    Such a site may give itself the address of this machine, and then comes
-    under its own name (DNS rebinding).
+
+def draw_picture(seen: SelfSimilarity, name: str, query: Position,
+                 width: int) -> np.ndarray:
+    """What the block sees from a place, for a browser of this width."""
+    best = seen.predictions[0]
+    title = f'{name}: {best["name"]} ({best["score"]:.0%})'
+    return to_image(draw(seen, [query], title, narrow=width < NARROW))
+
+
+def build_page(predictor: VideoPredictor, observer: VideoPredictor):
+    """Build the page, a ``gradio.Blocks``.
 
     Args:
-        app (Callable): The ASGI application to guard.
-        names (Sequence[str]): HOST:PORT that the page is known by.
+        predictor (VideoPredictor): What predicts.
+        observer (VideoPredictor): What computes the picture.
     """
-
-    def __init__(self, app: Callable, names: Sequence[str]) -> None:
-        self.app = app
-        self.hosts = [name.encode() for name in names]
-        self.origins = [b'http://' + name for name in self.hosts]
-
-    async def __call__(self, scope: dict, receive: Callable,
-                       send: Callable) -> None:
-        """Answer a request."""
-        headers = dict(scope.get('headers', ()))
-        if scope['type'] == 'lifespan' or (
-                headers.get(b'host') in self.hosts
-                and headers.get(b'origin', self.origins[0]) in self.origins):
-            await self.app(scope, receive, send)
-            return
-        await send(dict(type='http.response.start', status=403, headers=[]))
-        await send(dict(type='http.response.body', body=b''))
-
-
-def build_page(predictor: VideoPredictor):
-    """Build the page, a ``gradio.Blocks``."""
     try:
         import gradio as gr
     except ImportError as error:
         raise ValueError('the page needs gradio, which is not installed: pip '
                          "install '.[app]'.") from error
 
-    def look(video: str | None) -> tuple:
-        if video is None:
-            return None, None
-        name = Path(video).name
+    # Of this one, the limits are known.
+    is_published = Path(predictor.model_file).name.startswith(f'{NAME}_2')
+
+    def look(path: str | None, width: int,
+             progress=gr.Progress()):  # noqa: B008
+        shown = {
+            player: None,
+            answer: gr.Label(None, visible=True),
+            timeline: gr.Image(None, visible=False),
+            details: gr.Column(visible=False)
+        }
+        yield shown
+        if path is None:
+            return
         try:
-            seen = observe(predictor, video)
+            video = media.Video(path)
+            # Of an unknown length, it may be long.
+            is_long = (video.total_frames or math.inf) > LONG * video.fps
+            with tempfile.TemporaryDirectory() as folder:
+                show = show_long if is_long else show_short
+                for new in show(video, width, Path(folder), progress):
+                    shown |= new
+                    yield shown
         except (OSError, ValueError) as error:
             # Of the path, a visitor knows the name alone.
             raise gr.Error(
-                str(error).replace(video, name),
+                str(error).replace(path,
+                                   Path(path).name),
                 duration=None,
                 print_exception=False) from error
-        best = seen.predictions[0]
-        figure = draw(seen, seen.strongest(1),
-                      f'{name}: {best["name"]} ({best["score"]:.0%})')
-        return {
-            p['name']: p['score']
-            for p in seen.predictions
-        }, to_image(figure)
 
+    def show_long(video: media.Video, _: int, folder: Path,
+                  progress: Callable):
+        segments, chart = [], folder / 'timeline.png'
+        slide = sliding.SlidingWindow(predictor, video, WINDOW, WINDOW / 2)
+        followed = sliding.follow(video, slide, segments.append)
+        frames = (frame for frame, _ in followed)
+        clip = write_copy(video, frames, folder, progress)
+        charts.draw_timeline(segments, Path(video.source).name, chart, width=5)
+        yield {
+            player: clip,
+            answer: gr.Label(visible=False),
+            timeline: gr.Image(str(chart), visible=True)
+        }
+
+    def show_short(video: media.Video, width: int, folder: Path,
+                   progress: Callable):
+        progress(None, desc='Asking the network')
+        name = Path(video.source).name
+        seen = observe(observer, video.source)
+        if observer is not predictor:
+            seen.predictions = predictor(video.source)
+        query, = seen.strongest(1)
+        yield {
+            player: write_copy(video, video, folder, progress),
+            answer: {
+                p['name']: p['score']
+                for p in seen.predictions
+            },
+            details: gr.Column(visible=True),
+            frames: Sheet(seen).draw(query),
+            picture: None,
+            state: (seen, name)
+        }
+        progress(None, desc='Drawing')
+        yield {picture: draw_picture(seen, name, query, width)}
+
+    def move(seen_of: tuple, width: int, event: gr.SelectData):
+        seen, name = seen_of
+        sheet = Sheet(seen)
+        query = sheet.position_at(*event.index)
+        return sheet.draw(query), draw_picture(seen, name, query, width)
+
+    plain = dict(show_label=False, format='png', interactive=False, buttons=[])
     with gr.Blocks(title='SELFY', analytics_enabled=False) as page:
-        gr.Markdown(INTRODUCTION)
+        state = gr.State()
+        width = gr.Number(1280, visible=False)
+        gr.Markdown(guide.WHAT)
         with gr.Row():
             with gr.Column():
-                video = gr.Video(
-                    label='Clip',
-                    sources=['upload'],
+                clip = gr.File(
+                    label='Clip', file_types=list(SUFFIXES), height=120)
+                clips = sorted(map(str, DEMO.glob('*.webm')))
+                examples = gr.Dataset(
+                    label='Or one of these',
+                    components=[gr.Video(render=False)],
+                    samples=[[path] for path in clips],
+                    visible=bool(clips))
+                player = gr.Video(
+                    label='The clip',
                     height=300,
                     autoplay=True,
-                    loop=True)
-                clips = sorted(map(str, (ROOT / 'demo').glob('*.webm')))
-                if clips:
-                    gr.Examples(clips, video, label='Or one of these')
-            label = gr.Label(label='What happens')
-        picture = gr.Image(
-            show_label=False, format='png', buttons=['download', 'fullscreen'])
-        video.change(look, video, [label, picture], api_name='look')
+                    loop=True,
+                    buttons=[],
+                    elem_classes='player')
+            with gr.Column():
+                answer = gr.Label(label='What happens')
+                timeline = gr.Image(
+                    visible=False, elem_classes='timeline', **plain)
+                gr.Markdown(
+                    guide.describe_limits(predictor.classes, is_published,
+                                          LONG))
+        with gr.Column(visible=False) as details:
+            with gr.Row():
+                with gr.Column():
+                    gr.Markdown('### Click a place to see where it goes')
+                    frames = gr.Image(elem_classes='frames', **plain)
+                with gr.Column():
+                    gr.Markdown(guide.COLOURS)
+            picture = gr.Image(elem_classes='picture', **plain)
+        page.load(None, None, width, js='() => window.innerWidth')
+        examples.click(
+            lambda sample: sample[0], examples, clip, api_visibility='private')
+        clip.change(
+            look, [clip, width],
+            [player, answer, timeline, details, frames, picture, state],
+            api_name='look',
+            show_progress_on=answer)
+        frames.select(
+            move, [state, width], [frames, picture],
+            api_visibility='private',
+            show_progress_on=picture)
     return page
 
 
@@ -150,31 +262,8 @@ def main() -> None:
     args = parse_args()
     if not 0 < args.port < 65536:
         raise ValueError(f'--port {args.port}: give a number from 1 to 65535.')
-    page = build_page(load_predictor(args))
-    import gradio as gr
-    from starlette.middleware import Middleware
-    try:
-        _, address, _ = page.launch(
-            server_name='127.0.0.1',
-            server_port=args.port,
-            app_kwargs=dict(middleware=[
-                Middleware(
-                    OwnPage,
-                    [f'127.0.0.1:{args.port}', f'localhost:{args.port}'])
-            ]),
-            max_file_size=MAX_UPLOAD,
-            share=False,
-            ssr_mode=False,
-            show_error=True,
-            # The default theme has the browser ask Google for its fonts.
-            theme=gr.themes.Default(
-                font=['system-ui', 'sans-serif'], font_mono=['monospace']),
-            footer_links=[],
-            quiet=True,
-            prevent_thread_lock=True)
-    except OSError as error:
-        raise OSError(f'the page cannot be served at port {args.port}: is it '
-                      'taken? Give another with --port.') from error
+    page = build_page(*load_predictors(args))
+    address = serving.serve(page, args.port, [DEMO], CSS)
     print(f'The page is at {address} (Ctrl-C ends it)', flush=True)
     page.block_thread()
 

@@ -1,9 +1,14 @@
-"""Measure the op, the block and whole networks; print a table."""
+"""Measure the op, the block and whole networks; print a table.
+
+On a GPU with Triton, the kernels of the op come first: whether they compute
+what PyTorch's operators and the reference do, then their speed.
+"""
 import argparse
 
 import torch
 from mmengine.device import get_device
 
+from selfy_mmaction.analysis import kernels
 from selfy_mmaction.analysis.speed import PARTS
 from selfy_mmaction.analysis.stopwatch import Stopwatch, describe_machine
 from selfy_mmaction.analysis.tables import format_row, format_table
@@ -17,7 +22,8 @@ def parse_args() -> argparse.Namespace:
         nargs='*',
         choices=[*PARTS, []],
         default=[],
-        help=f'what to measure, of {", ".join(PARTS)}; all by default')
+        help=f'what to measure, of {", ".join(PARTS)}; all that the device '
+        'can run by default')
     parser.add_argument(
         '--device', default=get_device(), help='a GPU if there is one')
     parser.add_argument(
@@ -37,7 +43,8 @@ def main() -> None:
     device = torch.device(args.device)
     watch = Stopwatch(device, args.rounds)
     print(format_table(['what', 'measured', 'compared'], []), flush=True)
-    for part in args.parts or PARTS:
+    parts = [p for p in PARTS if p != 'kernels' or kernels.can_run(device)]
+    for part in args.parts or parts:
         for row in PARTS[part](watch):
             print(format_row(row), flush=True)
     print(f'\n{describe_machine(device)}; the floor is the multiply-adds at '

@@ -58,6 +58,7 @@ def main() -> None:
     bad, names = {}, set()
     for split in args.split:
         launch.check_dataloader(cfg, split)
+        launch.check_lists(cfg, split)
         built = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
         for dataset in base_datasets(built):
             # val and test often have the same clips

@@ -32,11 +32,11 @@ def main() -> None:
         cfg, args.shape or frame_size(cfg.train_dataloader.dataset.pipeline))
     # MMAction2's 2D backbones take any number of frames.
     unit = '' if clip_frames(cfg) else ' per frame'
-    print(f'multiply-adds{unit}: {complexity["flops"] / 1e9:.1f} G')
+    print(f'multiply-adds{unit}: {complexity["flops"] / 1e9:.3g} G')
     if complexity['stss_flops']:
         print('products of STSS, not included: '
-              f'{complexity["stss_flops"] / 1e9:.2f} G')
-    print(f'parameters: {complexity["params"] / 1e6:.1f} M')
+              f'{complexity["stss_flops"] / 1e9:.3g} G')
+    print(f'parameters: {complexity["params"] / 1e6:.3g} M')
 
 
 if __name__ == '__main__':

@@ -40,8 +40,8 @@ def parse_args() -> argparse.Namespace:
         type=int,
         default=1,
         metavar='N',
-        help='query the N positions to which the block adds most; 1 by '
-        'default')
+        help='query the N positions to which the block adds most, of those '
+        'inside that move, if any; 1 by default')
     parser.add_argument(
         '--layer',
         help='the layer that the block follows, such as layer2; by default '

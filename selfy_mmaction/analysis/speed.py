@@ -20,24 +20,14 @@ from ..ops import stss
 from ..ops.batch_norm import pytorch_layers
 from ..ops.reference import stss_einsum
 from .complexity import count_block
-from .stopwatch import Stopwatch, kept_bytes, peak_bytes
+from .kernels import benchmark_kernels
+from .stopwatch import Stopwatch, check_parity, kept_bytes, peak_bytes
 
 CLIP = dict(frames=8, height=28, width=28, channels=512)
 _LAYOUTS = {
     'channels first': torch.contiguous_format,
     'channels last': torch.channels_last
 }
-
-
-def check_parity(ours: Tensor | Sequence[Tensor],
-                 theirs: Tensor | Sequence[Tensor], what: str) -> None:
-    """Raise a ValueError unless two ways to compute the same agree."""
-    try:
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
-    except AssertionError as error:
-        raise ValueError(
-            f'{what} differs from what it is compared with, so no speed is '
-            f'reported: {str(error).splitlines()[0]}') from error
 
 
 def _train_step(module: nn.Module, x: Tensor) -> Callable[[], None]:
@@ -271,6 +261,7 @@ def benchmark_deployed(watch: Stopwatch) -> list[list[str]]:
 
 
 PARTS = dict(
+    kernels=benchmark_kernels,
     op=benchmark_op,
     growth=benchmark_growth,
     block=benchmark_block,

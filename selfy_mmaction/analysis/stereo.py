@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePath
 from typing import NamedTuple
-from urllib.error import URLError
 
 import cv2
 import numpy as np
@@ -199,7 +198,9 @@ def estimate_all(
                 reading: FlowEstimator(path, reach, **settings)
                 for reading, settings in READINGS.items()
             }
-        except (URLError, ConnectionError):
+        except OSError:
+            if '://' not in path:
+                raise
             yield name, None
             continue
         for reading, estimator in estimators.items():

@@ -3,10 +3,24 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+
+
+def check_parity(ours: Tensor | Sequence[Tensor],
+                 theirs: Tensor | Sequence[Tensor],
+                 what: str,
+                 rtol: float = 1e-4,
+                 atol: float = 1e-5) -> None:
+    """Raise a ValueError unless two ways to compute the same agree."""
+    try:
+        torch.testing.assert_close(ours, theirs, rtol=rtol, atol=atol)
+    except AssertionError as error:
+        raise ValueError(
+            f'{what} differs from what it is compared with, so no speed is '
+            f'reported: {str(error).splitlines()[0]}') from error
 
 
 class Stopwatch:
@@ -34,6 +48,31 @@ class Stopwatch:
         median = {k: statistics.median(v) for k, v in seconds.items()}
         self.macs_per_second = size**3 / median['sgemm']
         return median
+
+    def repeated(self, function: Callable[[], object],
+                 calls: int) -> Callable[[], None]:
+        """What a function computes, so many times, as one function.
+
+        On a GPU it is a CUDA graph: its time is that of the kernels alone,
+        without that of starting them from Python.
+        """
+
+        def repeat() -> None:
+            for _ in range(calls):
+                function()
+
+        if self.device.type != 'cuda':
+            return repeat
+        # What is captured must have run before, on another stream, too.
+        stream = torch.cuda.Stream(self.device)
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(stream):
+            repeat()
+        torch.cuda.current_stream(self.device).wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.device(self.device), torch.cuda.graph(graph):
+            repeat()
+        return graph.replay
 
     def _time(self, function: Callable[[], object]) -> float:
         self._synchronize()

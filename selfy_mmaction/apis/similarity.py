@@ -1,10 +1,13 @@
 """What a SELFY block computes on a video."""
+import copy
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmaction.utils import get_str_type
+from mmengine.config import Config
 from torch import Tensor
 
 from ..ops.soft_argmax import soft_argmax
@@ -44,18 +47,57 @@ class SelfSimilarity:
     def strongest(self, count: int) -> list[Position]:
         """The positions with the most energy, local maxima in space and time.
 
-        If the block adds nothing, as before training, it is the middle.
+        They are chosen inside of the clip and of its frames, where no
+        neighbour is missing, and where something moves, as far as there are
+        such positions. If the block adds nothing, as before training, it is
+        the middle.
         """
         if not self.energy.any():
             T, h, w = self.energy.shape
             return [(T // 2, h // 2, w // 2)]
-        around = F.max_pool3d(self.energy[None], 3, stride=1, padding=1)[0]
-        peaks = self.energy.where(self.energy == around, 0).flatten()
+        inner = self._inner()
+        for candidates in inner & self._moving(), inner, True:
+            energy = self.energy.where(torch.as_tensor(candidates), 0)
+            if energy.any():
+                break
+        around = F.max_pool3d(energy[None], 3, stride=1, padding=1)[0]
+        peaks = energy.where(energy == around, 0).flatten()
         best = peaks.topk(min(count, int(peaks.count_nonzero()))).indices
         return [
             tuple(map(int, np.unravel_index(i, self.energy.shape)))
             for i in best.tolist()
         ]
+
+    def _inner(self) -> Tensor:
+        """Which positions have all neighbours, [T, h, w].
+
+        Of the window's places in a frame, the next ones are enough.
+        """
+        inner = torch.zeros(self.energy.shape, dtype=torch.bool)
+        reach = self.similarities.shape[3] // 2
+        inner[reach:len(inner) - reach, 1:-1, 1:-1] = True
+        return inner
+
+    def _moving(self) -> Tensor:
+        """Which positions move steadily, by a cell and more, [T, h, w].
+
+        A displacement that does not go on in the other frames is mostly a
+        mistake, as on a surface without texture.
+        """
+        T, L = len(self.energy), self.similarities.shape[3]
+        steps = np.delete(np.arange(L) - L // 2, L // 2)
+        if not len(steps):
+            return torch.zeros(self.energy.shape, dtype=torch.bool)
+        # [T, L - 1, h, w, 2]
+        moves = np.delete(
+            np.stack([self.displacements(t) for t in range(T)]), L // 2, 1)
+        steps = steps[:, None, None, None]
+        rate = (moves / steps).mean(1, keepdims=True)
+        error = np.linalg.norm(moves - steps * rate, axis=-1).max(1)
+        length = np.linalg.norm(steps.max() * rate, axis=-1)[:, 0]
+        # NaN, beyond the ends of the clip, is no motion.
+        return torch.from_numpy((length >= self.stride)
+                                & (error < self.stride / 2))
 
     def check(self, position: Position) -> None:
         """Raise a ValueError unless there is such a position."""
@@ -79,6 +121,33 @@ class SelfSimilarity:
         cells[confidence == 0] = float('nan')
         # => [L, h, w, 2], (x, y) in pixels
         return self.stride * cells.flip(-1).permute(2, 0, 1, 3).numpy()
+
+
+def enlarge(cfg: Config, side: int) -> Config:
+    """Have the frames of a test resized to at least so many pixels.
+
+    Small frames make few places, of which a picture shows little. Only a
+    size that the test pipeline gives outright is changed.
+
+    Args:
+        cfg (Config): The config of a recognizer.
+        side (int): The longer side of the frames.
+
+    Returns:
+        Config: A changed copy, or the same one where nothing has to change.
+    """
+    enlarged = copy.deepcopy(cfg)
+    steps = enlarged.test_dataloader.dataset.pipeline
+    fixed = [
+        step for step in steps if step.get('keep_ratio') is False
+        and isinstance(step.get('scale'), tuple | list)
+    ]
+    cropped = any('Crop' in get_str_type(step['type']) for step in steps)
+    if not fixed or cropped or max(fixed[-1]['scale']) >= side:
+        return cfg
+    factor = side / max(fixed[-1]['scale'])
+    fixed[-1]['scale'] = tuple(round(factor * x) for x in fixed[-1]['scale'])
+    return enlarged
 
 
 def observe(predictor: VideoPredictor,

@@ -117,6 +117,18 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
         raise interruption
 
 
+def shrink(frame: np.ndarray, side: int) -> np.ndarray:
+    """Resize a frame, of even size and its longer side no longer than this.
+
+    Args:
+        frame (np.ndarray): RGB of type uint8, [H, W, 3].
+        side (int): In pixels.
+    """
+    factor = min(1, side / max(frame.shape[:2]))
+    size = [max(2, round(factor * x / 2) * 2) for x in frame.shape[1::-1]]
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+
+
 def _write_gif(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
     first, *others = map(Image.fromarray, frames)
     # Viewers slow down GIFs of more than 50 frames per second.

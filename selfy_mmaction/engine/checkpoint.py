@@ -56,6 +56,9 @@ def _find_fault(saved: dict) -> str | None:
         # memory once it is copied.
         if not _is_stored(value):
             return f'the values of {key} are not all in the file'
+        # PyTorch copies their real parts into a model, with a warning.
+        if value.is_complex():
+            return f'the values of {key} are complex'
     meta = saved.get('meta', {})
     if not isinstance(meta, dict):
         return f'its meta is a {type(meta).__name__}'

@@ -86,7 +86,7 @@ def describe_error(error: Exception) -> str:
 def _describe(error: Exception) -> str:
     # A KeyError as text has its message in quotes.
     text = str(error.args[0]) if len(error.args) == 1 else str(error)
-    known = f'{text} {error.__cause__ or ""}'
+    known = f'{text} {error.__cause__ or ""}'.strip()
     for pattern, translation in _TRANSLATIONS.items():
         match = re.search(pattern, known)
         if match and (pattern != _WRONG_WIDTH or _is_of_classifier(error)):

@@ -84,7 +84,7 @@ def _moss(orders: int) -> dict:
 
 
 class Design(NamedTuple):
-    """A network, by what differs from one of NETWORKS."""
+    """A change of one of NETWORKS."""
     network: str
     backbone: dict = {}
     epochs: int = 1

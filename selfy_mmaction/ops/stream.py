@@ -12,8 +12,8 @@ class STSSStream:
     """The output of :func:`stss` for the frames of a clip, as they arrive.
 
     It keeps the features of as many frames as the offsets reach back, so that
-    a network computes the features of each frame once. They carry no
-    gradient.
+    a network computes the features of each frame once, if they do not depend
+    on later frames, as they do after a TSM's shift. They carry no gradient.
 
     .. code-block:: python
 

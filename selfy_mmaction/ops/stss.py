@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn.functional import pad
 
 from .stss_op import local_products
@@ -161,9 +162,13 @@ def stss(x: Tensor,
         q = q * scale**0.5
     # [N, T, C, H, W] or [N, T, H, W, C] => [N, T, H, W, C]
     q = q.movedim(dim, 4)
-    # Other runtimes do not have the operator.
-    for_others = torch.onnx.is_in_onnx_export() or torch.jit.is_tracing()
-    products = products_in_a_graph if for_others else local_products
+    # Other runtimes lack the operator; torch.func cannot differentiate it, and
+    # forward mode would take its derivative for 0.
+    in_a_graph = (
+        torch.onnx.is_in_onnx_export() or torch.jit.is_tracing()
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0)
+    products = products_in_a_graph if in_a_graph else local_products
     # [N, T, H, W, C] => [N, T, L, H, W, U, V]
     similarities = products(q, list(offsets), U, V,
                             temporal_padding == 'replicate')

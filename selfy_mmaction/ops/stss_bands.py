@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 # A map of up to _WHOLE rows and columns is one tile, since larger matrices
-# are faster; otherwise tiles have up to _ROWS rows and _WHOLE columns.
+# are faster; otherwise tiles have up to _ROWS rows, and as many of _COLUMNS
+# columns as leave the fewest over, the first of equals.
 _WHOLE = 16
 _ROWS = 4
+_COLUMNS = (8, 7, 10, 9)
 
 
 class Span(NamedTuple):
@@ -150,7 +152,8 @@ def build(H: int, W: int, U: int, V: int, one_batch: bool) -> Plan:
             no key beyond the map's upper and lower sides.
     """
     tile = H if H <= _WHOLE and W <= _WHOLE else _balanced(H, _ROWS)
-    cols = _cut(W, W, 0, V, _balanced(W, _WHOLE))
+    columns = W if W <= _WHOLE else min(_COLUMNS, key=lambda size: -W % size)
+    cols = _cut(W, W, 0, V, columns)
     step, bands, spans = H if one_batch else tile, {}, []
     for start in range(0, H, step):
         stop = min(start + step, H)

@@ -141,10 +141,10 @@ torch.library.register_autograd(
     'selfy::local_products', _gradient, setup_context=_save, lib=_library)
 
 
-@torch.library.register_vmap('selfy::local_products', lib=_library)
-def _(info, in_dims: tuple, q: Tensor, *args) -> tuple[Tensor, int]:
-    """Merge the extra batch dimension with the clips."""
-    # [..., B, ...] => [B * N, T, H, W, C]
-    clips = q.movedim(in_dims[0], 0).flatten(0, 1)
-    out = local_products(clips, *args)
-    return out.unflatten(0, (info.batch_size, -1)), 0
+def _no_second_derivative(ctx, grad: Tensor):
+    raise NotImplementedError(
+        'autograd has no second derivative of stss; torch.func has one.')
+
+
+torch.library.register_autograd(
+    'selfy::local_products_backward', _no_second_derivative, lib=_library)

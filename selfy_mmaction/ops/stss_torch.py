@@ -261,10 +261,10 @@ def _gather_repeats(grad: Tensor, q: Tensor, grad_q: Tensor,
 
 def products_in_a_graph(q: Tensor, offsets: Sequence[int], U: int, V: int,
                         replicate: bool) -> Tensor:
-    """The same as :func:`products`, for the runtimes of exported graphs.
+    """What :func:`products` gives, for exporters and torch.func.
 
-    Nothing is written in place: in a graph each such write is a copy, or an
-    operator that the runtime lacks.
+    Nothing is written in place: for exporters each such write is a copy, or
+    an operator that the runtime lacks, and torch.func cannot batch some.
     """
     _, T, H, W, _ = q.shape
     frames = [[t + offset for offset in offsets] for t in range(T)]

@@ -20,6 +20,8 @@ from torch import Tensor
 TYPES = (torch.float32, torch.float16, torch.bfloat16)
 # Positions per program: the least that a matrix product of Triton takes.
 _TILE = 16
+# Groups of 32 threads per program, Triton's default.
+_WARPS = 4
 # At most so many bytes of a position's channels at once: more of float32 does
 # not fit the registers.
 _CHANNELS = 128
@@ -143,13 +145,13 @@ def _backward(grad, q, offsets, out, T, H, W, C, L, U: tl.constexpr,
         mask=(w < W)[:, None] & (channel < C)[None, :])
 
 
-def blocks(C: int, V: int, itemsize: int) -> dict[str, int]:
+def blocks(C: int, V: int, itemsize: int, tile: int = _TILE) -> dict[str, int]:
     """Sizes of the matrices that a program multiplies."""
     most = _CHANNELS // itemsize
     channels = min(max(triton.next_power_of_2(C), 16), most)
     return dict(
-        TILE=_TILE,
-        KEYS=triton.next_power_of_2(_TILE + V - 1),
+        TILE=tile,
+        KEYS=triton.next_power_of_2(tile + V - 1),
         CHANNELS=channels)
 
 
@@ -166,42 +168,62 @@ def _on(device: torch.device, offsets: tuple[int, ...]) -> Tensor:
 
 
 def _arguments(q: Tensor, offsets: Sequence[int], U: int, V: int,
-               replicate: bool) -> tuple[tuple, dict]:
+               replicate: bool, tile: int, warps: int) -> tuple[tuple, dict]:
     _, T, H, W, C = q.shape
     return (T, H, W, C, len(offsets)), dict(
         U=U,
         V=V,
         REPLICATE=replicate,
         PRECISION=_precision(),
-        **blocks(C, V, q.element_size()))
+        num_warps=warps,
+        **blocks(C, V, q.element_size(), tile))
 
 
-def products(q: Tensor, offsets: Sequence[int], U: int, V: int,
-             replicate: bool) -> Tensor:
-    """[N, T, H, W, C] => [N, T, L, H, W, U, V], see :func:`stss`."""
+def products(q: Tensor,
+             offsets: Sequence[int],
+             U: int,
+             V: int,
+             replicate: bool,
+             tile: int = _TILE,
+             warps: int = _WARPS) -> Tensor:
+    """[N, T, H, W, C] => [N, T, L, H, W, U, V], see :func:`stss`.
+
+    Args:
+        q (Tensor): [N, T, H, W, C].
+        offsets (Sequence[int]): See :func:`stss`.
+        U (int): Rows of the window.
+        V (int): Columns of the window.
+        replicate (bool): Whether the clip's ends are repeated.
+        tile (int): Positions per program, a power of 2 from 16 on. It
+            changes the speed alone, as ``warps`` does.
+        warps (int): Groups of 32 threads per program, a power of 2.
+    """
     (N, T, H, W, _), L = q.shape, len(offsets)
     out = q.new_empty(N, T, L, H, W, U, V)
     if out.numel():
-        sizes, options = _arguments(q, offsets, U, V, replicate)
-        _forward[N * T * H, triton.cdiv(W, _TILE),
-                 L](q.contiguous(), _on(q.device, tuple(offsets)), out, *sizes,
-                    **options)
+        sizes, options = _arguments(q, offsets, U, V, replicate, tile, warps)
+        grid = N * T * H, triton.cdiv(W, tile), L
+        offsets = _on(q.device, tuple(offsets))
+        _forward[grid](q.contiguous(), offsets, out, *sizes, **options)
     return out
 
 
-def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int], U: int,
-                      V: int, replicate: bool) -> Tensor:
+def products_backward(grad: Tensor,
+                      q: Tensor,
+                      offsets: Sequence[int],
+                      U: int,
+                      V: int,
+                      replicate: bool,
+                      tile: int = _TILE,
+                      warps: int = _WARPS) -> Tensor:
     """The gradient of :func:`products`, [N, T, H, W, C]."""
     N, T, H, W, C = q.shape
     out = q.new_zeros(q.shape)
     if grad.numel() and q.numel():
-        sizes, options = _arguments(q, offsets, U, V, replicate)
-        _backward[N * T * H,
-                  triton.cdiv(W, _TILE),
-                  triton.cdiv(C, options['CHANNELS'])](grad.contiguous(),
-                                                       q.contiguous(),
-                                                       _on(
-                                                           q.device,
-                                                           tuple(offsets)),
-                                                       out, *sizes, **options)
+        sizes, options = _arguments(q, offsets, U, V, replicate, tile, warps)
+        grid = (N * T * H, triton.cdiv(W, tile),
+                triton.cdiv(C, options['CHANNELS']))
+        offsets = _on(q.device, tuple(offsets))
+        _backward[grid](grad.contiguous(), q.contiguous(), offsets, out,
+                        *sizes, **options)
     return out

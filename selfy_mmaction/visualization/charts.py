@@ -82,14 +82,17 @@ def draw_training(runs: Mapping[str, Mapping[str, Curve]], keys: Sequence[str],
     save(figure, path)
 
 
-def draw_timeline(segments: Sequence[Segment], title: str,
-                  path: str | Path) -> None:
+def draw_timeline(segments: Sequence[Segment],
+                  title: str,
+                  path: str | Path,
+                  width: float = 10) -> None:
     """Draw the probabilities of the best classes over time.
 
     Args:
         segments (Sequence[Segment]): The segments of a video, in order.
         title (str): The title.
         path (str | Path): The picture to write.
+        width (float): Of the chart in inches. Defaults to 10.
     """
     scores = {}
     for i, segment in enumerate(segments):
@@ -103,7 +106,7 @@ def draw_timeline(segments: Sequence[Segment], title: str,
     edges = [
         segments[0].start, *(middles[1:] + middles[:-1]) / 2, segments[-1].end
     ]
-    figure = Figure((10, 1.2 + 0.45 * len(names)))
+    figure = Figure((width, 1.2 + 0.45 * len(names)))
     axes = figure.subplots()
     for i, name in enumerate(names):
         axes.stairs(
@@ -113,7 +116,8 @@ def draw_timeline(segments: Sequence[Segment], title: str,
             fill=True,
             color=_color(i))
     axes.set(
-        title=f'{title} (height: probability from 0 to 1)',
+        title=_wrap(f'{title} (height: probability from 0 to 1)',
+                    round(9 * width)),
         xlabel='seconds',
         xlim=(edges[0], edges[-1]),
         ylim=(0, len(names)),

@@ -5,7 +5,9 @@ import io
 import json
 import math
 import string
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +37,8 @@ _HEAT = 'inferno'
 # titles begin.
 _SIDE = 2.
 _COLUMNS = 8
+# Of a picture for a phone, in inches.
+_NARROW = 4.
 _LEFT = 0.008
 _PAGE = string.Template("""\
 <!doctype html>
@@ -66,8 +70,37 @@ show();
 """)
 
 
-def draw(seen: SelfSimilarity, positions: Sequence[Position],
-         title: str) -> Figure:
+class _Query(NamedTuple):
+    """A position to look from, and what it is called."""
+    name: str
+    frame: int
+    row: int
+    column: int
+
+
+class _Layout(NamedTuple):
+    """How frames are laid out, row by row, and the legend."""
+    frames: int
+    columns: int
+    side: float  # width of a frame in inches
+    legend_beside: bool  # or after the last frame
+
+    @property
+    def rows(self) -> int:
+        return math.ceil(
+            (self.frames + (not self.legend_beside)) / self.columns)
+
+    def height(self, seen: SelfSimilarity, title: str) -> float:
+        """In inches, with a line above each row, and a title."""
+        _, H, W, _ = seen.frames.shape
+        lines = 1 + title.count('\n')
+        return self.rows * (self.side * H / W + 0.3) + 0.1 + 0.2 * lines
+
+
+def draw(seen: SelfSimilarity,
+         positions: Sequence[Position],
+         title: str,
+         narrow: bool = False) -> Figure:
     """Draw what a SELFY block sees, for someone who has never heard of it.
 
     From top to bottom: for each query, its similarities to the places around
@@ -78,6 +111,8 @@ def draw(seen: SelfSimilarity, positions: Sequence[Position],
         seen (SelfSimilarity): What it sees.
         positions (Sequence[Position]): The queries.
         title (str): What stands above.
+        narrow (bool): Whether the picture is for a phone: narrow and tall,
+            with few frames side by side. Defaults to False.
 
     Raises:
         ValueError: If a position is outside the map.
@@ -88,28 +123,66 @@ def draw(seen: SelfSimilarity, positions: Sequence[Position],
         _Query(f' {number}' if len(positions) > 1 else '', *position)
         for number, position in enumerate(positions, 1)
     ]
-    frames = dict.fromkeys(query.frame for query in queries)
-    (T, H, W, _), L = seen.frames.shape, seen.similarities.shape[3]
-    small = _SIDE * L / _COLUMNS
-    strips = math.ceil(T / _COLUMNS)
-    # A header, a row per query and frame, and the clip, in inches.
-    heights = [
-        1, *[_SIDE * H / W + 0.6] * (len(queries) + len(frames)),
-        strips * (small * H / W + 0.3) + 0.3
+    T, L = len(seen.frames), seen.similarities.shape[3]
+    if narrow:
+        width = _NARROW
+        around, clip = (_Layout(frames, columns, width / columns, False)
+                        for frames, columns in ((L, 2), (T, 3)))
+    else:
+        width = _SIDE * L + 1.4
+        around = _Layout(L, L, _SIDE, True)
+        clip = _Layout(T, _COLUMNS, _SIDE * L / _COLUMNS, True)
+    parts = _divide(queries, around, clip)
+    # Letters of these sizes fit in an inch.
+    title, caption = _wrap(title, 7.5 * width), _wrap(_CAPTION, 13 * width)
+    titles = [_wrap(text, 10 * width) for _, text, _ in parts]
+    top = 0.3 + 0.3 * title.count('\n')
+    heights = [top + 0.5 + 0.2 * caption.count('\n')] + [
+        layout.height(seen, text)
+        for (layout, *_), text in zip(parts, titles, strict=True)
     ]
-    figure = Figure((_SIDE * L + 1.4, sum(heights)), layout='constrained')
-    header, *rows, footer = figure.subfigures(
-        len(heights), 1, height_ratios=heights)
-    header.text(_LEFT, 0.8, title, size=15, weight='bold', va='center')
-    header.text(_LEFT, 0.3, _CAPTION, va='center', linespacing=1.4)
-    rows = iter(rows)
-    for frame in frames:
-        of_frame = [query for query in queries if query.frame == frame]
-        for query in of_frame:
-            _draw_similarities(next(rows), seen, query)
-        _draw_displacements(next(rows), seen, frame, of_frame)
-    _draw_energy(footer, seen, strips, queries)
+    # Phones have fine screens.
+    figure = Figure((width, sum(heights)),
+                    dpi=200 if narrow else 100,
+                    layout='constrained')
+    header, *rows = figure.subfigures(len(heights), 1, height_ratios=heights)
+    header.text(
+        _LEFT, 1 - 0.08 / heights[0], title, size=15, weight='bold', va='top')
+    header.text(
+        _LEFT,
+        1 - (0.18 + top) / heights[0],
+        caption,
+        va='top',
+        linespacing=1.4)
+    for row, text, (layout, _, show) in zip(rows, titles, parts, strict=True):
+        row.suptitle(text, x=_LEFT, ha='left', size=11, weight='bold')
+        show(row, *_add_axes(row, layout), seen)
     return figure
+
+
+def _divide(queries: Sequence[_Query], around: _Layout,
+            clip: _Layout) -> list[tuple[_Layout, str, Callable]]:
+    """The parts of a picture: the layout, title and what draws it."""
+    parts = []
+    for t in dict.fromkeys(query.frame for query in queries):
+        of_frame = [query for query in queries if query.frame == t]
+        parts += [(around, f'How alike?  The query{query.name} (frame {t}, '
+                   f'row {query.row}, column {query.column}) and the places '
+                   'around it', partial(_draw_similarities, query=query))
+                  for query in of_frame]
+        parts.append((around, f'Where to?  From each place of frame {t} to '
+                      'the most similar one around it',
+                      partial(_draw_displacements, t=t, queries=of_frame)))
+    parts.append((clip, 'What for?  How much the block adds to the features '
+                  'of each place, from this motion',
+                  partial(_draw_energy, queries=queries)))
+    return parts
+
+
+def _wrap(text: str, width: float) -> str:
+    """Break each line of a text that has more letters than this."""
+    return '\n'.join(
+        textwrap.fill(line, int(width)) for line in text.split('\n'))
 
 
 def write(path: Path, seen: SelfSimilarity, positions: Sequence[Position],
@@ -170,27 +243,16 @@ def _to_html(pictures: Iterable[np.ndarray], first: int, title: str) -> str:
         images=json.dumps([f'data:image/webp;base64,{x}' for x in images]))
 
 
-class _Query(NamedTuple):
-    """A position to look from, and what it is called."""
-    name: str
-    frame: int
-    row: int
-    column: int
-
-
-def _draw_similarities(row: SubFigure, seen: SelfSimilarity,
-                       query: _Query) -> None:
+def _draw_similarities(row: SubFigure, axes: Sequence[Axes], legend: Axes,
+                       seen: SelfSimilarity, query: _Query) -> None:
     """The similarities of a query, on the frames that it is compared with."""
-    name, t, y, x = query
+    _, t, y, x = query
     maps = seen.similarities[t, y, x].numpy()
     L, U, V = maps.shape
     # A similarity of exactly 0 is to a place outside the clip.
     maps = np.where(maps == 0, np.nan, maps)
     norm = _norm_of(maps)
     moves = seen.displacements(t)[:, y, x]
-    axes, legend = _add_axes(
-        row, 1, L, f'How alike?  The query{name} (frame {t}, row {y}, column '
-        f'{x}) and the places around it')
     for l, ax in enumerate(axes):
         offset = l - L // 2
         when = f'{abs(offset)} {"before" if offset < 0 else "after"}'
@@ -221,14 +283,12 @@ def _draw_similarities(row: SubFigure, seen: SelfSimilarity,
     _add_bar(row, legend, norm, 'similarity')
 
 
-def _draw_displacements(row: SubFigure, seen: SelfSimilarity, t: int,
+def _draw_displacements(row: SubFigure, axes: Sequence[Axes], legend: Axes,
+                        seen: SelfSimilarity, t: int,
                         queries: Sequence[_Query]) -> None:
     """The displacements of all places of a frame to its neighbours."""
     moves = seen.displacements(t)
     longest = _norm_of(np.linalg.norm(moves, axis=-1)).vmax
-    axes, legend = _add_axes(
-        row, 1, len(moves), f'Where to?  From each place of frame {t} to the '
-        'most similar one around it')
     for l, ax in enumerate(axes):
         neighbour = t + l - len(moves) // 2
         ax.set_title(f'to frame {neighbour}')
@@ -262,38 +322,30 @@ def _draw_displacements(row: SubFigure, seen: SelfSimilarity, t: int,
     ax.set_in_layout(False)
 
 
-def _draw_energy(footer: SubFigure, seen: SelfSimilarity, strips: int,
-                 queries: Sequence[_Query]) -> None:
+def _draw_energy(row: SubFigure, axes: Sequence[Axes], legend: Axes,
+                 seen: SelfSimilarity, queries: Sequence[_Query]) -> None:
     """What the block adds to all frames of the clip."""
-    axes, legend = _add_axes(
-        footer, strips, _COLUMNS, 'What for?  How much the block adds to the '
-        'features of each place, from this motion')
     energy = seen.energy.numpy()
     norm = Normalize(0, energy.max() or 1)
     for t, ax in enumerate(axes):
-        if t >= len(energy):
-            ax.axis('off')
-            continue
         ax.set_title(f'frame {t}')
         _show_frame(ax, seen, t, t)
         _show_cells(ax, seen, energy[t], cmap=_HEAT, norm=norm)
         for query in queries:
             if query.frame == t:
                 _mark(ax, seen, query)
-    _add_bar(footer, legend, norm, 'length of what\nis added')
+    _add_bar(row, legend, norm, 'length of what\nis added')
 
 
-def _add_axes(figure: SubFigure, rows: int, columns: int,
-              title: str) -> tuple[list[Axes], Axes]:
-    """Axes for frames, row by row, and beside them one for a legend."""
-    figure.suptitle(title, x=_LEFT, ha='left', size=11, weight='bold')
-    grid = figure.add_gridspec(
-        rows, columns + 1, width_ratios=[1] * columns + [columns / 9])
-    axes = [
-        figure.add_subplot(grid[i, j]) for i in range(rows)
-        for j in range(columns)
-    ]
-    legend = figure.add_subplot(grid[:, -1])
+def _add_axes(row: SubFigure, layout: _Layout) -> tuple[list[Axes], Axes]:
+    """Axes for frames, and one for a legend."""
+    rows, columns = layout.rows, layout.columns
+    ratios = [1] * columns + [columns / 9] * layout.legend_beside
+    grid = row.add_gridspec(rows, len(ratios), width_ratios=ratios)
+    cells = list(np.ndindex(rows, columns))
+    axes = [row.add_subplot(grid[cell]) for cell in cells[:layout.frames]]
+    legend = row.add_subplot(
+        grid[:, -1] if layout.legend_beside else grid[cells[layout.frames]])
     legend.axis('off')
     return axes, legend
 

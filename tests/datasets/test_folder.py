@@ -10,11 +10,8 @@ from mmaction.registry import DATASETS
 
 from selfy_mmaction.apis.video import Video, write_video
 from selfy_mmaction.datasets.releases import FolderPreparation
-from selfy_mmaction.datasets.releases.folder import (
-    Clip,
-    hold_out,
-    is_directional,
-)
+from selfy_mmaction.datasets.releases.folder import is_directional
+from selfy_mmaction.datasets.releases.splitting import Clip, hold_out
 
 
 @pytest.fixture(scope='module')

@@ -6,7 +6,7 @@ import torch
 from mmaction.registry import MODELS
 from mmengine.registry import init_default_scope
 
-from selfy_mmaction.engine.checkpoint import check_start
+from selfy_mmaction.engine.checkpoint import check_start, load_checkpoint
 
 CONFIG = dict(
     type='Recognizer2D',
@@ -115,3 +115,12 @@ def test_another_shift_is_named(kind, shift):
             dilations=(1, 1, 1, 1)) for value in (shift, not shift))
     with pytest.raises(ValueError, match=f'set .*is_shift={not shift}.$'):
         check_start(model, dict(state_dict=other.state_dict()), 'x.pth')
+
+
+def test_complex_weights_are_refused(tsm, tmp_path):
+    path = tmp_path / 'complex.pth'
+    bias = tsm['state_dict']['cls_head.fc_cls.bias']
+    tsm['state_dict']['cls_head.fc_cls.bias'] = bias.to(torch.complex64)
+    torch.save(tsm, path)
+    with pytest.raises(ValueError, match='fc_cls.bias are complex'):
+        load_checkpoint(str(path))

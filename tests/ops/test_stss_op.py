@@ -1,6 +1,7 @@
 """stss under compilers and tracers, and for callers of other code bases."""
 import pytest
 import torch
+from torch.autograd import forward_ad
 from torch.library import opcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -220,6 +221,47 @@ def test_vmap():
     torch.testing.assert_close(
         torch.autograd.grad(actual, x, cotangent),
         torch.autograd.grad(expected, x, cotangent))
+
+
+@pytest.mark.parametrize('temporal_padding', ['zeros', 'replicate'])
+def test_torch_func(temporal_padding):
+    """Derivatives of any order, forward and reverse, of many clips."""
+
+    def loss(x):
+        return stss(
+            x, (3, 3, 3), temporal_padding=temporal_padding).exp()[..., 0,
+                                                                   1].sum()
+
+    x, v = features(2, 2, 2, 3, 4, 5)
+    x.requires_grad_()
+    expected, = torch.autograd.grad(loss(x), x)
+    x = x.detach()
+    grad = torch.func.grad(loss)
+    torch.testing.assert_close(grad(x), expected)
+    torch.testing.assert_close(
+        torch.func.vmap(grad)(torch.stack([v, x]))[1], expected)
+    # Both are derivatives along v.
+    _, tangent = torch.func.jvp(loss, (x, ), (v, ))
+    torch.testing.assert_close(tangent, (expected * v).sum())
+    with forward_ad.dual_level():
+        dual = loss(forward_ad.make_dual(x, v))
+        torch.testing.assert_close(
+            forward_ad.unpack_dual(dual).tangent, tangent)
+    _, actual = torch.func.jvp(grad, (x, ), (v, ))
+    step = 1e-5
+    torch.testing.assert_close(
+        actual, (grad(x + step * v) - grad(x - step * v)) / (2 * step),
+        rtol=1e-5,
+        atol=1e-6)
+
+
+def test_no_second_derivative_without_torch_func():
+    """Rather than a wrong one."""
+    x = features(1, 2, 3, 4, 5).requires_grad_()
+    grad, = torch.autograd.grad(
+        stss(x, (3, 3, 3)).square().sum(), x, create_graph=True)
+    with pytest.raises(NotImplementedError, match='torch.func has one'):
+        grad.sum().backward()
 
 
 def test_triton_must_agree(monkeypatch):

@@ -34,7 +34,7 @@ CHECKPOINT = dict(
     state_dict=dict(weight=torch.zeros(1000)))
 WRITERS = {
     'dump.npz':
-    lambda path: DumpScores(str(path)).compute_metrics(
+    lambda path: DumpScores(str(path), 'probabilities').compute_metrics(
         [dict(label=0, scores=np.zeros(1000))]),
     'video.gif':
     lambda path: write_video(path, NOISE, 12),

@@ -247,6 +247,9 @@ MISTAKES = [
     (train(f'{DATASET}ann_file=mark.txt'),
      'data/mark.txt begins with a byte-order mark: save it as UTF-8 without '
      'one.'),
+    (('check_data', 'config.py', '--cfg-options',
+      f'{DATASET}ann_file=mark.txt'),
+     'data/mark.txt begins with a byte-order mark: .*'),
     (train(f'{DATASET}ann_file=bad_label.txt'),
      "data/bad_label.txt: line 2 is 'left1.mp4 left', where .* expected."),
     (train(f'{DATASET}ann_file=negative.txt'),
@@ -290,7 +293,7 @@ MISTAKES = [
     (predict(video='data/videos/notes.txt'),
      'data/videos/notes.txt is not a video: it begins with .*'),
     (predict(video='no.mp4'), 'video no.mp4 does not exist.'),
-    (predict(video='data'), 'folder data holds no video .*'),
+    (predict(video='data/frames'), 'folder data/frames holds no video .*'),
     (predict('--labels', 'data/train.txt'),
      'data/train.txt names 6 classes, but the model has 8: give .*'),
     (predict('--labels', 'weights.pth'),

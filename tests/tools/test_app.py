@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,6 +15,8 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 from ports import get_free_port
+
+from selfy_mmaction.apis.video import Video, write_video
 
 BROWSER = os.environ.get('CHROMIUM') or next(
     filter(None, map(shutil.which, ['chromium', 'google-chrome', 'chrome'])),
@@ -60,11 +63,16 @@ def test_answers_and_refuses(address, repo, notes):
     assert urlsplit(address).hostname == '127.0.0.1'
     client = Client(address, verbose=False, analytics_enabled=False)
     clip = repo / 'demo/camera_pans_right.webm'
-    label, picture = client.predict(handle_file(clip), api_name='/look')
+    first, *_, last = client.submit(handle_file(clip), api_name='/look')
+    # While it computes, something is seen.
+    assert first != last
+    player, label, _, frames, picture = last
+    assert Path(player).suffix == '.webm'
     assert label['label'] == 'camera pans right'
     assert len(label['confidences']) == 5
-    with Image.open(picture) as sheet:
-        assert min(sheet.size) > 500
+    for path in frames, picture:
+        with Image.open(path) as sheet:
+            assert min(sheet.size) > 500
     with pytest.raises(AppError, match='notes.mp4 is not a video: it begins'):
         client.predict(handle_file(notes), api_name='/look')
 
@@ -109,11 +117,11 @@ def test_uploads_are_bounded(address, tmp_path):
         client.predict(handle_file(path), api_name='/look')
 
 
-# .ci/run sets the variable where it brought a browser.
-@pytest.mark.skipif(
-    not BROWSER and 'REQUIRE_BROWSER' not in os.environ,
-    reason='no chromium or google-chrome on PATH or in CHROMIUM')
-def test_page_in_a_browser(address, notes):
+@pytest.fixture(scope='module')
+def browser():
+    # .ci/run sets the variable where it brought a browser.
+    if not BROWSER and 'REQUIRE_BROWSER' not in os.environ:
+        pytest.skip('no chromium or google-chrome on PATH or in CHROMIUM')
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=BROWSER,
@@ -122,29 +130,107 @@ def test_page_in_a_browser(address, notes):
                 '--disable-background-networking',
                 '--disable-component-update', '--disable-sync'
             ])
-        page = browser.new_page()
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, address, tmp_path):
+    """Open the page in a window of a size, and look at it at the end."""
+    pages, hosts = [], set()
+
+    def visit(width, height):
+        page = browser.new_page(viewport=dict(width=width, height=height))
         page.set_default_timeout(60_000)
-        hosts = set()
         page.on('request',
                 lambda request: hosts.add(urlsplit(request.url).hostname))
         page.goto(address)
-        expect(page.get_by_role('heading')).to_contain_text('SELFY')
-        # an example
-        page.locator('.gallery-item').first.click()
-        wait = dict(timeout=60_000)
-        expect(page.get_by_test_id('label-output-value')).to_have_text(
-            'camera pans right', **wait)
-        picture = page.locator('img[src*="image.png"]')
-        expect(picture).to_be_visible(**wait)
-        assert picture.evaluate('image => image.naturalWidth') > 500
-        # a bad upload
-        page.reload()
-        page.locator('input[type=file]').first.set_input_files(notes)
-        expect(page.get_by_text(
-            'notes.mp4 is not a video: it begins')).to_be_visible(**wait)
-        browser.close()
+        expect(page.get_by_role('heading', name='SELFY')).to_be_visible()
+        pages.append((page, width))
+        return page
+
+    yield visit
+    for page, width in pages:
+        path = tmp_path / f'{width}.png'
+        page.screenshot(path=path, full_page=True)
+        # Nothing has to be scrolled to from the side.
+        with Image.open(path) as screenshot:
+            assert screenshot.width == width
+        assert page.evaluate('document.documentElement.scrollWidth') == width
+        page.close()
     # Nothing is sent to other servers.
     assert hosts - {None} == {'127.0.0.1'}
+
+
+def wait_for_picture(page, other_than=''):
+    """Wait until the last picture is another one, and return its size."""
+    picture = page.locator('.picture img')
+    expect(picture).to_be_attached(timeout=60_000)
+    # It is loaded when it is seen.
+    page.locator('.picture').scroll_into_view_if_needed()
+    expect(picture).not_to_have_attribute('src', other_than, timeout=60_000)
+    page.wait_for_function(
+        'image => image.naturalWidth', arg=picture.element_handle())
+    return picture.evaluate(
+        'image => [image.src, image.clientWidth, image.clientHeight]')
+
+
+def test_a_click_shows_where_a_place_goes(visit):
+    page = visit(1280, 900)
+    for question in 'What is this?', 'What can it not do?':
+        expect(page.get_by_role('heading', name=question)).to_be_visible()
+    expect(
+        page.locator('body')).to_contain_text('nothing but synthetic motions')
+    # an example
+    page.locator('.gallery-item').first.click()
+    expect(page.get_by_test_id('label-output-value')).to_have_text(
+        'camera pans right', timeout=60_000)
+    before, width, _ = wait_for_picture(page)
+    assert width > 1000
+    expect(page.get_by_role('heading', name='the colours')).to_be_visible()
+    frames = page.locator('.frames img')
+    shown = frames.get_attribute('src')
+    box = frames.bounding_box()
+    frames.click(position=dict(x=0.5 * box['width'], y=0.3 * box['height']))
+    wait_for_picture(page, other_than=before)
+    assert frames.get_attribute('src') != shown
+
+
+def test_a_bad_upload_is_named(visit, notes):
+    page = visit(390, 844)
+    page.locator('input[type=file]').first.set_input_files(notes)
+    expect(
+        page.get_by_text('notes.mp4 is not a video: it begins')).to_be_visible(
+            timeout=60_000)
+
+
+def test_a_phone_plays_any_clip(visit, video_dir):
+    """The clip is MPEG-4 Part 2, which browsers do not play."""
+    page = visit(390, 844)
+    page.locator('input[type=file]').first.set_input_files(video_dir /
+                                                           'left0.mp4')
+    _, width, height = wait_for_picture(page)
+    assert width > 300 and height > 3 * width
+    expect(page.get_by_text('not playable')).to_have_count(0)
+    player = page.locator('.player video')
+    page.wait_for_function(
+        'video => video.readyState >= 2 && video.videoWidth == 132',
+        arg=player.element_handle())
+    frames = page.locator('.frames img').bounding_box()
+    assert frames['width'] > 300
+
+
+def test_a_long_clip_gets_a_timeline(visit, repo, tmp_path):
+    frames = list(Video(str(repo / 'demo/camera_pans_right.webm')))
+    path = tmp_path / 'long.mp4'
+    write_video(path, 4 * frames, 12)  # 8 seconds
+    page = visit(390, 844)
+    page.locator('input[type=file]').first.set_input_files(path)
+    timeline = page.locator('.timeline img')
+    expect(timeline).to_be_visible(timeout=60_000)
+    assert timeline.bounding_box()['width'] > 300
+    expect(page.get_by_test_id('label-output-value')).to_have_count(0)
+    expect(page.locator('.picture img')).to_have_count(0)
 
 
 def test_names_what_is_wrong(run_tool, address):

@@ -10,11 +10,12 @@ from mmaction.registry import MODELS
 from PIL import Image
 
 from selfy_mmaction.apis.inference import VideoPredictor
-from selfy_mmaction.apis.similarity import observe
+from selfy_mmaction.apis.similarity import SelfSimilarity, enlarge, observe
 from selfy_mmaction.engine import launch
 from selfy_mmaction.ops import stss
 from selfy_mmaction.visualization.flow import flow_to_color
 from selfy_mmaction.visualization.pictures import draw, to_image
+from selfy_mmaction.visualization.sheet import Sheet
 
 NAME = 'selfy_tsm_r18_motion'
 
@@ -110,14 +111,33 @@ def test_displacements_are_the_motion(seen):
     assert np.isfinite(seen.displacements(0)[2:]).all()
 
 
-def test_strongest_positions_are_peaks(seen):
-    positions = seen.strongest(3)
+def test_strongest_positions_are_peaks_of_the_motion(seen):
+    positions = seen.strongest(2)
     energies = [seen.energy[position] for position in positions]
-    assert energies[0] == seen.energy.max()
     assert energies == sorted(energies, reverse=True)
-    steps = np.array(positions)[:, None] - np.array(positions)
-    apart = np.abs(steps).max(-1)[~np.eye(3, dtype=bool)]
-    assert (apart > 1).all()
+    (t, y, x), other = positions
+    assert np.abs(np.subtract(other, (t, y, x))).max() > 1
+    # all neighbours are in the clip
+    assert 2 <= t < 6 and 0 < y < 5 and 0 < x < 9
+    # The camera pans right, all the time.
+    assert (np.diff(seen.displacements(t)[:, y, x, 0]) < 0).all()
+
+
+def test_the_strongest_of_a_still_clip_is_inside(seen):
+    """Nothing moves, and most is added at a corner."""
+    still = torch.zeros_like(seen.similarities)
+    still[..., 2:3, 4, 4] = 1
+    still[1:, ..., 1, 4, 4] = still[:-1, ..., 3, 4, 4] = 1
+    energy = torch.ones_like(seen.energy)
+    energy[0, 0, 0], energy[3, 2, 4] = 9, 2
+    assert SelfSimilarity(seen.frames, still, energy,
+                          []).strongest(1) == [(3, 2, 4)]
+    # no inside, and nothing added
+    tiny = SelfSimilarity(seen.frames, still[:2, :2, :2], energy[:2, :2, :2],
+                          [])
+    assert tiny.strongest(1) == [(0, 0, 0)]
+    energy.zero_()
+    assert tiny.strongest(1) == [(1, 1, 1)]
 
 
 def test_drawing_shows_the_query(seen):
@@ -129,6 +149,44 @@ def test_drawing_shows_the_query(seen):
     # The rows of the query and the clip differ, the header does not.
     assert not np.abs(here - there)[:height // 12].any()
     assert np.abs(here - there)[height // 4:].any()
+
+
+def test_a_phone_gets_a_narrow_picture(seen):
+    wide, narrow = (
+        draw(seen, [(3, 2, 2)], 'title', narrow) for narrow in (False, True))
+    assert narrow.get_figwidth() <= 4 < wide.get_figwidth()
+    # the frames, no smaller
+    sides = [[
+        ax.get_window_extent().width / figure.dpi for part in figure.subfigs
+        for ax in part.axes[:5]
+    ] for figure in (wide, narrow) if to_image(figure).size]
+    assert len(sides[0]) == len(sides[1])
+    assert min(sides[1]) > 0.9 * min(sides[0])
+
+
+@pytest.mark.parametrize('query', [(0, 0, 0), (3, 2, 4), (7, 5, 9)])
+def test_a_place_is_found_where_the_sheet_marks_it(seen, query):
+    sheet = Sheet(seen)
+    here, other = (
+        sheet.draw(position).astype(int) for position in (query, (5, 3, 3)))
+    changed = np.abs(here - other).any(-1)
+    # The other one is in the third column.
+    changed[:, 2 * here.shape[1] // 3:] = False
+    rows, columns = np.nonzero(changed)
+    assert sheet.position_at(columns.mean(), rows.mean()) == query
+
+
+def test_small_frames_are_enlarged(network, repo):
+    cfg = launch.load_config(network[0], {})
+    larger = enlarge(cfg, 192)
+    sizes = [
+        next(step['scale'] for step in x.test_dataloader.dataset.pipeline
+             if 'scale' in step) for x in (cfg, larger, enlarge(larger, 192))
+    ]
+    assert list(map(tuple, sizes)) == [(64, 64), (192, 192), (192, 192)]
+    # large already
+    cfg = launch.load_config(str(repo / 'configs/selfy_tsm_r50_sthv1.py'), {})
+    assert enlarge(cfg, 192) is cfg
 
 
 def test_writes_pictures_pages_and_videos(run, tmp_path):

@@ -7,45 +7,22 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-from decord import DECORDError, VideoReader
 
 from ...containers import find_videos
 from ...files import is_inside, write_text
-from .media import check_media, count_video_frames
+from .media import check_media
 from .release import SPLITS, Findings
+from .splitting import Clip, Content, find_twins, hold_out, look
 
 # Classes with fewer clips, and clips with fewer frames, get a warning.
 FEW_CLIPS = 5
 FEW_FRAMES = 8
-# Two clips whose thumbnails have a higher correlation count as copies, or as
-# cuts of one recording. Among forty of the quickstart's clips, a scaled copy
-# has 0.996 or more with its original, two different scenes at most 0.58.
-ALIKE = 0.95
-THUMBNAIL = 16  # side of a frame's thumbnail, pixels
 _SPLIT_NAMES = {'train', 'training', 'val', 'valid', 'validation', 'test'}
 # A horizontal flip changes these; vertical directions stay.
 _DIRECTION = re.compile(
     r'(?<![a-z])(left|right)(wards?)?(?![a-z])|clockwise|(?<![a-z])c?cw\b')
 # Characters that a line of a list cannot contain.
 _UNLISTABLE = re.compile(r'^\s|[\t\r\n\ud800-\udfff]')
-
-
-class Clip(NamedTuple):
-    """A clip: its file, its class, and the group that must stay together."""
-
-    path: str  # below the folder of the data
-    label: str
-    group: str
-
-
-class Content(NamedTuple):
-    """The content of a clip that can be read."""
-
-    frames: int
-    thumbnail: np.ndarray  # [K], zero mean, unit length
 
 
 class FolderPreparation:
@@ -285,95 +262,6 @@ def read_table(path: Path) -> list[Clip]:
                          'line should be `clip,label` or `clip,label,group`, '
                          'with commas.')
     return clips
-
-
-def look(path: str) -> Content | str:
-    """The content of a clip, or what is wrong with it."""
-    count = count_video_frames(path)
-    if isinstance(count, str):
-        return count
-    try:
-        # Twice the size: decord fails at 16.
-        reader = VideoReader(
-            path, num_threads=1, width=2 * THUMBNAIL, height=2 * THUMBNAIL)
-        # the middles of four segments
-        frames = reader.get_batch([(2 * i + 1) * count // 8
-                                   for i in range(4)]).asnumpy()
-    except (DECORDError, RuntimeError):
-        return 'cannot be decoded as a video'
-    # [4, 32, 32, 3] => [4, 16, 2, 16, 2, 3] => [4, 16, 16] => [K]
-    frames = frames.reshape(4, THUMBNAIL, 2, THUMBNAIL, 2, 3)
-    thumbnail = frames.mean((2, 4, 5), dtype=np.float32).ravel()
-    thumbnail -= thumbnail.mean()
-    length = np.linalg.norm(thumbnail)
-    return Content(count, thumbnail / length if length else thumbnail)
-
-
-def hold_out(clips: Sequence[Clip], share: float,
-             rng: random.Random) -> set[str]:
-    """Choose the groups for validation.
-
-    From each class with two groups or more, some clips are chosen: about the
-    share, but not all.
-
-    Args:
-        clips (Sequence[Clip]): The clips.
-        share (float): The share of the clips of a class.
-        rng (random.Random): Random generator that draws the groups.
-    """
-    groups = {}
-    for clip in clips:
-        groups.setdefault(clip.group, Counter())[clip.label] += 1
-    total = Counter(clip.label for clip in clips)
-    wanted = {
-        label: min(max(1, round(share * number)), number - 1)
-        for label, number in total.items()
-    }
-    held, inside = set(), Counter()
-    # The rarest class first: it has the least choice.
-    for label in sorted(total, key=lambda label: (total[label], label)):
-        names = [
-            name for name, group in groups.items()
-            if label in group and name not in held
-        ]
-        rng.shuffle(names)
-        chosen = []
-        for name in names:
-            if all(inside[key] + number <= wanted[key]
-                   for key, number in groups[name].items()):
-                chosen.append(name)
-                inside += groups[name]
-        if not inside[label]:
-            # Each group exceeds the share: take the one with the fewest clips
-            # of the class that leaves some for training.
-            rest = [
-                name for name in names
-                if all(inside[key] + number < total[key]
-                       for key, number in groups[name].items())
-            ]
-            if rest:
-                chosen = [min(rest, key=lambda name: groups[name][label])]
-                inside += groups[chosen[0]]
-        held.update(chosen)
-    return held
-
-
-def find_twins(
-    splits: Mapping[str, Sequence[Clip]],
-    contents: Mapping[str, Content],
-) -> list[tuple[str, str]]:
-    """Pairs of a validation clip and a training clip that look alike."""
-    if not splits['train']:
-        return []
-    known = np.stack(
-        [contents[clip.path].thumbnail for clip in splits['train']])
-    twins = []
-    for clip in splits['val']:
-        # [N, K] @ [K] => [N]
-        alike = known @ contents[clip.path].thumbnail
-        if alike.max() > ALIKE:
-            twins.append((clip.path, splits['train'][alike.argmax()].path))
-    return twins
 
 
 def is_directional(name: str) -> bool:
