@@ -189,7 +189,7 @@ class ONNXPredictor(Predictor):
         theirs, ours = self.classifier.clip_shape, clip_shape(cfg)
         if theirs != ours:
             raise ValueError(
-                f'{path} takes clips of shape {theirs}, but the config has '
+                f'{path} takes clips of shape {theirs}, but the config makes '
                 f'{ours}: use the config that it was exported with.')
 
     def _probabilities(self, frames: dict) -> Tensor:

@@ -175,8 +175,8 @@ def test_damaged_log_is_refused(log, line):
     (['{tmp}/none'], '{tmp}/none holds no log of a training'),
     (['{run}', '--keys', 'los'], '--keys los was not logged: acc/top1, loss, '
      'lr were.'),
-    (['{bad}'], 'line 1 of {bad}/20260101_100000/vis_data/scalars.json is no '
-     'entry of a log'),
+    (['{bad}'], 'line 1 of {bad}/20260101_100000/vis_data/scalars.json is '
+     'not a log entry'),
 ])
 def test_bad_input_is_one_line(run_tool, log, tmp_path, args, message):
     places = dict(

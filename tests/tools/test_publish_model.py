@@ -160,7 +160,7 @@ def test_entry_and_table(publish, checkpoint, project, tmp_path):
       ], 'epoch_1.pth does not fit the model of the config: '),
     (['--config', 'configs/absent.py'
       ], 'absent is not in .*metafile.yml: put it in configs/'),
-    (['--out-dir', '/'], '--out-dir / is not in this repository: give the '),
+    (['--out-dir', '/'], '--out-dir / is not in this repository: give its '),
     (['--dump', 'absent.npz'], 'dump absent.npz does not exist'),
 ])
 def test_refusals_leave_nothing(publish, checkpoint, project, args, words):
