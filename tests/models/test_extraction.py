@@ -57,7 +57,7 @@ def plain_convs(extraction, U):
     return nn.Sequential(unflatten, *layers)
 
 
-def plain_perceptrons(extraction, U):
+def plain_mlp(extraction, U):
     """The same of the MLP: matrices over the flattened window."""
     widths, layers = [U * U], []
     for module in extraction.convs:
@@ -74,10 +74,9 @@ def plain_perceptrons(extraction, U):
 @pytest.mark.parametrize(
     'build, plain', [
         (lambda window: STSSConvExtraction(window, (2, 3, 4, 5)), plain_convs),
-        (lambda window: STSSMLPExtraction(window,
-                                          (6, 7, 5)), plain_perceptrons),
+        (lambda window: STSSMLPExtraction(window, (6, 7, 5)), plain_mlp),
     ],
-    ids=['convolutions', 'perceptrons'])
+    ids=['convolutions', 'mlp'])
 def test_equals_plain_layers(build, plain, U):
     """In training, with every gradient, and in evaluation."""
     extraction = build((3, U, U)).double()
