@@ -112,7 +112,8 @@ def test_resumes_after_kill_and_interrupt(train, tmp_path):
     process.kill()
     assert process.wait() == -signal.SIGKILL
 
-    process = train('--resume', options=three_epochs)
+    # More epochs than can end before the signal arrives.
+    process = train('--resume', options=['train_cfg.max_epochs=50'])
     read_until(process, 'resumed epoch: 1, iter: 4')
     read_until(process, 'Epoch(val) [2]')
     process.send_signal(signal.SIGINT)
