@@ -242,17 +242,20 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor):
                 with gr.Column():
                     gr.Markdown(guide.COLOURS)
             picture = gr.Image(elem_classes='picture', **plain)
-        page.load(None, None, width, js='() => window.innerWidth')
+        # Asked at each event: the answer at the page's load may come too late.
+        js = '(first, _) => [first, window.innerWidth]'
         examples.click(
             lambda sample: sample[0], examples, clip, api_visibility='private')
         clip.change(
             look, [clip, width],
             [player, answer, timeline, details, frames, picture, state],
             api_name='look',
+            js=js,
             show_progress_on=answer)
         frames.select(
             move, [state, width], [frames, picture],
             api_visibility='private',
+            js=js,
             show_progress_on=picture)
     return page
 
