@@ -110,7 +110,7 @@ def resume(*options):
             *options)
 
 
-def test(*options):
+def run_test(*options):
     return 'test', 'config.py', 'weights.pth', '--cfg-options', *options
 
 
@@ -271,18 +271,18 @@ MISTAKES = [
      'data/frames/1 has no img_00001.jpg, but 00001.jpg: set '
      "filename_tmpl='img_{:05}.jpg' of the dataset to its names."),
     # the test
-    (test('model.cls_head.num_classes=4', NO_CLASS_LIST),
+    (run_test('model.cls_head.num_classes=4', NO_CLASS_LIST),
      r'weights.pth does not fit .* has shape \(8, 64\) instead of \(4, 64\) '
      r'.*; use the config it was trained with.'),
-    (test(f'{BACKBONE}depth=34'),
+    (run_test(f'{BACKBONE}depth=34'),
      r'weights.pth does not fit .*\S+ is missing .*; use the config .*'),
-    (test(f'{BACKBONE}is_shift=False'),
+    (run_test(f'{BACKBONE}is_shift=False'),
      'weights.pth does not fit .*: it is of a network with temporal shift: '
      'set model.backbone.is_shift=True.'),
     (('test', 'config.py', 'diverged.pth'),
      'diverged.pth has values in cls_head.fc_cls.bias that are not finite: .*'
      'give an earlier checkpoint.'),
-    (test('test_evaluator.type=Accuracy'),
+    (run_test('test_evaluator.type=Accuracy'),
      "the config names the metric 'Accuracy', which is not known: .*"),
     (('test', 'config.py', 'weights.pth', '--dump', 'config.py/a.npz'),
      '--dump config.py/a.npz: folder config.py cannot be created .*'),
