@@ -1,0 +1,19 @@
+# For small networks on a CPU. More epochs are two numbers:
+# _base_.train_cfg.max_epochs = _base_.param_scheduler[0].total_steps = 3
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1, val_interval=1)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
+    clip_grad=dict(max_norm=20))
+# The rate rises for the first third and falls to zero, batch by batch.
+param_scheduler = [
+    dict(
+        type='OneCycleLR',
+        eta_max=1e-3,
+        total_steps=1,
+        pct_start=0.3,
+        convert_to_iter_based=True)
+]
