@@ -27,10 +27,13 @@ def project(repo, tmp_path_factory, video_dir):
     (root / 'checkpoints').symlink_to(repo / 'checkpoints')
     text = (root / 'configs/selfy_tsm_r18_folder.py').read_text()
     # what docs/your_videos.md says of another folder and of the flip
-    for old, new in (("'data/mine', frozen_classes=[]",
-                      f"'data/turns', frozen_classes=[{FROZEN}]"),
-                     ('epochs = 30', 'epochs = 1'), ('_base_, 112',
-                                                     '_base_, 32')):
+    changes = {
+        "'data/mine', frozen_classes=[]":
+        f"'data/turns', frozen_classes=[{FROZEN}]",
+        'total_steps = 30': 'total_steps = 1',
+        '_base_, 112': '_base_, 32'
+    }
+    for old, new in changes.items():
         assert text.count(old) == 1
         text = text.replace(old, new)
     (root / 'configs/selfy_tsm_r18_turns.py').write_text(text)
