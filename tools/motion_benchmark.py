@@ -3,16 +3,22 @@
 Renders the clips where there are none, trains each network with each seed,
 tests it on all splits and writes table.md, classes.md (of the fast split),
 curves.svg and frames.png; with --ablations ablations.md, with --orders
-orders.md, with --designs designs.md. Runs that are done are not done again.
+orders.md, too. --designs trains others instead, and writes designs.md and
+designs.svg, accuracy against time. Runs that are done are not done again.
 """
 import argparse
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.files import write_text
 from selfy_mmaction.motion import bench_clips, experiment
-from selfy_mmaction.visualization.study import draw_accuracies, draw_splits
+from selfy_mmaction.visualization.study import (
+    draw_accuracies,
+    draw_costs,
+    draw_splits,
+)
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 
@@ -48,8 +54,8 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         default=[],
         metavar='NAME',
-        help='train these designs, too, with each seed: names of ablations '
-        'and orders, or any name with ", 2 epochs" after it')
+        help='train these designs instead, with each seed: names of '
+        'networks, ablations and orders, or one with ", 2 epochs" after it')
     parser.add_argument(
         '--table-only',
         action='store_true',
@@ -79,6 +85,36 @@ def write(args: argparse.Namespace, name: str, text: str) -> None:
     print(f'{path}:\n{text}')
 
 
+def study(args: argparse.Namespace, names: Iterable[str],
+          seeds: Sequence[int]) -> experiment.Study:
+    runs = [experiment.Run(name, seed) for seed in seeds for name in names]
+    return experiment.Study(args.data, get_results(runs, args))
+
+
+def tabulate_networks(args: argparse.Namespace) -> None:
+    networks = study(args, experiment.NETWORKS, args.seeds)
+    write(args, 'table.md', networks.table())
+    write(args, 'classes.md', networks.table_of_classes('fast'))
+    draw_accuracies(networks, args.out / 'curves.svg')
+    draw_splits(networks, args.out / 'frames.png')
+    print(f'{args.out}/curves.svg\n{args.out}/frames.png')
+    if args.ablations:
+        names = ['SELFY on TSM', *experiment.ABLATIONS]
+        write(args, 'ablations.md', study(args, names, args.seeds[:1]).table())
+    if args.orders:
+        write(args, 'orders.md',
+              study(args, experiment.ORDERS, args.seeds).table())
+
+
+def tabulate_designs(args: argparse.Namespace) -> None:
+    designs = study(args, args.designs, args.seeds)
+    milliseconds = experiment.time_designs(args.designs, CONFIGS,
+                                           args.cfg_options)
+    write(args, 'designs.md', designs.table(milliseconds))
+    draw_costs(designs, milliseconds, args.out / 'designs.svg')
+    print(f'{args.out}/designs.svg')
+
+
 @errors.one_line_errors
 def main() -> None:
     args = parse_args()
@@ -97,29 +133,10 @@ def main() -> None:
         raise ValueError(f'{args.data} holds other clips than those of the '
                          'benchmark: choose another folder.')
 
-    runs = [
-        experiment.Run(name, seed) for seed in args.seeds
-        for name in experiment.NETWORKS
-    ]
-    study = experiment.Study(args.data, get_results(runs, args))
-    write(args, 'table.md', study.table())
-    write(args, 'classes.md', study.table_of_classes('fast'))
-    draw_accuracies(study, args.out / 'curves.svg')
-    draw_splits(study, args.out / 'frames.png')
-    print(f'{args.out}/curves.svg\n{args.out}/frames.png')
-    for file, names, seeds in (
-        ('ablations.md', ('SELFY on TSM',
-                          *experiment.ABLATIONS) if args.ablations else
-         (), args.seeds[:1]),
-        ('orders.md', experiment.ORDERS if args.orders else (), args.seeds),
-        ('designs.md', args.designs, args.seeds),
-    ):
-        if names:
-            runs = [
-                experiment.Run(name, seed) for seed in seeds for name in names
-            ]
-            study = experiment.Study(args.data, get_results(runs, args))
-            write(args, file, study.table())
+    if args.designs:
+        tabulate_designs(args)
+    else:
+        tabulate_networks(args)
 
 
 if __name__ == '__main__':

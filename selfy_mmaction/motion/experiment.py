@@ -1,17 +1,20 @@
 """The motion benchmark: networks with one recipe, and their accuracies."""
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.registry import DefaultScope
 
 from ..analysis.complexity import get_complexity
 from ..analysis.dumps import dump_results, load_dump
-from ..analysis.stopwatch import name_device
+from ..analysis.stopwatch import Stopwatch, name_device
 from ..analysis.tables import format_table
 from ..datasets.pipelines import frame_size
 from ..engine import hooks, launch
@@ -197,6 +200,34 @@ def train_and_test(cfg: Config, folder: Path) -> dict:
     return result
 
 
+def time_designs(names: Sequence[str],
+                 configs: Path,
+                 options: dict,
+                 rounds: int = 20) -> dict[str, float]:
+    """Milliseconds that each network takes to classify a clip.
+
+    They run in turn, on the machine's device; the medians are returned.
+
+    Args:
+        names (Sequence[str]): Keys of DESIGNS.
+        configs (Path): The folder of the configs.
+        options (dict): Settings that replace those of the configs.
+        rounds (int): Clips for each network.
+    """
+    device = torch.device(get_device())
+    networks = {}
+    for name in names:
+        cfg = Run(name, 0).load_config(configs, options)
+        with DefaultScope.overwrite_default_scope('mmaction'):
+            network = MODELS.build(cfg.model).to(device).eval()
+        T = network.backbone.num_segments
+        clip = torch.randn(1, T, 3, *frame_size(cfg.test_pipeline))
+        networks[name] = partial(network, clip.to(device))
+    with torch.no_grad():
+        seconds = Stopwatch(device, rounds).times(**networks)
+    return {name: 1e3 * seconds[name] for name in names}
+
+
 class Study:
     """The clips of the benchmark and the results of networks on them.
 
@@ -233,21 +264,30 @@ class Study:
             ]) for result in self._runs(name)
         ])
 
-    def table(self) -> str:
-        """Markdown: accuracy on each split, and the cost."""
+    def table(self, milliseconds: Mapping[str, float] | None = None) -> str:
+        """Markdown: accuracy on each split, and the cost.
+
+        Args:
+            milliseconds (Mapping[str, float], optional): The times of
+                :func:`time_designs`, to be shown instead of those of the
+                training steps.
+        """
         lines = []
         for name in self.names():
             runs = self._runs(name)
             macs = runs[0]['flops'] + runs[0]['stss_flops']
-            seconds = np.median([run['seconds'] for run in runs])
+            if milliseconds:
+                time = f'{milliseconds[name]:.1f}'
+            else:
+                time = f'{np.median([run["seconds"] for run in runs]):.2f}'
             lines.append([
                 name, *(_format(self.accuracies(name, self.clips[split]))
                         for split in bench_clips.SPLITS), f'{macs / 1e9:.2f}',
-                f'{runs[0]["params"] / 1e6:.2f}', f'{seconds:.2f}'
+                f'{runs[0]["params"] / 1e6:.2f}', time
             ])
         return format_table([
             'network', *bench_clips.SPLITS, 'GMACs', 'parameters (M)',
-            's / step'
+            'ms / clip' if milliseconds else 's / step'
         ], lines)
 
     def table_of_classes(self, split: str) -> str:

@@ -1,4 +1,5 @@
 """Pictures of the motion benchmark: its clips, and accuracies on them."""
+from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -31,6 +32,31 @@ def draw_accuracies(study: Study, path: Path) -> None:
         ylim=(0, 108))
     axes.spines[['top', 'right']].set_visible(False)
     figure.legend(loc='outside lower center', ncols=4, frameon=False)
+    save(figure, path)
+
+
+def draw_costs(study: Study, milliseconds: Mapping[str, float],
+               path: Path) -> None:
+    """Draw accuracy on all splits against time, a point per network."""
+    figure = Figure((7, 4), layout='constrained')
+    axes = figure.subplots()
+    clips = [
+        clip for split in bench_clips.SPLITS for clip in study.clips[split]
+    ]
+    for name in study.names():
+        y = study.accuracies(name, clips)
+        axes.errorbar(
+            milliseconds[name],
+            y.mean(), [[y.mean() - y.min()], [y.max() - y.mean()]],
+            fmt='o',
+            capsize=3,
+            label=name)
+    axes.set(
+        xlabel='time per clip (ms)',
+        ylabel='accuracy on all splits (%)',
+        xlim=(0, None))
+    axes.spines[['top', 'right']].set_visible(False)
+    figure.legend(loc='outside right upper', frameon=False)
     save(figure, path)
 
 

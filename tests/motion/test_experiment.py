@@ -142,16 +142,33 @@ def test_every_design_changes_the_block_and_the_budget_alone(name, repo):
     assert cfg.to_dict() == base.to_dict()
 
 
-def test_orders_and_designs_have_tables(run, tmp_path, monkeypatch):
+def test_orders_have_a_table(run, tmp_path, monkeypatch):
     for name in {*experiment.ORDERS} - {'MOSS of order 2 on TSM'}:
         monkeypatch.delitem(experiment.ORDERS, name)
     monkeypatch.delitem(experiment.NETWORKS, 'TSN')
-    run('--seeds', '0', '--orders', '--designs', 'SELFY on TSM, 2 epochs')
+    run('--seeds', '0', '--orders')
     out = tmp_path / 'out'
     orders = get_cells(out / 'orders.md')['MOSS of order 2 on TSM']
     assert float(orders['GMACs']) > float(
         get_cells(out / 'table.md')['SELFY on TSM']['GMACs'])
-    assert list(get_cells(out / 'designs.md')) == ['SELFY on TSM, 2 epochs']
+
+
+def test_chosen_designs_have_a_table_and_a_picture(run, tmp_path):
+    names = ['offset 1', 'SELFY on TSM, 2 epochs']
+    run('--seeds', '0', '1', '--designs', *names)
+    out = tmp_path / 'out'
+    assert (out / 'designs.svg').stat().st_size > 10_000
+    # Nothing else was trained.
+    assert not (out / 'table.md').exists()
+    assert len([*out.glob('*/*/result.json')]) == 4
+    table = get_cells(out / 'designs.md')
+    assert list(table) == names
+    for row in table.values():
+        assert float(row['ms / clip']) > 0
+        assert ' ± ' in row['slow']
+
+
+def test_an_unknown_design_is_refused(run):
     with pytest.raises(SystemExit) as exit_info:
         run('--designs', 'order 7')
     assert "--designs 'order 7' is unknown: give some of " in str(
