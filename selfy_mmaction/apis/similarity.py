@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mmaction.utils import get_str_type
+from mmaction.models import Recognizer2D
 from mmengine.config import Config
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..datasets.pipelines import frame_size, scale_sizes
+from ..models import SELFYBlock
 from ..ops.soft_argmax import soft_argmax
 from .inference import VideoPredictor
 
@@ -25,6 +27,8 @@ class SelfSimilarity:
         frames (np.ndarray): The input frames of the network, resized and
             cropped, RGB of type uint8, [T, H, W, 3].
         similarities (Tensor): The STSS, [T, h, w, L, U, V].
+        offsets (tuple[int, ...]): The L frames that each is compared with,
+            counted from its own.
         energy (Tensor): Norm of the vector that the block adds to the
             features of each position, [T, h, w].
         predictions (list[dict]): The predictions for the video, see
@@ -32,6 +36,7 @@ class SelfSimilarity:
     """
     frames: np.ndarray
     similarities: Tensor
+    offsets: tuple[int, ...]
     energy: Tensor
     predictions: list[dict]
 
@@ -74,8 +79,9 @@ class SelfSimilarity:
         Of the window's places in a frame, the next ones are enough.
         """
         inner = torch.zeros(self.energy.shape, dtype=torch.bool)
-        reach = self.similarities.shape[3] // 2
-        inner[reach:len(inner) - reach, 1:-1, 1:-1] = True
+        first = max(0, -min(self.offsets))
+        end = len(inner) - max(0, max(self.offsets))
+        inner[first:end, 1:-1, 1:-1] = True
         return inner
 
     def _moving(self) -> Tensor:
@@ -84,17 +90,17 @@ class SelfSimilarity:
         A displacement that does not go on in the other frames is mostly a
         mistake, as on a surface without texture.
         """
-        T, L = len(self.energy), self.similarities.shape[3]
-        steps = np.delete(np.arange(L) - L // 2, L // 2)
-        if not len(steps):
+        steps = np.array(self.offsets)
+        others = steps != 0
+        if not others.any():
             return torch.zeros(self.energy.shape, dtype=torch.bool)
-        # [T, L - 1, h, w, 2]
-        moves = np.delete(
-            np.stack([self.displacements(t) for t in range(T)]), L // 2, 1)
-        steps = steps[:, None, None, None]
+        # [T, L, h, w, 2], without the frame itself
+        moves = np.stack(
+            [self.displacements(t)[others] for t in range(len(self.energy))])
+        steps = steps[others, None, None, None]
         rate = (moves / steps).mean(1, keepdims=True)
         error = np.linalg.norm(moves - steps * rate, axis=-1).max(1)
-        length = np.linalg.norm(steps.max() * rate, axis=-1)[:, 0]
+        length = np.linalg.norm(np.abs(steps).max() * rate, axis=-1)[:, 0]
         # NaN, beyond the ends of the clip, is no motion.
         return torch.from_numpy((length >= self.stride)
                                 & (error < self.stride / 2))
@@ -124,29 +130,26 @@ class SelfSimilarity:
 
 
 def enlarge(cfg: Config, side: int) -> Config:
-    """Have the frames of a test resized to at least so many pixels.
+    """Have the frames of a test enlarged to so many pixels.
 
-    Small frames make few places, of which a picture shows little. Only a
-    size that the test pipeline gives outright is changed.
+    Small frames make few places, of which a picture shows little.
 
     Args:
-        cfg (Config): The config of a recognizer.
+        cfg (Config): The config of a recognizer, whose test pipeline fixes
+            the size of the frames.
         side (int): The longer side of the frames.
 
     Returns:
-        Config: A changed copy, or the same one where nothing has to change.
+        Config: A changed copy, or the same one if its frames are as large.
+
+    Raises:
+        ValueError: If the test pipeline does not fix their size.
     """
-    enlarged = copy.deepcopy(cfg)
-    steps = enlarged.test_dataloader.dataset.pipeline
-    fixed = [
-        step for step in steps if step.get('keep_ratio') is False
-        and isinstance(step.get('scale'), tuple | list)
-    ]
-    cropped = any('Crop' in get_str_type(step['type']) for step in steps)
-    if not fixed or cropped or max(fixed[-1]['scale']) >= side:
+    longer = max(frame_size(cfg.test_dataloader.dataset.pipeline))
+    if longer >= side:
         return cfg
-    factor = side / max(fixed[-1]['scale'])
-    fixed[-1]['scale'] = tuple(round(factor * x) for x in fixed[-1]['scale'])
+    enlarged = copy.deepcopy(cfg)
+    scale_sizes(enlarged.test_dataloader.dataset.pipeline, side / longer)
     return enlarged
 
 
@@ -171,17 +174,7 @@ def observe(predictor: VideoPredictor,
             decoded.
     """
     model = predictor.model
-    blocks = getattr(model.backbone, 'selfy', {})
-    if not blocks:
-        raise ValueError(
-            f'{type(model.backbone).__name__} has no SELFY block to look '
-            'into: give a config of a SELFYNet, such as '
-            'configs/selfy_tsm_r50_sthv1.py.')
-    layer = layer or next(iter(blocks))
-    if layer not in blocks:
-        raise ValueError(f'no SELFY block follows {layer!r}: give one of '
-                         f'{", ".join(blocks)}.')
-    block = blocks[layer]
+    block = _find_block(model, layer)
     frames, similarities, energies = [], [], []
 
     def keep_added(_, inputs, output):
@@ -213,4 +206,25 @@ def observe(predictor: VideoPredictor,
     frames = frames[::len(frames) // similarities.shape[1]]
     return SelfSimilarity(
         frames.permute(0, 2, 3, 1).cpu().numpy(), similarities[view],
-        energy[view], predictions)
+        block.transformation.offsets, energy[view], predictions)
+
+
+def _find_block(model: nn.Module, layer: str | None) -> SELFYBlock:
+    """The block after a layer of a recognizer, or its first one."""
+    blocks = {
+        name: block
+        for name, block in getattr(model.backbone, 'selfy', {}).items()
+        # Maps of tubelets are no frames, and other blocks have several STSS.
+        if isinstance(model, Recognizer2D) and isinstance(block, SELFYBlock)
+    }
+    if not blocks:
+        raise ValueError(
+            f'{type(model.backbone).__name__} has no SELFY block to look '
+            'into: give a config of a SELFYNet, such as '
+            'configs/selfy_tsm_r50_sthv1.py. MOSSBlock and transformers '
+            'cannot be shown.')
+    layer = layer or next(iter(blocks))
+    if layer not in blocks:
+        raise ValueError(f'no SELFY block follows {layer!r}: give one of '
+                         f'{", ".join(blocks)}.')
+    return blocks[layer]

@@ -101,6 +101,21 @@ def use_frames(cfg: ConfigDict, frames: int) -> None:
         cfg.model.cls_head.num_segments = frames
 
 
+def scale_sizes(pipeline: Sequence[dict], factor: float) -> None:
+    """Multiply all sizes of frames in a pipeline by a factor, in place."""
+
+    def scale(sides: int | Sequence[int]) -> int | tuple[int, ...]:
+        if isinstance(sides, int):
+            # -1 is a side that is computed from the other one
+            return sides if sides < 0 else round(sides * factor)
+        return tuple(map(scale, sides))
+
+    for step in pipeline:
+        for key in 'scale', 'input_size', 'crop_size', 'size':
+            if key in step:
+                step[key] = scale(step[key])
+
+
 def use_size(cfg: ConfigDict, size: int) -> None:
     """Change the size of the frames, and all sizes before it in proportion.
 
@@ -111,19 +126,8 @@ def use_size(cfg: ConfigDict, size: int) -> None:
     Raises:
         ValueError: If a pipeline does not fix their size.
     """
-
-    def scale(sides: int | Sequence[int]) -> int | tuple[int, ...]:
-        if isinstance(sides, int):
-            # -1 is a side that is computed from the other one
-            return sides if sides < 0 else round(sides * factor)
-        return tuple(map(scale, sides))
-
     for pipeline in _pipelines(cfg):
-        factor = size / frame_size(pipeline)[0]
-        for step in pipeline:
-            for key in 'scale', 'input_size', 'crop_size', 'size':
-                if key in step:
-                    step[key] = scale(step[key])
+        scale_sizes(pipeline, size / frame_size(pipeline)[0])
 
 
 def use_folder(cfg: ConfigDict, root: str,

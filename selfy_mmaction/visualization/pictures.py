@@ -160,13 +160,12 @@ def _draw_similarities(row: SubFigure, axes: Sequence[Axes], legend: Axes,
     """The similarities of a query, on the frames that it is compared with."""
     _, t, y, x = query
     maps = seen.similarities[t, y, x].numpy()
-    L, U, V = maps.shape
+    _, U, V = maps.shape
     # A similarity of exactly 0 is to a place outside the clip.
     maps = np.where(maps == 0, np.nan, maps)
     norm = _norm_of(maps)
     moves = seen.displacements(t)[:, y, x]
-    for l, ax in enumerate(axes):
-        offset = l - L // 2
+    for l, (ax, offset) in enumerate(zip(axes, seen.offsets, strict=True)):
         when = f'{abs(offset)} {"before" if offset < 0 else "after"}'
         ax.set_title(f'frame {t + offset}: {when if offset else "the query"}')
         if not _show_frame(ax, seen, t + offset, t + offset):
@@ -201,8 +200,8 @@ def _draw_displacements(row: SubFigure, axes: Sequence[Axes], legend: Axes,
     """The displacements of all places of a frame to its neighbours."""
     moves = seen.displacements(t)
     longest = _norm_of(np.linalg.norm(moves, axis=-1)).vmax
-    for l, ax in enumerate(axes):
-        neighbour = t + l - len(moves) // 2
+    for l, (ax, offset) in enumerate(zip(axes, seen.offsets, strict=True)):
+        neighbour = t + offset
         ax.set_title(f'to frame {neighbour}')
         if not _show_frame(ax, seen, t, neighbour):
             continue

@@ -12,6 +12,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
+from selfy_mmaction.apis.similarity import observe
 from selfy_mmaction.apis.video import Video, write_video
 from selfy_mmaction.engine import launch
 
@@ -74,7 +75,7 @@ SINGLE = [
 CONFIG = 'configs/selfy_tsm_r18_turns.py'
 
 
-def test_from_a_folder_to_predictions(run, project):
+def test_from_a_folder_to_predictions(run, project, load_tool):
     (project / 'data/turns/classes.txt').unlink(missing_ok=True)
     done = run('train', CONFIG)
     assert done.code.endswith(
@@ -109,6 +110,17 @@ def test_from_a_folder_to_predictions(run, project):
     assert cv2.imread(str(project / 'analysis/matrix.png')).size
     rows = (project / 'analysis/classes.csv').read_text()
     assert all(name in rows for name in CLASSES)
+
+    # On the page: the answer from 32 pixels, the picture from 192.
+    page = load_tool('app').load_predictors(
+        SimpleNamespace(
+            config=CONFIG,
+            checkpoint=str(checkpoint),
+            device='cpu',
+            cfg_options={}))
+    clip = str(next((project / 'data/turns/turn left').iterdir()))
+    assert [observe(p, clip).frames.shape for p in page] == [(8, 32, 32, 3),
+                                                             (8, 192, 192, 3)]
 
     # Elsewhere, with the config that the training has left.
     written = folder / 'selfy_tsm_r18_turns.py'

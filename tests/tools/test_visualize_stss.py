@@ -11,6 +11,7 @@ from PIL import Image
 
 from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.apis.similarity import SelfSimilarity, enlarge, observe
+from selfy_mmaction.datasets.pipelines import frame_size
 from selfy_mmaction.engine import launch
 from selfy_mmaction.ops import stss
 from selfy_mmaction.visualization.flow import flow_to_color
@@ -130,11 +131,11 @@ def test_the_strongest_of_a_still_clip_is_inside(seen):
     still[1:, ..., 1, 4, 4] = still[:-1, ..., 3, 4, 4] = 1
     energy = torch.ones_like(seen.energy)
     energy[0, 0, 0], energy[3, 2, 4] = 9, 2
-    assert SelfSimilarity(seen.frames, still, energy,
+    assert SelfSimilarity(seen.frames, still, seen.offsets, energy,
                           []).strongest(1) == [(3, 2, 4)]
     # no inside, and nothing added
-    tiny = SelfSimilarity(seen.frames, still[:2, :2, :2], energy[:2, :2, :2],
-                          [])
+    tiny = SelfSimilarity(seen.frames, still[:2, :2, :2], seen.offsets,
+                          energy[:2, :2, :2], [])
     assert tiny.strongest(1) == [(0, 0, 0)]
     energy.zero_()
     assert tiny.strongest(1) == [(1, 1, 1)]
@@ -176,17 +177,50 @@ def test_a_place_is_found_where_the_sheet_marks_it(seen, query):
     assert sheet.position_at(columns.mean(), rows.mean()) == query
 
 
-def test_small_frames_are_enlarged(network, repo):
-    cfg = launch.load_config(network[0], {})
-    larger = enlarge(cfg, 192)
-    sizes = [
-        next(step['scale'] for step in x.test_dataloader.dataset.pipeline
-             if 'scale' in step) for x in (cfg, larger, enlarge(larger, 192))
+@pytest.mark.parametrize('offsets, inside', [((1, ), range(7)),
+                                             ((0, 1, 2, 3), range(5)),
+                                             ((-3, 3), range(3, 5)),
+                                             ((-2, -1), range(2, 8))])
+def test_any_offsets_are_followed(seen, offsets, inside):
+    """A scene that moves by a cell per frame, to the right."""
+    T, h, w, _, U, V = seen.similarities.shape
+    similarities = torch.zeros(T, h, w, len(offsets), U, V)
+    for l, offset in enumerate(offsets):
+        similarities[..., l, U // 2, V // 2 + offset] = 1
+        for t in range(T):
+            similarities[t, ..., l, :, :] *= 0 <= t + offset < T
+    # most outside of the frames, then where neighbours are missing
+    energy = torch.ones(T, h, w)
+    energy[:, 0, 0] = 9
+    energy[[t for t in range(T) if t not in inside], 2, 2] = 8
+    energy[inside[0], 2, 4] = 2
+    moving = SelfSimilarity(seen.frames, similarities, offsets, energy, [])
+    assert moving.strongest(1) == [(inside[0], 2, 4)]
+    titles = [
+        ax.get_title() for part in draw(moving, [(4, 2, 4)], '').subfigs[1:3]
+        for ax in part.axes[:len(offsets)]
     ]
-    assert list(map(tuple, sizes)) == [(64, 64), (192, 192), (192, 192)]
-    # large already
-    cfg = launch.load_config(str(repo / 'configs/selfy_tsm_r50_sthv1.py'), {})
-    assert enlarge(cfg, 192) is cfg
+    assert titles[len(offsets):] == [f'to frame {4 + o}' for o in offsets]
+    for title, offset in zip(titles, offsets, strict=False):
+        assert title.startswith(f'frame {4 + offset}: ')
+        assert ('the query' in title) == (offset == 0)
+        assert ('before' in title) == (offset < 0)
+
+
+@pytest.mark.parametrize('name, size, enlarged', [
+    (NAME, (64, 64), (192, 192)),
+    ('selfy_tsm_r18_motion_bench', (24, 128), (36, 192)),
+    ('selfy_tsm_r50_sthv1', (224, 224), (224, 224)),
+])
+def test_small_frames_are_enlarged(repo, name, size, enlarged):
+    cfg = launch.load_config(str(repo / f'configs/{name}.py'), {})
+    larger = enlarge(cfg, 192)
+    assert (larger is cfg) == (size == enlarged)
+    assert enlarge(larger, 192) is larger
+    sizes = [
+        frame_size(x.test_dataloader.dataset.pipeline) for x in (cfg, larger)
+    ]
+    assert sizes == [size, enlarged]
 
 
 def test_writes_pictures_pages_and_videos(run, tmp_path):
@@ -224,12 +258,16 @@ def test_names_what_is_wrong(run, repo, tmp_path):
     error, _ = run(video='nothing.mp4')
     assert 'video nothing.mp4 does not exist' in error
     # a network without a block
-    config = str(repo / 'configs/tsn_r18_motion.py')
-    cfg = launch.load_config(config, {})
-    plain = tmp_path / 'plain.pth'
-    torch.save({'state_dict': MODELS.build(cfg.model).state_dict()}, plain)
-    error, _ = run(network=(config, plain))
-    assert 'has no SELFY block to look into' in error
+    moss = tmp_path / 'moss.py'
+    moss.write_text(f'_base_ = "{repo}/configs/{NAME}.py"\n'
+                    'model = dict(backbone=dict(selfy=dict('
+                    "_delete_=True, type='MOSSBlock', mid_channels=8)))")
+    for config in str(repo / 'configs/tsn_r18_motion.py'), str(moss):
+        cfg = launch.load_config(config, {})
+        plain = tmp_path / 'plain.pth'
+        torch.save({'state_dict': MODELS.build(cfg.model).state_dict()}, plain)
+        error, _ = run(network=(config, plain))
+        assert 'has no SELFY block to look into' in error
 
 
 def test_colors_of_displacements():
