@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .stss import TEMPORAL_PADDINGS, check_choice, check_window, stss
+from .stss import check_window, stss
 
 
 class STSSStream:
@@ -31,7 +31,8 @@ class STSSStream:
             and layout.
 
     Raises:
-        ValueError: If an offset is positive: later frames have not arrived.
+        ValueError: If an offset is positive, since later frames have not
+            arrived, or :func:`stss` refuses an argument.
     """
 
     def __init__(self,
@@ -44,8 +45,12 @@ class STSSStream:
             raise ValueError(
                 'offsets of a stream must not be positive, since later frames '
                 f'are not there yet, but got {self.offsets}.')
-        check_choice('temporal_padding', temporal_padding, TEMPORAL_PADDINGS)
         self.kwargs = dict(kwargs, temporal_padding=temporal_padding)
+        # Now, rather than at the first frame, which may arrive much later.
+        stss(
+            torch.empty(0, 1, 1, 1, 1), (1, *self.window[1:]),
+            offsets=(0, ),
+            **self.kwargs)
         self._frames = deque(maxlen=1 - min(self.offsets))
 
     def reset(self) -> None:

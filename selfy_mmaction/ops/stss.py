@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.functional import pad
 
-from .stss_op import local_products
+from .stss_op import local_products, own_type
 from .stss_torch import products_in_a_graph
 
 SIMILARITIES = ('cosine', 'dot', 'softmax')
@@ -73,12 +73,16 @@ def _normalize(x: Tensor, eps: float, dim: int) -> Tensor:
 def _softmax(products: Tensor) -> Tensor:
     """Softmax over (U, V), [..., H, W, U, V]; 0 beyond the map."""
     *_, H, W, U, V = products.shape
+    if not products.numel():
+        return products
     # -inf beyond the map: [H, W] => [H + U - 1, W + V - 1] => [H, W, U, V]
     map_ = pad(
         products.new_zeros(H, W), (V // 2, V // 2, U // 2, U // 2),
         value=-torch.inf)
     beyond = map_.unfold(0, U, 1).unfold(1, V, 1)
-    return (products + beyond).flatten(-2).softmax(-1).view(products.shape)
+    # The type is named, or autocast would choose float32.
+    weights = (products + beyond).flatten(-2).softmax(-1, products.dtype)
+    return weights.view(products.shape)
 
 
 def stss(x: Tensor,
@@ -124,9 +128,8 @@ def stss(x: Tensor,
         scale (float, optional): Factor of the products, before a softmax;
             positive. By default C ** -0.5 for 'softmax' and 1 otherwise.
         layout (str): Order of the dimensions of ``x``, 'NTCHW' or 'NTHWC';
-            neither is copied into the other. For tokens [N, T * H * W, C],
-            pass ``tokens.unflatten(1, (T, H, W))`` with the latter.
-            Defaults to 'NTCHW'.
+            the latter is not copied. For tokens [N, T * H * W, C], pass
+            ``tokens.unflatten(1, (T, H, W))`` with it. Defaults to 'NTCHW'.
 
     Returns:
         Tensor: Similarities, [N, T, H, W, L, U, V], of the type of ``x``;
@@ -137,8 +140,8 @@ def stss(x: Tensor,
     Raises:
         ValueError: If ``x`` is not a five-dimensional floating-point tensor,
             a window size is even or not positive, the offsets are not L
-            different integers, the scale is not positive, or a choice is
-            unknown.
+            different integers, the scale is not positive, eps is negative,
+            or a choice is unknown.
 
     Time and memory grow linearly with T and with H * W. For the convention of
     ``torch.nn.functional.normalize``, a norm of at least 1e-12 instead of
@@ -151,27 +154,33 @@ def stss(x: Tensor,
     check_choice('similarity', similarity, SIMILARITIES)
     check_choice('temporal_padding', temporal_padding, TEMPORAL_PADDINGS)
     check_choice('layout', layout, LAYOUTS)
-    if scale is not None and not scale > 0:
+    if scale is not None and not 0 < scale < torch.inf:
         raise ValueError(f'scale must be positive, but got {scale}.')
+    if not eps >= 0:
+        raise ValueError(f'eps must not be negative, but got {eps}.')
 
     dim = layout.index('C')
     if similarity == 'softmax' and scale is None:
-        scale = x.shape[dim]**-0.5
+        scale = max(x.shape[dim], 1)**-0.5
     q = _normalize(x, eps, dim) if similarity == 'cosine' else x
     if scale is not None:
         q = q * scale**0.5
-    # [N, T, C, H, W] or [N, T, H, W, C] => [N, T, H, W, C]
-    q = q.movedim(dim, 4)
+    # [N, T, C, H, W] or [N, T, H, W, C] => [N, T, H, W, C], in memory, too:
+    # or the forward and the backward pass would each copy it
+    q = q.movedim(dim, 4).contiguous()
     # Other runtimes lack the operator; torch.func cannot differentiate it, and
     # forward mode would take its derivative for 0.
     in_a_graph = (
         torch.onnx.is_in_onnx_export() or torch.jit.is_tracing()
         or torch._C._are_functorch_transforms_active()
         or forward_ad._current_level >= 0)
-    products = products_in_a_graph if in_a_graph else local_products
+    args = q, list(offsets), U, V, temporal_padding == 'replicate'
     # [N, T, H, W, C] => [N, T, L, H, W, U, V]
-    similarities = products(q, list(offsets), U, V,
-                            temporal_padding == 'replicate')
+    if in_a_graph:
+        with own_type(q):
+            similarities = products_in_a_graph(*args)
+    else:
+        similarities = local_products(*args)
     if similarity == 'softmax':
         similarities = _softmax(similarities)
     # => [N, T, H, W, L, U, V], a view

@@ -5,6 +5,7 @@ So it is cut into tiles: the positions of a tile are multiplied with those
 that their windows reach, and the band of the product that the windows cover
 is kept.
 """
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from math import ceil
 from typing import Any, NamedTuple
@@ -40,9 +41,9 @@ class Band(NamedTuple):
     rows: Tensor | None  # [tiles * rows]
     key_rows: Tensor | None  # [tiles * keys' rows]
     # For each entry of the map: its index in the product, and whether the
-    # neighbour exists. If not, the index is that of the nearest key.
+    # neighbour is beyond the map. If so, the index is that of the nearest key.
     index: Tensor
-    inside: Tensor
+    beyond: Tensor
     # For each entry: the index, in the map of the keys' rows, of the
     # neighbour's similarity to the position. Without a neighbour, the entry
     # itself, which is 0 too.
@@ -129,7 +130,7 @@ def _band(rows: _Side, cols: _Side, U: int, V: int) -> Band:
     positions, keys = map(torch.flatten, _tiled(rows))
     cut = tiles[0] > 1
     return Band(tiles, positions if cut else None, keys if cut else None,
-                index.flatten(), inside.flatten(), mirror.flatten(),
+                index.flatten(), ~inside.flatten(), mirror.flatten(),
                 inside.flatten().nonzero()[:, 0], mirror[inside],
                 index[inside])
 
@@ -189,15 +190,36 @@ def moved(x: Any, device: torch.device, done: dict | None = None) -> Any:
     return done[id(x)]
 
 
-@lru_cache(maxsize=8)
+def _build_on(H: int, W: int, U: int, V: int, device: torch.device) -> Plan:
+    on_cuda = device.type == 'cuda'
+    if on_cuda and torch.cuda.is_current_stream_capturing():
+        raise RuntimeError(
+            f'stss has not run on maps of {H} x {W} yet: run it once before '
+            'capturing a CUDA graph of it, as its warm-up does.')
+    # A later call may record an autograd graph, in which inference tensors
+    # are not allowed.
+    with torch.inference_mode(False), torch.no_grad():
+        built = build(H, W, U, V, device.type != 'cpu')
+        if not on_cuda:
+            return moved(built, device)
+    # Another thread has another stream: its memory belongs to no graph that
+    # is being prepared on this one.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(moved, built, device).result()
+
+
+_recent = lru_cache(maxsize=8)(_build_on)
+_kept = lru_cache(maxsize=None)(_build_on)
+
+
 def plan(H: int, W: int, U: int, V: int, device: torch.device) -> Plan:
     """The result of :func:`build`, on a device, cached.
 
     It is built on the CPU, so that it is complete on return, whichever stream
-    uses it; the first call must precede the capture of a CUDA graph, as its
-    warm-up does.
+    uses it. On other devices it is kept for ever: a CUDA graph may read it.
+
+    Raises:
+        RuntimeError: If it is not cached while a CUDA graph is captured.
     """
-    # A later call may record an autograd graph, in which inference tensors
-    # are not allowed.
-    with torch.inference_mode(False), torch.no_grad():
-        return moved(build(H, W, U, V, device.type != 'cpu'), device)
+    cached = _recent if device.type == 'cpu' else _kept
+    return cached(H, W, U, V, device)

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -16,62 +17,83 @@ from torch import Tensor
 
 from . import stss_torch
 
-# Types that the Triton kernels support.
-_TRITON_TYPES = (torch.float32, torch.float16, torch.bfloat16)
-_agreed: dict[tuple[torch.device, torch.dtype], bool] = {}
+# Whether the kernels are right, by device, type and precision.
+_agreed: dict[tuple, bool] = {}
 
 
-def _kernels(q: Tensor) -> ModuleType:
-    """The module that computes the products of such a tensor.
+def _kernels(q: Tensor, V: int) -> ModuleType:
+    """The module that computes the products of such features.
 
     That is the Triton kernels on a CUDA device, once they have agreed with
     PyTorch's operators there. That test synchronises with the device, so a
     CUDA graph captured before it uses PyTorch's operators; the warm-up that a
     capture needs runs it.
     """
-    if (not q.is_cuda or q.dtype not in _TRITON_TYPES
-            or os.environ.get('SELFY_STSS') == 'torch'
-            or find_spec('triton') is None):
+    choice = os.environ.get('SELFY_STSS')
+    if choice not in (None, '', 'torch'):
+        raise ValueError(f'SELFY_STSS={choice} is unknown: set it to torch, '
+                         "for PyTorch's operators, or unset it.")
+    if not q.is_cuda or choice or not (kernels := _triton()):
         return stss_torch
-    key = q.device, q.dtype
+    if not kernels.supports(q, V):
+        return stss_torch
+    key = q.device, q.dtype, kernels.precision()
     if key not in _agreed:
         if torch.cuda.is_current_stream_capturing():
             return stss_torch
-        _agreed[key] = _agree(*key)
-    return _triton() if _agreed[key] else stss_torch
+        _agreed[key] = _agree(kernels, q.device, q.dtype)
+    return kernels if _agreed[key] else stss_torch
 
 
-def _triton() -> ModuleType:
-    return import_module('.stss_triton', __package__)
+@lru_cache(maxsize=1)
+def _triton() -> ModuleType | None:
+    """The Triton kernels, where there is Triton."""
+    if find_spec('triton') is None:
+        return None
+    try:
+        return import_module('.stss_triton', __package__)
+    except Exception as error:  # whatever an unfit version of Triton raises
+        _warn(f'Triton cannot be imported: {error}')
+        return None
 
 
-def _agree(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether the Triton kernels agree with PyTorch's operators."""
+def _warn(reason: str) -> None:
+    warnings.warn(
+        f'The Triton kernels of stss are not used, but PyTorch: {reason}',
+        stacklevel=2)
+
+
+def _agree(kernels: ModuleType, device: torch.device,
+           dtype: torch.dtype) -> bool:
+    """Whether kernels compute on a device what PyTorch does on the CPU.
+
+    Nothing of this stays on the device: compilers run the first call in a
+    memory pool that they check.
+    """
     generator = torch.Generator().manual_seed(0)
-    # Small integers: their sums are exact in every type.
-    q = torch.randint(-2, 3, (2, 3, 5, 18, 20), generator=generator)
-    q = q.to(device, dtype)
+    # Small integers, whose sums are exact in every type, and more channels
+    # than a program loads at once.
+    q = torch.randint(-1, 2, (2, 3, 5, 18, 140), generator=generator).float()
     try:
         for replicate in False, True:
             args = (-1, 0, 2), 3, 5, replicate
-            kernels = _triton()
-            ours = kernels.products(q, *args)
-            theirs = stss_torch.products(q, *args)
-            grad = theirs.sign()
-            if not (torch.equal(ours, theirs) and torch.equal(
-                    kernels.products_backward(grad, q, *args),
-                    stss_torch.products_backward(grad, q, *args))):
-                raise RuntimeError('their results differ.')
+            out = stss_torch.products(q, *args)
+            grad = out.sign()
+            expected = out, stss_torch.products_backward(grad, q, *args)
+            x, grad = q.to(device, dtype), grad.to(device, dtype)
+            actual = (kernels.products(x, *args),
+                      kernels.products_backward(grad, x, *args))
+            if not all(
+                    torch.equal(ours.float().cpu(), theirs)
+                    for ours, theirs in zip(actual, expected, strict=True)):
+                raise RuntimeError('the results differ.')
     except Exception as error:  # Triton's compilers raise types of their own
-        warnings.warn(
-            f'The Triton kernels of stss are not used with {dtype} on '
-            f'{device}, PyTorch is used instead: {error}',
-            stacklevel=2)
+        _warn(f'{dtype} on {device}: {error}')
         return False
     return True
 
 
-def _own_type(q: Tensor):
+def own_type(q: Tensor):
     """Disable autocast: the products have the type of the features."""
     kind = q.device.type
     if torch.is_autocast_enabled(kind):
@@ -81,14 +103,16 @@ def _own_type(q: Tensor):
 
 def _products(q: Tensor, offsets: list[int], U: int, V: int,
               replicate: bool) -> Tensor:
-    with _own_type(q):
-        return _kernels(q).products(q, offsets, U, V, replicate)
+    # Triton starts its kernels on the current device.
+    with own_type(q), torch.cuda.device_of(q):
+        return _kernels(q, V).products(q, offsets, U, V, replicate)
 
 
 def _products_backward(grad: Tensor, q: Tensor, offsets: list[int], U: int,
                        V: int, replicate: bool) -> Tensor:
-    with _own_type(q):
-        return _kernels(q).products_backward(grad, q, offsets, U, V, replicate)
+    with own_type(q), torch.cuda.device_of(q):
+        return _kernels(q, V).products_backward(grad, q, offsets, U, V,
+                                                replicate)
 
 
 # Not by torch.library.custom_op: its first call imports torch._dynamo, which

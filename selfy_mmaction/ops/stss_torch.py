@@ -1,12 +1,12 @@
 """The inner products of STSS and their gradient, in PyTorch's operators.
 
 The frames of all clips are concatenated, F = N * T of them, so that frames t
-and t + d of all clips are two slices: the few pairs across clips are
-multiplied and discarded. Each unordered pair is multiplied once, since
+and t + d are two slices. Each unordered pair is multiplied once, since
 S(t, t + l)[p, q] = S(t + l, t)[q, p].
 """
 from collections.abc import Iterator, Sequence
 from itertools import product
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,8 +14,31 @@ from torch import Tensor
 from . import stss_bands
 
 # Frames per chunk on a CPU: their keys stay in the cache from one distance to
-# the next. On other devices, all frames at once need the fewest operators.
+# the next.
 _FRAMES = 4
+
+
+class _Chunk(NamedTuple):
+    """Frames that are multiplied at once, and all that they may meet."""
+    first: int
+    stop: int
+    clip_first: int
+    clip_stop: int
+
+
+def _chunks(N: int, T: int, device: torch.device) -> list[_Chunk]:
+    """All frames of N clips.
+
+    On devices other than a CPU they are one chunk, which needs the fewest
+    operators: the pairs across clips are multiplied, too, and discarded.
+    """
+    if device.type != 'cpu':
+        return [_Chunk(0, N * T, 0, N * T)]
+    return [
+        _Chunk(first, min(first + _FRAMES, clip + T), clip, clip + T)
+        for clip in range(0, N * T, T)
+        for first in range(clip, clip + T, _FRAMES)
+    ]
 
 
 def beyond(offsets: Sequence[int], T: int) -> Iterator[tuple[int, int, int]]:
@@ -94,23 +117,22 @@ def products(q: Tensor, offsets: Sequence[int], U: int, V: int,
     if not out.numel():
         return out
     x, maps, F = q.contiguous().flatten(0, 1), out.flatten(0, 1), N * T
+    chunks = _chunks(N, T, q.device)
     slots = {offset: i for i, offset in enumerate(offsets)}
     distances = {abs(offset) for offset in offsets if abs(offset) < T}
     plan = stss_bands.plan(H, W, U, V, q.device)
     strips = plan.strips[0]
-    step = _FRAMES if q.device.type == 'cpu' else F
     queries = _strips(x, plan.queries, strips)
     keys = _strips(x, plan.keys, strips)
     for (start, stop, key_start, key_stop), band in plan.spans:
         n = strips * band.tiles[0]
         query = _tiles(queries, start, stop, band.rows, band.tiles[0])
         key = _tiles(keys, key_start, key_stop, band.key_rows, band.tiles[0])
-        inside = band.inside.to(q.dtype)
-        for first, d in product(range(0, F, step), distances):
+        for chunk, d in product(chunks, distances):
             # t is compared with t + d or, if d is no offset, t + d with t
             own, other, slot = ((0, d, slots[d]) if d in slots else
                                 (d, 0, slots[-d]))
-            last = min(first + step, F - d)
+            first, last = chunk.first, min(chunk.stop, chunk.clip_stop - d)
             if first >= last:
                 continue
             dense = torch.bmm(
@@ -119,7 +141,7 @@ def products(q: Tensor, offsets: Sequence[int], U: int, V: int,
             seen = _maps(maps[first + own:last + own], slot, start, stop)
             # [f * n, Q, K] => [f, h * W * U * V]
             _gather(dense.view(last - first, -1), band.index, out=seen)
-            seen.mul_(inside)
+            seen.masked_fill_(band.beyond, 0)
     for d in distances - {0}:
         if d not in slots or -d not in slots:
             continue
@@ -178,36 +200,39 @@ def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int], U: int,
     if not grad.numel() or not q.numel():
         return grad_q
     (N, T, H, W, _), F = q.shape, q.shape[0] * q.shape[1]
-    if replicate or N > 1:
+    chunks = _chunks(N, T, q.device)
+    across_clips = N > 1 and len(chunks) == 1
+    if replicate or across_clips:
         grad = grad.clone(memory_format=torch.contiguous_format)
     else:
         grad = grad.contiguous()
     if replicate:
         _gather_repeats(grad, q, grad_q, offsets)
-    if N > 1:  # or it would reach the next clip
+    if across_clips:
         _zero_ends(grad, offsets)
     x, maps = q.contiguous().flatten(0, 1), grad.flatten(0, 1)
     slots = {offset: i for i, offset in enumerate(offsets)}
     both = {sign * o for o in offsets for sign in (1, -1) if abs(o) < T}
     plan = stss_bands.plan(H, W, U, V, q.device)
     strips, columns, key_columns = plan.strips
-    step = _FRAMES if q.device.type == 'cpu' else F
+    most = max(chunk.stop - chunk.first for chunk in chunks)
     keys = _strips(x, plan.keys, strips)
     query_grads = []
     for (start, stop, *reach), band in plan.spans:
         tiles, rows, key_rows = band.tiles
         n, Q, K = strips * tiles, rows * columns, key_rows * key_columns
         key = _tiles(keys, *reach, band.key_rows, tiles)
-        dense = q.new_zeros(step, n * Q * K)
+        dense = q.new_zeros(most, n * Q * K)
         query_grad = q.new_zeros(F * n, Q, q.shape[-1])
         # If one tile is the map, a pair of frames shares one product,
         # transposed; otherwise each has its own.
         whole = (n, rows, key_rows) == (1, H, H)
-        for first, offset in product(range(0, F, step), both):
+        for chunk, offset in product(chunks, both):
             if whole and offset < 0:
                 continue
-            begin = max(first, -offset)
-            frames = min(first + step, F - max(offset, 0)) - begin
+            begin = max(chunk.first, chunk.clip_first - offset)
+            end = min(chunk.stop, chunk.clip_stop - max(offset, 0))
+            frames = end - begin
             if frames <= 0:
                 continue
             # Similarities of these frames to those, and of those to these.
@@ -269,7 +294,7 @@ def products_in_a_graph(q: Tensor, offsets: Sequence[int], U: int, V: int,
     _, T, H, W, _ = q.shape
     frames = [[t + offset for offset in offsets] for t in range(T)]
     frames = torch.tensor(frames, device=q.device)
-    inside = (frames >= 0) & (frames < T)
+    outside = (frames < 0) | (frames >= T)
     # [N, T, H, W, C] => [N, T * L, H, W, C]
     neighbours = q.index_select(1, frames.clamp(0, T - 1).flatten())
     plan = stss_bands.build(H, W, U, V, one_batch=True)
@@ -294,5 +319,5 @@ def products_in_a_graph(q: Tensor, offsets: Sequence[int], U: int, V: int,
     # [N, T, 1, n, Q, C], [N, T, L, n, K, C] => [N, T, L, n, Q, K]
     dense = query[:, :, None] @ key.transpose(-1, -2)
     maps = dense.flatten(3).index_select(3, band.index)
-    inside = band.inside if replicate else inside[..., None] & band.inside
-    return (maps * inside.to(q.dtype)).unflatten(3, (H, W, U, V))
+    beyond = band.beyond if replicate else outside[..., None] | band.beyond
+    return maps.masked_fill(beyond, 0).unflatten(3, (H, W, U, V))

@@ -10,7 +10,6 @@ channels, L offsets, (U, V) the window; ``f``, ``t``, ``h``, ``w`` are
 indices. Tensors are contiguous, and positions in them counted in 64 bits.
 """
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 import triton
@@ -25,6 +24,8 @@ _WARPS = 4
 # At most so many bytes of a position's channels at once: more of float32 does
 # not fit the registers.
 _CHANNELS = 128
+# At most so many bytes of a row that the windows of a tile reach, per channel.
+_KEY_BYTES = 256
 
 
 @triton.jit
@@ -39,14 +40,26 @@ def _load(q, f, row, col, channel, H, W, C, exists):
 
 
 @triton.jit
-def _forward(q, offsets, out, T, H, W, C, L, U: tl.constexpr, V: tl.constexpr,
-             REPLICATE: tl.constexpr, TILE: tl.constexpr, KEYS: tl.constexpr,
-             CHANNELS: tl.constexpr, PRECISION: tl.constexpr):
+def _offset(slot, OFFSETS: tl.constexpr):
+    """An offset, chosen from constants: a tensor of them on the device would
+    have to outlive every CUDA graph that reads it."""
+    offset = 0
+    for i in tl.static_range(len(OFFSETS)):
+        offset = tl.where(slot == i, OFFSETS[i], offset)
+    return offset
+
+
+@triton.jit
+def _forward(q, out, T, H, W, C, OFFSETS: tl.constexpr, U: tl.constexpr,
+             V: tl.constexpr, REPLICATE: tl.constexpr, TILE: tl.constexpr,
+             KEYS: tl.constexpr, CHANNELS: tl.constexpr,
+             PRECISION: tl.constexpr):
     """Program (f * H + h, tile of columns, offset)."""
     row, start, slot = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     f, h = row // H, row % H
     t = f % T
-    other = t + tl.load(offsets + slot).to(tl.int32)
+    L: tl.constexpr = len(OFFSETS)
+    other = t + _offset(slot, OFFSETS)
     if REPLICATE:
         other = tl.minimum(tl.maximum(other, 0), T - 1)
     exists = (other >= 0) & (other < T)
@@ -95,7 +108,7 @@ def _add(total, grad, q, f, slot, row, u, place, other, key_row, key, v, valid,
 
 
 @triton.jit
-def _backward(grad, q, offsets, out, T, H, W, C, L, U: tl.constexpr,
+def _backward(grad, q, out, T, H, W, C, OFFSETS: tl.constexpr, U: tl.constexpr,
               V: tl.constexpr, REPLICATE: tl.constexpr, TILE: tl.constexpr,
               KEYS: tl.constexpr, CHANNELS: tl.constexpr,
               PRECISION: tl.constexpr):
@@ -105,13 +118,14 @@ def _backward(grad, q, offsets, out, T, H, W, C, L, U: tl.constexpr,
     f, h = row // H, row % H
     t = f % T
     clip = f - t
+    L: tl.constexpr = len(OFFSETS)
     w = start * TILE + tl.arange(0, TILE)
     key = start * TILE - V // 2 + tl.arange(0, KEYS)
     v = tl.arange(0, KEYS)[None, :] - tl.arange(0, TILE)[:, None]
     valid = (w < W)[:, None] & ((key >= 0) & (key < W))[None, :]
     total = tl.zeros((TILE, CHANNELS), tl.float32)
     for slot in range(L):
-        offset = tl.load(offsets + slot).to(tl.int32)
+        offset = _offset(slot, OFFSETS)
         # What the positions of frame t see of another.
         other = t + offset
         if REPLICATE:
@@ -145,36 +159,46 @@ def _backward(grad, q, offsets, out, T, H, W, C, L, U: tl.constexpr,
         mask=(w < W)[:, None] & (channel < C)[None, :])
 
 
+def supports(q: Tensor, V: int) -> bool:
+    """Whether the kernels compute the products of such features.
+
+    Wider windows would need more registers than a program has.
+    """
+    return q.dtype in TYPES and _keys(V) * q.element_size() <= _KEY_BYTES
+
+
+def _keys(V: int, tile: int = _TILE) -> int:
+    """Columns that the windows of a tile reach, rounded up."""
+    return triton.next_power_of_2(tile + V - 1)
+
+
 def blocks(C: int, V: int, itemsize: int, tile: int = _TILE) -> dict[str, int]:
     """Sizes of the matrices that a program multiplies."""
     most = _CHANNELS // itemsize
     channels = min(max(triton.next_power_of_2(C), 16), most)
-    return dict(
-        TILE=tile,
-        KEYS=triton.next_power_of_2(tile + V - 1),
-        CHANNELS=channels)
+    return dict(TILE=tile, KEYS=_keys(V, tile), CHANNELS=channels)
 
 
-def _precision() -> str:
-    """PyTorch's own switch; it is another name of allow_tf32."""
-    highest = torch.get_float32_matmul_precision() == 'highest'
-    return 'ieee' if highest else 'tf32'
-
-
-@lru_cache(maxsize=64)
-def _on(device: torch.device, offsets: tuple[int, ...]) -> Tensor:
-    with torch.inference_mode(False):
-        return torch.tensor(offsets, dtype=torch.int32).to(device)
+def precision() -> str:
+    """Of products of float32, by PyTorch's own switch."""
+    matmul = torch.backends.cuda.matmul
+    # Its older name, until PyTorch 2.8, may not be read once the newer is set.
+    if hasattr(matmul, 'fp32_precision'):
+        tf32 = matmul.fp32_precision == 'tf32'
+    else:
+        tf32 = matmul.allow_tf32
+    return 'tf32' if tf32 else 'ieee'
 
 
 def _arguments(q: Tensor, offsets: Sequence[int], U: int, V: int,
                replicate: bool, tile: int, warps: int) -> tuple[tuple, dict]:
     _, T, H, W, C = q.shape
-    return (T, H, W, C, len(offsets)), dict(
+    return (T, H, W, C), dict(
+        OFFSETS=tuple(offsets),
         U=U,
         V=V,
         REPLICATE=replicate,
-        PRECISION=_precision(),
+        PRECISION=precision(),
         num_warps=warps,
         **blocks(C, V, q.element_size(), tile))
 
@@ -203,8 +227,7 @@ def products(q: Tensor,
     if out.numel():
         sizes, options = _arguments(q, offsets, U, V, replicate, tile, warps)
         grid = N * T * H, triton.cdiv(W, tile), L
-        offsets = _on(q.device, tuple(offsets))
-        _forward[grid](q.contiguous(), offsets, out, *sizes, **options)
+        _forward[grid](q.contiguous(), out, *sizes, **options)
     return out
 
 
@@ -218,12 +241,12 @@ def products_backward(grad: Tensor,
                       warps: int = _WARPS) -> Tensor:
     """The gradient of :func:`products`, [N, T, H, W, C]."""
     N, T, H, W, C = q.shape
-    out = q.new_zeros(q.shape)
-    if grad.numel() and q.numel():
+    # Each window has its position: without a gradient there are no features.
+    out = q.new_empty(q.shape)
+    if out.numel():
         sizes, options = _arguments(q, offsets, U, V, replicate, tile, warps)
         grid = (N * T * H, triton.cdiv(W, tile),
                 triton.cdiv(C, options['CHANNELS']))
-        offsets = _on(q.device, tuple(offsets))
-        _backward[grid](grad.contiguous(), q.contiguous(), offsets, out,
-                        *sizes, **options)
+        _backward[grid](grad.contiguous(), q.contiguous(), out, *sizes,
+                        **options)
     return out

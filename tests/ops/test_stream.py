@@ -58,6 +58,8 @@ def test_bad_use_is_named():
         STSSStream((3, 3, 3), (-1, 0, 1))
     with pytest.raises(ValueError, match="'reflect'"):
         STSSStream((1, 3, 3), (0, ), temporal_padding='reflect')
+    with pytest.raises(ValueError, match='cosine'):
+        STSSStream((1, 3, 3), (0, ), similarity='sine')
     stream = STSSStream((1, 3, 3), (0, ))
     stream(features(1, 2, 4, 4))
     with pytest.raises(ValueError, match='reset'):

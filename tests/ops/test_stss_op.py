@@ -198,10 +198,13 @@ def test_autocast_keeps_the_type():
         out.sum().backward()
     torch.testing.assert_close(out, stss(x, (3, 3, 3)), rtol=0, atol=0)
     assert x.grad.isfinite().all()
+    with torch.autocast('cpu', torch.bfloat16):
+        out = torch.vmap(lambda x: stss(x, (3, 3, 3)))(x[None])[0]
+    torch.testing.assert_close(out, stss(x, (3, 3, 3)))
 
 
 def test_inference_mode_leaves_nothing_for_training():
-    stss_bands.plan.cache_clear()
+    stss_bands._recent.cache_clear()
     x = features(1, 2, 3, 6, 20)
     with torch.inference_mode():
         stss(x, (3, 3, 3))
@@ -264,23 +267,62 @@ def test_no_second_derivative_without_torch_func():
         grad.sum().backward()
 
 
-def test_triton_must_agree(monkeypatch):
+def test_triton_must_agree():
     """A kernel with other results is not used, and a warning says so."""
-    device, dtype = torch.device('cpu'), torch.float32
+    device = torch.device('cpu')
 
     class Wrong:
-        products_backward = stss_torch.products_backward
+        products = stss_torch.products
 
         @staticmethod
-        def products(*args):
-            return stss_torch.products(*args) + 1
+        def products_backward(grad, q, *args):
+            out = stss_torch.products_backward(grad, q, *args)
+            # as if the channels after the first block were forgotten
+            return torch.cat([out[..., :128], 0 * out[..., 128:]], -1)
 
-    monkeypatch.setattr(stss_op, '_triton', lambda: stss_torch)
-    assert stss_op._agree(device, dtype)
-    assert stss_op._agree(device, torch.bfloat16)
-    monkeypatch.setattr(stss_op, '_triton', lambda: Wrong)
-    with pytest.warns(UserWarning, match='PyTorch is used instead'):
-        assert not stss_op._agree(device, dtype)
+    for dtype in torch.float32, torch.float16, torch.bfloat16:
+        assert stss_op._agree(stss_torch, device, dtype)
+        with pytest.warns(UserWarning, match='but PyTorch: .* differ'):
+            assert not stss_op._agree(Wrong, device, dtype)
+
+
+def test_an_unknown_choice_is_refused(monkeypatch):
+    monkeypatch.setenv('SELFY_STSS', 'Torch')
+    with pytest.raises(ValueError, match='SELFY_STSS=Torch is unknown'):
+        stss(features(1, 1, 2, 3, 3))
+
+
+def test_nothing_finite_is_needed_beyond_the_map():
+    """There the similarity is 0, whatever the nearest position holds."""
+    x = torch.full((1, 1, 64, 3, 3), 100.).half()  # products overflow
+    for similarities in stss(
+            x, (1, 3, 3),
+            'dot'), torch.vmap(lambda x: stss(x, (1, 3, 3), 'dot'))(
+                x[None])[0]:
+        assert not similarities[0, 0, 0, :, 0, 0].any()
+        assert similarities[0, 0, 1, 1].isinf().all()
+
+
+@pytest.mark.parametrize('padding', ['zeros', 'replicate'])
+def test_a_bad_clip_harms_no_other(padding):
+    x = features(3, 5, 4, 6, 6)
+    x[1] = torch.nan
+    x.requires_grad_()
+    out = stss(x, (5, 3, 3), temporal_padding=padding)
+    assert out[[0, 2]].isfinite().all()
+    grad, = torch.autograd.grad(out[[0, 2]].sum(), x)
+    assert grad[[0, 2]].isfinite().all()
+
+
+@pytest.mark.parametrize('shape', [(0, 2, 3, 4, 4), (1, 0, 3, 4, 4),
+                                   (1, 2, 0, 4, 4), (1, 2, 3, 0, 4)])
+@pytest.mark.parametrize('similarity', ['cosine', 'dot', 'softmax'])
+def test_empty_sizes(shape, similarity):
+    x = torch.zeros(shape, requires_grad=True)
+    out = stss(x, (3, 3, 3), similarity)
+    assert out.shape == (*shape[:2], *shape[3:], 3, 3, 3)
+    out.sum().backward()
+    assert x.grad.shape == x.shape
 
 
 @pytest.mark.parametrize('similarity', ['cosine', 'dot', 'softmax'])
@@ -301,6 +343,8 @@ def test_scale():
         stss(x, (3, 3, 3), 'dot') / 2)
     with pytest.raises(ValueError, match='scale must be positive'):
         stss(x, scale=-1.)
+    with pytest.raises(ValueError, match='eps must not be negative'):
+        stss(x, eps=-1e-6)
     with pytest.raises(ValueError, match="'NCTHW'"):
         stss(x, layout='NCTHW')
 

@@ -86,6 +86,33 @@ def test_float16():
             actual.double(), expected, rtol=1e-2, atol=5e-2)
 
 
+@pytest.mark.skipif(INTERPRETED, reason='the same')
+def test_wide_windows_are_for_pytorch():
+    from selfy_mmaction.ops import stss_triton
+    for dtype, widest in (torch.float32, 49), (torch.float16, 113):
+        q = torch.empty(1, dtype=dtype)
+        assert stss_triton.supports(q, widest)
+        assert not stss_triton.supports(q, widest + 2)
+    assert not stss_triton.supports(torch.empty(1, dtype=torch.float64), 3)
+
+
+@pytest.mark.skipif(INTERPRETED, reason='the same')
+def test_precision_follows_every_switch_of_pytorch(monkeypatch):
+    from selfy_mmaction.ops.stss_triton import precision
+    matmul = torch.backends.cuda.matmul
+    before = torch.get_float32_matmul_precision()
+    try:
+        for name, expected in ('high', 'tf32'), ('highest', 'ieee'):
+            torch.set_float32_matmul_precision(name)
+            assert precision() == expected
+        if hasattr(matmul, 'fp32_precision'):
+            for name in 'tf32', 'ieee':
+                matmul.fp32_precision = name
+                assert precision() == name
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 @interpreted
 def test_nothing_to_do():
     from selfy_mmaction.ops import stss_triton
@@ -115,20 +142,23 @@ def used(compiled, arch, folder):
 @pytest.mark.parametrize('dtype, precision',
                          [('fp32', 'ieee'), ('fp32', 'tf32'), ('fp16', 'ieee'),
                           ('bf16', 'ieee')])
-@pytest.mark.parametrize('capability', [80, 90])
-def test_compiles_ahead_of_time(tmp_path, name, dtype, precision, capability):
+@pytest.mark.parametrize('capability, V, replicate', [(80, 9, True),
+                                                      (90, 9, True),
+                                                      (80, 25, False)])
+def test_compiles_ahead_of_time(tmp_path, name, dtype, precision, capability,
+                                V, replicate):
     from triton.backends.compiler import GPUTarget
 
     from selfy_mmaction.ops import stss_triton
     kernel = getattr(stss_triton, name)
     constants = dict(
+        OFFSETS=(-2, -1, 0, 1, 3),
         U=9,
-        V=9,
-        REPLICATE=True,
+        V=V,
+        REPLICATE=replicate,
         PRECISION=precision,
-        **stss_triton.blocks(128, 9, 4 if dtype == 'fp32' else 2))
-    pointers = dict(
-        q=f'*{dtype}', grad=f'*{dtype}', out=f'*{dtype}', offsets='*i32')
+        **stss_triton.blocks(128, V, 4 if dtype == 'fp32' else 2))
+    pointers = dict(q=f'*{dtype}', grad=f'*{dtype}', out=f'*{dtype}')
     signature = {
         arg: 'constexpr' if arg in constants else pointers.get(arg, 'i32')
         for arg in kernel.arg_names
@@ -144,5 +174,5 @@ def test_compiles_ahead_of_time(tmp_path, name, dtype, precision, capability):
     if dtype != 'fp32' or precision == 'tf32':
         assert 'mma' in compiled.asm['ptx']  # the tensor cores
     # Nothing that would leave room for only a few programs at once.
-    assert compiled.metadata.shared <= 16 * 1024
+    assert compiled.metadata.shared <= 24 * 1024
     assert spilled <= 128
