@@ -40,6 +40,8 @@ def main() -> None:
     if args.rounds < 1:
         raise ValueError(f'--rounds {args.rounds}: give 1 or more.')
     torch.manual_seed(0)
+    # Whatever the environment allows: parity is that of float32.
+    torch.set_float32_matmul_precision('highest')
     device = torch.device(args.device)
     watch = Stopwatch(device, args.rounds)
     print(format_table(['what', 'measured', 'compared'], []), flush=True)

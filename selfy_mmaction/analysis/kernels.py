@@ -8,13 +8,16 @@ from torch import Tensor
 
 from ..ops import stss_torch
 from ..ops.reference import stss_einsum
-from .stopwatch import Stopwatch, check_parity
+from .stopwatch import Stopwatch, check_parity, show_time
 
 WINDOW = (5, 9, 9)
 OFFSETS = (-2, -1, 0, 1, 2)
 # [N, T, C, H, W]
 PARITY = [(2, 3, 70, 9, 35), (1, 8, 128, 14, 14)]
 CLIPS = [(1, 8, 128, 14, 14), (64, 8, 128, 14, 14), (1, 8, 128, 32, 32)]
+# More than 2 ** 31 similarities, and the memory for those and their gradient.
+LARGE = (62, 8, 16, 104, 104)
+_LARGE_BYTES = 16 << 30
 # Relative to the largest value, since sums lose more than their terms.
 TOLERANCES = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
 TIMED = (torch.float32, torch.bfloat16)
@@ -42,8 +45,10 @@ def benchmark_kernels(watch: Stopwatch) -> list[list[str]]:
         raise ValueError('kernels: they need Triton and a CUDA device, but '
                          f'the device is {watch.device}.')
     from ..ops import stss_triton
-    check_kernels(watch.device, stss_triton)
-    return time_kernels(watch, stss_triton)
+    # Triton starts its kernels on the current device.
+    with torch.cuda.device(watch.device):
+        check_kernels(watch.device, stss_triton)
+        return time_kernels(watch, stss_triton)
 
 
 def check_kernels(device: torch.device, kernels: ModuleType) -> None:
@@ -64,6 +69,35 @@ def check_kernels(device: torch.device, kernels: ModuleType) -> None:
             for padding in 'zeros', 'replicate':
                 for tuning in TUNINGS:
                     _check(device, kernels, shape, dtype, padding, tuning)
+    if (device.type == 'cuda'
+            and torch.cuda.mem_get_info(device)[0] > _LARGE_BYTES):
+        check_positions(device, kernels, LARGE)
+
+
+def check_positions(device: torch.device, kernels: ModuleType,
+                    shape: tuple[int, ...]) -> None:
+    """Hold the last clip of many to the same clip alone.
+
+    Raises:
+        ValueError: If they differ, as where positions are counted in too few
+            bits.
+    """
+    N, T, C, H, W = shape
+    args = OFFSETS, *WINDOW[1:], False
+    q, grad = _inputs((1, T, C, H, W), device, torch.bfloat16)
+    many, many_grad = (x.expand(N, *x.shape[1:]) for x in (q, grad))
+    for what, ours, alone in (
+        ('the value', kernels.products(many,
+                                       *args), kernels.products(q, *args)),
+        ('the gradient', kernels.products_backward(many_grad, many, *args),
+         kernels.products_backward(grad, q, *args)),
+    ):
+        check_parity(
+            ours[-1:],
+            alone, f'{what} of the kernels at {list(shape)}, held '
+            'to the last clip alone,',
+            rtol=0,
+            atol=0)
 
 
 def _check(device: torch.device, kernels: ModuleType, shape: tuple[int, ...],
@@ -168,17 +202,13 @@ def _time(watch: Stopwatch, kernels: ModuleType, shape: tuple[int, ...],
             f'{list(shape)}')
     return [[
         name,
-        _microseconds(t['ours']),
+        show_time(t['ours']),
         f'{t["ours"] / limit:.2f} x the limit of the memory '
-        f'({_microseconds(limit)}), {t["pytorch"] / t["ours"]:.2f} x faster '
-        f'than PyTorch\'s operators ({_microseconds(t["pytorch"])}), '
+        f'({show_time(limit)}), {t["pytorch"] / t["ours"]:.2f} x faster '
+        f'than PyTorch\'s operators ({show_time(t["pytorch"])}), '
         f'{t["copy"] / t["ours"]:.2f} x than {copy} of einsum + diagonals '
-        f'({_microseconds(t["copy"])})'
+        f'({show_time(t["copy"])})'
     ], *([
         f'{name}, tile of {tuning["tile"]}, {tuning["warps"]} warps',
-        _microseconds(t[str(i)]), f'{t[str(i)] / t["ours"]:.2f} x the default'
+        show_time(t[str(i)]), f'{t[str(i)] / t["ours"]:.2f} x the default'
     ] for i, tuning in enumerate(TUNINGS))]
-
-
-def _microseconds(seconds: float) -> str:
-    return f'{1e6 * seconds:.1f} us'

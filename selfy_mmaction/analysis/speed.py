@@ -21,9 +21,17 @@ from ..ops.batch_norm import pytorch_layers
 from ..ops.reference import stss_einsum
 from .complexity import count_block
 from .kernels import benchmark_kernels
-from .stopwatch import Stopwatch, check_parity, kept_bytes, peak_bytes
+from .stopwatch import (
+    Stopwatch,
+    check_parity,
+    kept_bytes,
+    peak_bytes,
+    show_time,
+)
 
 CLIP = dict(frames=8, height=28, width=28, channels=512)
+# [N, T, C, H, W]: SELFYNet's, and those of models with copies of the op.
+FEATURES = [(2, 8, 128, 14, 14), (2, 4, 512, 16, 16), (1, 8, 128, 32, 32)]
 _LAYOUTS = {
     'channels first': torch.contiguous_format,
     'channels last': torch.channels_last
@@ -38,27 +46,40 @@ def _train_step(module: nn.Module, x: Tensor) -> Callable[[], None]:
 
 
 def benchmark_op(watch: Stopwatch) -> list[list[str]]:
-    """STSS alone against einsum and diagonals, two clips of 14 x 14."""
-    x = torch.randn(2, 8, 128, 14, 14, device=watch.device)
-    with torch.no_grad():
-        check_parity(stss(x), stss_einsum(x), 'stss')
-        forward = watch.times(
-            ours=lambda: stss(x), theirs=lambda: stss_einsum(x))
-    x.requires_grad_()
+    """STSS alone against einsum and diagonals."""
+    return [row for shape in FEATURES for row in _compare_op(watch, shape)]
+
+
+def _compare_op(watch: Stopwatch, shape: Sequence[int]) -> list[list[str]]:
+    x = torch.randn(shape, device=watch.device)
     cotangent = torch.randn_like(stss(x))
 
-    def gradient(function):
-        return torch.autograd.grad(function(x), x, cotangent)[0]
+    def gradient(function: Callable[[Tensor], Tensor]) -> Tensor:
+        leaf = x.detach().requires_grad_()
+        return torch.autograd.grad(function(leaf), leaf, cotangent)[0]
 
-    check_parity(gradient(stss), gradient(stss_einsum), 'the gradient of stss')
-    both = watch.times(
-        ours=lambda: gradient(stss), theirs=lambda: gradient(stss_einsum))
-    return [[
-        f'stss, {name}, 2 clips of 8 x 14 x 14 x 128',
-        f'{1e3 * t["ours"]:.1f} ms',
-        f'{t["theirs"] / t["ours"]:.1f} x faster than einsum + diagonals '
-        f'({1e3 * t["theirs"]:.1f} ms)'
-    ] for name, t in (('forward', forward), ('forward + backward', both))]
+    rows = []
+    for what, ours, theirs in (
+        ('forward', partial(stss, x), partial(stss_einsum, x)),
+        ('forward + backward', partial(gradient,
+                                       stss), partial(gradient, stss_einsum)),
+    ):
+        check_parity(ours(), theirs(), f'stss, {what},')
+        t = watch.times(ours=ours, theirs=theirs)
+        peaks = [peak_bytes(f, watch.device) / 1e6 for f in (ours, theirs)]
+        name = f'stss, {what}, {list(shape)}'
+        rows += [[
+            name,
+            show_time(t['ours']),
+            f'{t["theirs"] / t["ours"]:.1f} x faster than einsum + diagonals '
+            f'({show_time(t["theirs"])})'
+        ],
+                 [
+                     f'{name}, peak memory', f'{peaks[0]:.0f} MB',
+                     f'{peaks[1] / peaks[0]:.1f} x less than einsum + '
+                     f'diagonals ({peaks[1]:.0f} MB)'
+                 ]]
+    return rows
 
 
 def benchmark_growth(watch: Stopwatch) -> list[list[str]]:
@@ -83,7 +104,7 @@ def benchmark_growth(watch: Stopwatch) -> list[list[str]]:
             }
         largest = list(clips)[-1]
         for what, measured, values in (
-            ('forward', f'{1e3 * seconds[largest]:.1f} ms', seconds),
+            ('forward', show_time(seconds[largest]), seconds),
             ('peak memory', f'{peaks[largest] / 1e6:.0f} MB', peaks),
         ):
             power = _power([(int(size), values[size]) for size in clips])
@@ -183,10 +204,10 @@ def _time_blocks(watch: Stopwatch, blocks: dict[str, tuple[nn.Module, Tensor]],
     ratio = t[first] * watch.macs_per_second / (factor * macs)
     return [[
         f'{first}, {what}, 2 clips of {" x ".join(map(str, CLIP.values()))}',
-        f'{1e3 * t[first]:.0f} ms', f'{ratio:.2f} x {floors}'
+        show_time(t[first]), f'{ratio:.2f} x {floors}'
     ], *([
-        f'{name}, {what}, the same', f'{1e3 * t[name]:.0f} ms',
-        f'{t[name] / t[first]:.2f} x the {first}'
+        f'{name}, {what}, the same',
+        show_time(t[name]), f'{t[name] / t[first]:.2f} x the {first}'
     ] for name in others)]
 
 
@@ -224,8 +245,8 @@ def benchmark_network(watch: Stopwatch) -> list[list[str]]:
 def _network_row(name: str, t: dict[str, float]) -> list[str]:
     return [
         f'SELFYNet-TSM-R50, {name}, 1 clip of 8 x 224 x 224',
-        f'{1e3 * t["selfynet"]:.0f} ms',
-        f'{t["selfynet"] / t["tsm"]:.2f} x its TSM ({1e3 * t["tsm"]:.0f} ms)'
+        show_time(t['selfynet']),
+        f'{t["selfynet"] / t["tsm"]:.2f} x its TSM ({show_time(t["tsm"])})'
     ]
 
 
@@ -254,9 +275,10 @@ def benchmark_deployed(watch: Stopwatch) -> list[list[str]]:
             deployed=lambda: deployed(clip), eager=lambda: eager(clip))
     return [[
         'SELFYNet-TSM-R50, evaluation in ONNX Runtime on the CPU, 1 clip of '
-        '8 x 224 x 224', f'{1e3 * t["deployed"]:.0f} ms',
+        '8 x 224 x 224',
+        show_time(t['deployed']),
         f'{t["eager"] / t["deployed"]:.2f} x faster than PyTorch '
-        f'({1e3 * t["eager"]:.0f} ms)'
+        f'({show_time(t["eager"])})'
     ]]
 
 

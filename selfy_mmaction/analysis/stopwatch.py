@@ -86,6 +86,13 @@ class Stopwatch:
             torch.cuda.synchronize(self.device)
 
 
+def show_time(seconds: float) -> str:
+    """Three digits, in milliseconds, or in microseconds below one."""
+    value, unit = (1e3 * seconds, 'ms') if seconds >= 1e-3 else (1e6 * seconds,
+                                                                 'us')
+    return f'{value:.{max(0, 3 - len(str(int(value))))}f} {unit}'
+
+
 def kept_bytes(forward: Callable[[], Tensor]) -> int:
     """Bytes that autograd keeps for backward, each storage once."""
     storages = {}

@@ -45,6 +45,21 @@ def test_what_is_not_is_named(errors, what):
         kernels.check_kernels(CPU, tunable(**errors))
 
 
+def test_positions_beyond_a_count_are_noticed():
+    shape = (3, 2, 4, 5, 5)
+    kernels.check_positions(CPU, tunable(), shape)
+
+    def forgetful(x, *args):
+        out = stss_torch.products(x, *args)
+        out.flatten()[30000:] = 0
+        return out
+
+    wrong = SimpleNamespace(
+        products=forgetful, products_backward=stss_torch.products_backward)
+    with pytest.raises(ValueError, match='the value of the kernels at'):
+        kernels.check_positions(CPU, wrong, shape)
+
+
 def test_the_reference_counts(monkeypatch):
     monkeypatch.setattr(kernels, 'stss_einsum',
                         lambda *args: 2 * speed.stss_einsum(*args))
@@ -57,7 +72,7 @@ def test_rows():
     # Two types, forward and backward, the default and the others
     assert len(rows) == 2 * 2 * (1 + len(kernels.TUNINGS))
     for _, measured, compared in rows:
-        assert re.fullmatch(r'[\d.]+ us', measured)
+        assert re.fullmatch(r'[\d.]+ [mu]s', measured)
         assert re.match(r'[\d.]+ x the (limit of the memory|default)',
                         compared)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from selfy_mmaction.analysis import speed
-from selfy_mmaction.analysis.stopwatch import Stopwatch, peak_bytes
+from selfy_mmaction.analysis.stopwatch import Stopwatch, peak_bytes, show_time
 
 ONCE = Stopwatch(torch.device('cpu'), rounds=1)
 
@@ -15,6 +15,7 @@ ONCE = Stopwatch(torch.device('cpu'), rounds=1)
 def small(monkeypatch):
     monkeypatch.setattr(speed, 'CLIP',
                         dict(frames=2, height=6, width=7, channels=8))
+    monkeypatch.setattr(speed, 'FEATURES', [(1, 2, 8, 6, 7)])
 
 
 def test_the_tool_prints_its_table_alone(load_tool, monkeypatch, capfd):
@@ -50,8 +51,27 @@ def test_no_speed_of_another_block(monkeypatch):
 
 def test_no_speed_of_another_operator(monkeypatch):
     monkeypatch.setattr(speed, 'stss_einsum', lambda x: 1.01 * speed.stss(x))
-    with pytest.raises(ValueError, match='stss differs .* no speed'):
+    with pytest.raises(ValueError, match='stss, forward, differs .* no speed'):
         speed.benchmark_op(ONCE)
+
+
+@pytest.mark.parametrize('seconds, text', [(1.234567, '1235 ms'),
+                                           (0.0123456, '12.3 ms'),
+                                           (0.00123456, '1.23 ms'),
+                                           (0.000040321, '40.3 us')])
+def test_times_have_three_digits(seconds, text):
+    assert show_time(seconds) == text
+
+
+def test_the_operator_needs_less_memory():
+    """Than what it replaces, on maps of 32 x 32."""
+    rows = {
+        row[0]: row[2]
+        for row in speed._compare_op(ONCE, (1, 8, 8, 32, 32))
+    }
+    for what in 'forward', 'forward + backward':
+        compared = rows[f'stss, {what}, [1, 8, 8, 32, 32], peak memory']
+        assert float(compared.split(' x less')[0]) > 1.5
 
 
 def test_peak_of_memory():
