@@ -4,12 +4,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from matplotlib.cbook import get_sample_data
 
 from selfy_mmaction.motion.clips import CLASSES
 
 pytest_plugins = ['tool_fixtures']
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(
+    scope='session',
+    params=['cpu', 'cuda'] if torch.cuda.is_available() else ['cpu'])
+def device(request) -> torch.device:
+    """Where numbers are held: the CPU, and a GPU where there is one."""
+    return torch.device(request.param)
 
 
 @pytest.fixture(scope='session')

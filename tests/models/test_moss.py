@@ -62,9 +62,10 @@ def to_maps(tokens, meta):
 
 
 @pytest.mark.parametrize('case', CASES)
-def test_module_is_the_authors(case):
+def test_module_is_the_authors(device, case):
     arrays, meta = load(case)
-    block = make_block(meta)
+    arrays = {name: array.to(device) for name, array in arrays.items()}
+    block = make_block(meta).to(device)
     block.load_state_dict(convert_moss_state_dict(part(arrays, 'param')))
     x = to_maps(arrays['x'], meta).requires_grad_()
 

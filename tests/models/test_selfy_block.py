@@ -48,7 +48,7 @@ def golden_group(case, group):
     })
 
 
-def official_block(case):
+def official_block(case, device):
     """A block with the weights, and the input, of a golden case."""
     meta = json.loads(str(GOLDEN[f'{case}/meta']))
     block = SELFYBlock(
@@ -71,7 +71,8 @@ def official_block(case):
             for name in names
         }))
     shape = GOLDEN[f'{case}/eval'].shape
-    return block, *standard_normal(meta['seed'], shape, shape)
+    return block.to(device), *(
+        x.to(device) for x in standard_normal(meta['seed'], shape, shape))
 
 
 def assert_close(actual, expected):
@@ -81,20 +82,20 @@ def assert_close(actual, expected):
 
 
 @pytest.mark.parametrize('case', CASES)
-def test_similarities_are_the_official_ones(case):
-    block, x, _ = official_block(case)
+def test_similarities_are_the_official_ones(device, case):
+    block, x, _ = official_block(case, device)
     with torch.no_grad():
-        actual = block.eval().transformation(x)
+        actual = block.eval().transformation(x).cpu()
     # the official layout has a channel axis
     torch.testing.assert_close(
         actual, golden(f'{case}/stss').squeeze(4), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('case', CASES)
-def test_evaluation_is_the_official_one(layers, case):
-    block, x, _ = official_block(case)
+def test_evaluation_is_the_official_one(device, layers, case):
+    block, x, _ = official_block(case, device)
     with torch.no_grad():
-        actual = block.eval()(x)
+        actual = block.eval()(x).cpu()
     torch.testing.assert_close(
         actual, golden(f'{case}/eval'), rtol=1e-4, atol=1e-5)
 
@@ -114,16 +115,17 @@ def assert_same_norm(actual, expected):
     (torch.float32, assert_same_norm),
 ])
 @pytest.mark.parametrize('case', CASES)
-def test_training_is_the_official_one(layers, case, dtype, assert_gradient,
-                                      with_cp):
+def test_training_is_the_official_one(device, layers, case, dtype,
+                                      assert_gradient, with_cp):
     """Forward, every gradient and every running statistic."""
-    block, x, cotangent = official_block(case)
+    block, x, cotangent = official_block(case, device)
     block.to(dtype).train().with_cp = with_cp
     x = x.to(dtype).requires_grad_()
     out = block(x)
     out.backward(cotangent.to(dtype))
-    assert_close(out.detach().float(), golden(f'{case}/train'))
-    assert_gradient(x.grad.float(), golden(f'{case}/grad_x'))
+    assert_close(out.detach().float().cpu(), golden(f'{case}/train'))
+    assert_gradient(x.grad.float().cpu(), golden(f'{case}/grad_x'))
+    block.cpu()
     gradients = golden_group(case, 'grad')
     assert gradients.keys() == dict(block.named_parameters()).keys()
     for name, expected in gradients.items():

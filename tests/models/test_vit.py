@@ -94,16 +94,16 @@ def recognizer(backbone):
     ((1, ), dict(use_learnable_pos_emb=True, init_values=0.5)),
     ((1, ), dict(tubelet_size=1, qkv_bias=False)),
 ])
-def test_starts_as_the_plain_transformer(indices, options, size):
-    backbone = selfy_vit(selfy_indices=indices, **options)
+def test_starts_as_the_plain_transformer(device, indices, options, size):
+    backbone = selfy_vit(selfy_indices=indices, **options).to(device)
     backbone.init_weights()
-    plain = vit(**options)
+    plain = vit(**options).to(device)
     missing, unexpected = backbone.load_state_dict(
         plain.state_dict(), strict=False)
     assert not unexpected
     assert all(key.startswith('selfy.') for key in missing)
     assert len(backbone.selfy) == len(indices)
-    x = clips(*size)
+    x = clips(*size).to(device)
     with torch.no_grad():
         for mode in True, False:
             backbone.train(mode), plain.train(mode)

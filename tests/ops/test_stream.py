@@ -17,8 +17,9 @@ def features(*shape):
     ((0, -3), dict(similarity='softmax', layout='NTHWC')),
     ((0, ), {}),
 ])
-def test_gives_what_the_whole_clip_gives(offsets, kwargs, temporal_padding):
-    clip = features(2, 6, 4, 5, 18)
+def test_gives_what_the_whole_clip_gives(device, offsets, kwargs,
+                                         temporal_padding):
+    clip = features(2, 6, 4, 5, 18).to(device)
     if 'layout' in kwargs:
         clip = clip.movedim(2, 4)
     args = dict(

@@ -30,9 +30,9 @@ def features(*shape, dtype=torch.float64, seed=0):
     V=ODD,
     similarity=st.sampled_from(['cosine', 'dot']),
     temporal_padding=st.sampled_from(['zeros', 'replicate']))
-def test_equals_the_definition(N, T, C, H, W, L, U, V, similarity,
+def test_equals_the_definition(device, N, T, C, H, W, L, U, V, similarity,
                                temporal_padding):
-    x = features(N, T, C, H, W)
+    x = features(N, T, C, H, W).to(device)
     args = ((L, U, V), similarity, temporal_padding)
     actual = stss(x, *args)
     assert actual.shape == (N, T, H, W, L, U, V)

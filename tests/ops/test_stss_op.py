@@ -126,11 +126,11 @@ def test_replicate_multiplies_no_pair_twice(monkeypatch, offsets, pairs):
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16])
 @pytest.mark.parametrize('replicate', [False, True])
-def test_operator_keeps_the_rules(dtype, replicate):
-    q = features(2, 3, 5, 18, 3, dtype=dtype).requires_grad_()
+def test_operator_keeps_the_rules(device, dtype, replicate):
+    q = features(2, 3, 5, 18, 3, dtype=dtype).to(device).requires_grad_()
     args = ([-1, 0, 2], 3, 5, replicate)
     opcheck(stss_op.local_products, (q, *args))
-    grad = torch.ones(2, 3, 3, 5, 18, 3, 5, dtype=dtype)
+    grad = torch.ones(2, 3, 3, 5, 18, 3, 5, dtype=dtype, device=device)
     opcheck(stss_op.local_products_backward, (grad, q.detach(), *args))
 
 
@@ -191,13 +191,20 @@ def test_meta_device():
     assert x.grad.shape == x.shape
 
 
-def test_autocast_keeps_the_type():
-    x = features(1, 3, 8, 5, 6, dtype=torch.float32).requires_grad_()
-    with torch.autocast('cpu', torch.bfloat16):
-        out = stss(x, (3, 3, 3))
+@pytest.mark.parametrize('similarity', ['cosine', 'softmax'])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_autocast_keeps_the_type(device, dtype, similarity):
+    x = features(1, 3, 8, 5, 6).to(device, dtype).requires_grad_()
+    args = x, (3, 3, 3), similarity
+    with torch.autocast(device.type, torch.bfloat16):
+        out = stss(*args)
         out.sum().backward()
-    torch.testing.assert_close(out, stss(x, (3, 3, 3)), rtol=0, atol=0)
+    torch.testing.assert_close(out, stss(*args), rtol=0, atol=0)
     assert x.grad.isfinite().all()
+
+
+def test_autocast_keeps_the_type_in_a_graph():
+    x = features(1, 3, 8, 5, 6, dtype=torch.float32)
     with torch.autocast('cpu', torch.bfloat16):
         out = torch.vmap(lambda x: stss(x, (3, 3, 3)))(x[None])[0]
     torch.testing.assert_close(out, stss(x, (3, 3, 3)))
