@@ -27,8 +27,8 @@ def soft_argmax(similarities: Tensor,
 
     A similarity of exactly 0, which :func:`stss` gives where there is no
     neighbour, is masked out, so that the borders of the map do not bias the
-    displacement. Where all are 0, beyond the ends of the clip, displacement
-    and confidence are 0.
+    displacement. Where all are 0, as beyond the ends of a clip, displacement
+    and confidence are 0. (After a softmax none is, where there is a map.)
 
     Args:
         similarities (Tensor): [..., U, V], of :func:`stss`.
