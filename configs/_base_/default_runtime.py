@@ -1,3 +1,5 @@
+# MMEngine's defaults, with hooks and numbers of ours: they affect what is kept
+# of a training, not its weights.
 custom_imports = dict(imports=['selfy_mmaction'], allow_failed_imports=False)
 default_scope = 'mmaction'
 

@@ -1,6 +1,6 @@
 # Your own videos, listed by `tools/data/prepare.py folder`: a config calls
 # use_folder, which sets their folder. The recipe is that of videos.py; the
-# differences are ours.
+# differences are ours, with the batch of 8 on one GPU.
 _base_ = 'videos.py'
 
 # A tab: folder names may have spaces.

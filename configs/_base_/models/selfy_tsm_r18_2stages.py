@@ -1,5 +1,6 @@
-# For small videos, from scratch: the stem and the first two stages of
-# ResNet-18, shift in every residual block, SELFY after the second stage.
+# Ours, for small videos, from scratch: the stem and the first two stages of
+# ResNet-18, shift in every residual block, SELFY with half the channels and
+# the official window after the second stage.
 model = dict(
     type='Recognizer2D',
     backbone=dict(

@@ -1,4 +1,4 @@
-# For small networks on a CPU. More epochs are two numbers:
+# Ours, for small networks on a CPU. More epochs are two numbers:
 # _base_.train_cfg.max_epochs = _base_.param_scheduler[0].total_steps = 3
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1, val_interval=1)
 val_cfg = dict(type='ValLoop')
