@@ -1,19 +1,9 @@
 """The flow of STSS on a stereo pair, against the truth."""
-import cv2
 import numpy as np
 import pytest
-from matplotlib.cbook import get_sample_data
 
 from selfy_mmaction.analysis import stereo
 from selfy_mmaction.apis.flow import STRIDE, get_mismatch
-
-
-@pytest.fixture(scope='module')
-def photo():
-    with get_sample_data('grace_hopper.jpg') as file:
-        photo = cv2.imdecode(
-            np.frombuffer(file.read(), np.uint8), cv2.IMREAD_COLOR)
-    return photo[..., ::-1]
 
 
 @pytest.fixture(scope='module')

@@ -32,14 +32,13 @@ def tested(repo, tmp_path_factory, video_dir):
 
 
 @pytest.fixture
-def run(repo, tested, load_tool, monkeypatch, capsys):
+def run(published, tested, load_tool, monkeypatch, capsys):
     """Run a tool in that folder and return its output."""
 
     def run(name, *args):
         monkeypatch.chdir(tested)
-        config = str(repo / 'configs/selfy_tsm_r18_motion.py')
         monkeypatch.setattr(sys, 'argv',
-                            [f'{name}.py', config, *map(str, args)])
+                            [f'{name}.py', published[0], *map(str, args)])
         load_tool(name).main()
         return capsys.readouterr().out
 
@@ -47,12 +46,11 @@ def run(repo, tested, load_tool, monkeypatch, capsys):
 
 
 @pytest.fixture
-def dump(repo, run, tested):
+def dump(published, run, tested):
     """The file that a test has written."""
     path = tested / 'dump.npz'
     if not path.exists():
-        checkpoint, = repo.glob('checkpoints/selfy_tsm_r18_motion_2*.pth')
-        run('test', checkpoint, '--dump', path, '--cfg-options',
+        run('test', published[1], '--dump', path, '--cfg-options',
             'test_dataloader.num_workers=0',
             'test_dataloader.persistent_workers=False')
     return path

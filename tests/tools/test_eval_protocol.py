@@ -5,9 +5,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from mmaction.registry import MODELS
-from mmengine.config import Config, DictAction
-from mmengine.registry import init_default_scope
 
 from selfy_mmaction.analysis.dumps import load_dump
 
@@ -15,22 +12,9 @@ ROW = 'sthv1_8_16_2clip'
 
 
 @pytest.fixture
-def weights(main_config, tiny, tmp_path):
+def weights(save_checkpoint, tiny_config, tmp_path):
     """Random weights, which suit any number of frames."""
-    cfg = Config.fromfile(main_config)
-    cfg.merge_from_dict({
-        key: DictAction._parse_iterable(value)
-        for key, value in (option.split('=') for option in tiny)
-        if key.startswith('model.')
-    })
-    init_default_scope('mmaction')
-    torch.manual_seed(0)
-    model = MODELS.build(cfg.model)
-    # Let the scores of the samples differ.
-    torch.nn.init.normal_(model.cls_head.fc_cls.weight, std=0.1)
-    path = tmp_path / 'weights.pth'
-    torch.save(model.state_dict(), path)
-    return str(path)
+    return str(save_checkpoint(tiny_config, tmp_path / 'weights.pth'))
 
 
 def test_one_and_two_processes_agree(repo, weights, tiny, sthv1_root, tool_env,

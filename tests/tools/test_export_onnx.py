@@ -9,10 +9,7 @@ import onnxruntime
 import pytest
 import torch
 from mmaction.models.recognizers import Recognizer2D
-from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
-from mmengine.registry import init_default_scope
-from torch import nn
 
 from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.apis.onnx import (
@@ -31,38 +28,15 @@ CLASSES = [f'move {direction}' for direction in range(8)]
 
 
 @pytest.fixture(scope='module')
-def config(repo):
+def config(published):
     """The network of the quickstart, for clips of 64 x 64."""
-    return str(repo / 'configs/selfy_tsm_r18_motion.py')
-
-
-@pytest.fixture(scope='module')
-def save_checkpoint():
-    """Save random weights of a config as if they had been trained."""
-
-    def save(cfg, path):
-        init_default_scope('mmaction')
-        torch.manual_seed(0)
-        model = MODELS.build(cfg.model)
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                nn.init.uniform_(module.weight, 0.5, 1)
-                nn.init.uniform_(module.bias, -0.1, 0.1)
-                nn.init.uniform_(module.running_mean, -0.1, 0.1)
-                nn.init.uniform_(module.running_var, 0.5, 1.5)
-            elif isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=0.3)
-        meta = dict(dataset_meta=dict(classes=CLASSES))
-        torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
-        return path
-
-    return save
+    return published[0]
 
 
 @pytest.fixture(scope='module')
 def checkpoint(config, save_checkpoint, tmp_path_factory):
     path = tmp_path_factory.mktemp('untrained') / 'tiny.pth'
-    return save_checkpoint(launch.load_config(config, {}), path)
+    return save_checkpoint(launch.load_config(config, {}), path, CLASSES)
 
 
 @pytest.fixture(scope='module')

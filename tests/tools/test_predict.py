@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from mmaction.registry import DATASETS
-from mmengine.registry import init_default_scope
 
 from selfy_mmaction import apis
 from selfy_mmaction.apis.inference import VideoPredictor
@@ -86,19 +85,21 @@ def test_broken_videos_are_named_and_passed_over(predict, video_dir, tmp_path):
     ]
 
 
-def test_classes_are_numbers_without_names(trained, video_dir, tmp_path):
-    saved = torch.load(trained.checkpoint)
+def test_classes_are_numbers_without_names(published, video_dir, tmp_path):
+    config, checkpoint = published
+    saved = torch.load(checkpoint)
     path = tmp_path / 'nameless.pth'
     torch.save({'state_dict': saved['state_dict']}, path)
-    predict = VideoPredictor(trained.load_config(), str(path), 'cpu')
+    predict = VideoPredictor(launch.load_config(config, {}), str(path), 'cpu')
     best, = predict(str(video_dir / 'left0.mp4'), topk=1)
     assert best['name'] == f'class {best["label"]}'
 
 
-def test_frames_of_a_video_are_the_raw_frames(trained, video_dir, sthv1_root):
-    cfg = trained.load_config()
-    init_default_scope('mmaction')
-    predict = VideoPredictor(cfg, trained.checkpoint, 'cpu')
+def test_frames_of_a_video_are_the_raw_frames(tiny_config, save_checkpoint,
+                                              video_dir, tmp_path):
+    cfg = tiny_config
+    checkpoint = save_checkpoint(cfg, tmp_path / 'weights.pth')
+    predict = VideoPredictor(cfg, str(checkpoint), 'cpu')
     cfg.test_dataloader.dataset.ann_file = 'sthv1_train_list_rawframes.txt'
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     video = str(video_dir / 'right0.mp4')
@@ -106,13 +107,6 @@ def test_frames_of_a_video_are_the_raw_frames(trained, video_dir, sthv1_root):
     difference = frames['inputs'].float() - dataset[0]['inputs'].float()
     # One frame earlier or later, the difference would be 30 or more.
     assert difference.abs().mean() < 10
-
-
-@pytest.fixture(scope='module')
-def published(repo):
-    """The quickstart's config and the network that comes with it."""
-    checkpoint, = repo.glob('checkpoints/selfy_tsm_r18_motion_2*.pth')
-    return str(repo / 'configs/selfy_tsm_r18_motion.py'), str(checkpoint)
 
 
 @pytest.fixture
@@ -131,15 +125,6 @@ def see(run_tool, published, capsys):
 def predictor(published):
     config, checkpoint = published
     return VideoPredictor(launch.load_config(config, {}), checkpoint, 'cpu')
-
-
-@pytest.fixture(scope='module')
-def turn(tmp_path_factory, clips):
-    """A video of a camera that turns right, then left: 17 frames each."""
-    path = tmp_path_factory.mktemp('turn') / 'turn.mp4'
-    frames = np.concatenate([clips['right0'], clips['left0']])
-    write_video(path, frames[..., ::-1], 12)
-    return path
 
 
 def test_sliding_window_sees_the_camera_turn(see, turn, tmp_path):

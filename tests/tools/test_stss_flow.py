@@ -23,15 +23,6 @@ def shifted(photo, shifts, side=160):
 
 
 @pytest.fixture(scope='module')
-def photo():
-    from matplotlib.cbook import get_sample_data
-    with get_sample_data('grace_hopper.jpg') as file:
-        photo = cv2.imdecode(
-            np.frombuffer(file.read(), np.uint8), cv2.IMREAD_COLOR)
-    return cv2.cvtColor(photo, cv2.COLOR_BGR2RGB)
-
-
-@pytest.fixture(scope='module')
 def estimator():
     return FlowEstimator()
 

@@ -9,8 +9,7 @@ import torch
 from mmaction.registry import MODELS
 from PIL import Image
 
-from selfy_mmaction.apis.inference import VideoPredictor
-from selfy_mmaction.apis.similarity import SelfSimilarity, enlarge, observe
+from selfy_mmaction.apis.similarity import SelfSimilarity, enlarge
 from selfy_mmaction.datasets.pipelines import frame_size
 from selfy_mmaction.engine import launch
 from selfy_mmaction.ops import stss
@@ -21,40 +20,13 @@ from selfy_mmaction.visualization.sheet import Sheet
 NAME = 'selfy_tsm_r18_motion'
 
 
-@pytest.fixture(scope='module')
-def network(repo):
-    """Config and checkpoint of the published network."""
-    checkpoint, = (repo / 'checkpoints').glob(f'{NAME}_2*.pth')
-    return str(repo / f'configs/{NAME}.py'), str(checkpoint)
-
-
-@pytest.fixture(scope='module')
-def predictor(network):
-    """It, on frames of 96 rows and 160 columns."""
-    config, checkpoint = network
-    # width x height
-    cfg = launch.load_config(
-        config, {'test_dataloader.dataset.pipeline.3.scale': (160, 96)})
-    return VideoPredictor(cfg, checkpoint, 'cpu')
-
-
-@pytest.fixture(scope='module')
-def clip(repo):
-    return str(repo / 'demo/camera_pans_right.webm')
-
-
-@pytest.fixture(scope='module')
-def seen(predictor, clip):
-    return observe(predictor, clip)
-
-
 @pytest.fixture
-def run(load_tool, network, clip, capsys, monkeypatch, tmp_path):
+def run(load_tool, published, pan, capsys, monkeypatch, tmp_path):
     """Run the tool on the clip and return its error and what it prints."""
     tool = load_tool('visualize_stss')
     monkeypatch.chdir(tmp_path)
 
-    def run(*args, video=clip, network=network):
+    def run(*args, video=pan, network=published):
         argv = [tool.__file__, video, *network, '--device', 'cpu', *args]
         monkeypatch.setattr(sys, 'argv', list(map(str, argv)))
         error = None
@@ -67,12 +39,12 @@ def run(load_tool, network, clip, capsys, monkeypatch, tmp_path):
     return run
 
 
-def test_keeps_what_the_block_sees_and_adds(predictor, clip, seen):
+def test_keeps_what_the_block_sees_and_adds(observer, pan, seen):
     assert seen.frames.shape == (8, 96, 160, 3) and seen.stride == 16
-    backbone = predictor.model.backbone
+    backbone = observer.model.backbone
     block = backbone.selfy['layer2']
     x = torch.from_numpy(seen.frames).permute(0, 3, 1, 2).float()
-    processor = predictor.model.data_preprocessor
+    processor = observer.model.data_preprocessor
     with torch.no_grad():
         x = backbone._stem((x - processor.mean) / processor.std)
         x = backbone.layer2(backbone.layer1(x))
@@ -83,13 +55,13 @@ def test_keeps_what_the_block_sees_and_adds(predictor, clip, seen):
     # [8, 12, 20] => [8, 6, 10]
     added = added.view(8, 6, 2, 10, 2).sum((2, 4)).sqrt()
     torch.testing.assert_close(seen.energy, added)
-    best = predictor(clip)
+    best = observer(pan)
     assert [p['label'] for p in seen.predictions] == [p['label'] for p in best]
 
 
-def test_cells_lie_where_the_features_look(predictor, seen):
+def test_cells_lie_where_the_features_look(observer, seen):
     """Of a position, the pixels that matter lie around stride * position."""
-    backbone = predictor.model.backbone
+    backbone = observer.model.backbone
     torch.manual_seed(0)
     x = torch.randn(8, 3, 96, 160).requires_grad_()
     features = backbone.selfy['layer2'].transformation.downsample(
