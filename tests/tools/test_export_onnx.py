@@ -8,7 +8,6 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from mmaction.models.recognizers import Recognizer2D
 from mmaction.structures import ActionDataSample
 
 from selfy_mmaction.apis.inference import VideoPredictor
@@ -16,7 +15,6 @@ from selfy_mmaction.apis.onnx import (
     OPSET,
     ONNXClassifier,
     ONNXPredictor,
-    export,
     verify,
 )
 from selfy_mmaction.datasets.pipelines import find_step
@@ -184,41 +182,6 @@ def test_another_network_is_refused(exported, predictor, main_config,
         f'predict.py: error: {exported[0]} takes clips of shape {SHAPE}, but '
         'the config makes (8, 3, 224, 224): use the config that it was '
         'exported with.')
-
-
-class Sharpened(Recognizer2D):
-    """Changes its scores in testing, which an export does not know."""
-
-    def predict(self, inputs, data_samples, **kwargs):
-        scores = self._forward(inputs, stage='head')
-        return self.cls_head.predict_by_feat(2 * scores, data_samples)
-
-
-def test_only_a_verified_model_is_left(config, save_checkpoint, tmp_path):
-    # one stage without a block: quick to export
-    cfg = launch.load_config(
-        config, {
-            'model.backbone.num_stages': 1,
-            'model.backbone.strides': (1, ),
-            'model.backbone.dilations': (1, ),
-            'model.backbone.out_indices': (0, ),
-            'model.backbone.selfy_indices': (),
-            'model.cls_head.in_channels': 64
-        })
-    checkpoint = save_checkpoint(cfg, tmp_path / 'tsm.pth')
-    predictor = VideoPredictor(cfg, str(checkpoint), 'cpu')
-    path = tmp_path / 'models' / 'tsm.onnx'
-    # normalised floats, batch norms not fused
-    differences = export(predictor, cfg, str(path))
-    assert differences['random clips'] < 1e-4
-    assert ONNXClassifier(str(path)).meta['raw'] is False
-    before = path.read_bytes()
-
-    predictor.model.__class__ = Sharpened
-    with pytest.raises(ValueError, match='differs from PyTorch on random'):
-        export(predictor, cfg, str(path), fuse=True)
-    assert path.read_bytes() == before
-    assert list(path.parent.iterdir()) == [path]
 
 
 def test_bad_input_ends_with_one_line(run_tool, config, checkpoint, tmp_path,

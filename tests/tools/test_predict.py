@@ -1,19 +1,14 @@
 """tools/predict.py."""
 import json
 import shutil
-import weakref
 
 import cv2
 import numpy as np
 import pytest
-import torch
-from mmaction.registry import DATASETS
 
 from selfy_mmaction import apis
-from selfy_mmaction.apis.inference import VideoPredictor
-from selfy_mmaction.apis.sliding import Segment, SlidingWindow, follow
-from selfy_mmaction.apis.video import Video, write_video
-from selfy_mmaction.engine import launch
+from selfy_mmaction.apis.sliding import Segment
+from selfy_mmaction.apis.video import Video
 from selfy_mmaction.visualization.charts import draw_timeline
 from selfy_mmaction.visualization.frames import draw_label
 
@@ -85,30 +80,6 @@ def test_broken_videos_are_named_and_passed_over(predict, video_dir, tmp_path):
     ]
 
 
-def test_classes_are_numbers_without_names(published, video_dir, tmp_path):
-    config, checkpoint = published
-    saved = torch.load(checkpoint)
-    path = tmp_path / 'nameless.pth'
-    torch.save({'state_dict': saved['state_dict']}, path)
-    predict = VideoPredictor(launch.load_config(config, {}), str(path), 'cpu')
-    best, = predict(str(video_dir / 'left0.mp4'), topk=1)
-    assert best['name'] == f'class {best["label"]}'
-
-
-def test_frames_of_a_video_are_the_raw_frames(tiny_config, save_checkpoint,
-                                              video_dir, tmp_path):
-    cfg = tiny_config
-    checkpoint = save_checkpoint(cfg, tmp_path / 'weights.pth')
-    predict = VideoPredictor(cfg, str(checkpoint), 'cpu')
-    cfg.test_dataloader.dataset.ann_file = 'sthv1_train_list_rawframes.txt'
-    dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    video = str(video_dir / 'right0.mp4')
-    frames = predict.pipeline(dict(filename=video, start_index=0, label=-1))
-    difference = frames['inputs'].float() - dataset[0]['inputs'].float()
-    # One frame earlier or later, the difference would be 30 or more.
-    assert difference.abs().mean() < 10
-
-
 @pytest.fixture
 def see(run_tool, published, capsys):
     """Predict with that network; return the code, output and errors."""
@@ -119,12 +90,6 @@ def see(run_tool, published, capsys):
         return code, captured.out, captured.err
 
     return run
-
-
-@pytest.fixture(scope='module')
-def predictor(published):
-    config, checkpoint = published
-    return VideoPredictor(launch.load_config(config, {}), checkpoint, 'cpu')
 
 
 def test_sliding_window_sees_the_camera_turn(see, turn, tmp_path):
@@ -166,66 +131,11 @@ def test_sliding_window_sees_the_camera_turn(see, turn, tmp_path):
         assert row.strip() == f'{best["score"]:.2%}  {best["name"]}'
 
 
-def test_windows_show_what_videos_of_their_own_show(predictor, turn, tmp_path):
-    video = Video(str(turn))
-    segments, frames, labels = [], [], []
-    slide = SlidingWindow(predictor, video, 1, .75, topk=8)
-    for frame, label in follow(video, slide, segments.append):
-        frames.append(frame)
-        labels.append(label)
-    # the newest label, from the last frame of its window on
-    first, second = segments[0].label, segments[1].label
-    assert labels[:21] == 11 * [''] + 9 * [first] + [second]
-    for segment in segments:
-        start, end = round(12 * segment.start), round(12 * segment.end)
-        write_video(tmp_path / 'cut.mp4', frames[start:end], 12)
-        alone = predictor(str(tmp_path / 'cut.mp4'), topk=8)
-        # decoded twice, and not by the same library
-        scores = {p['name']: p['score'] for p in alone}
-        for found in segment.predictions:
-            assert found['score'] == pytest.approx(
-                scores[found['name']], abs=.6)
-
-
-def test_frames_of_a_long_video_are_let_go(predictor, turn):
-    video = Video(str(turn))
-    video.total_frames = None  # as a camera
-    slide = SlidingWindow(predictor, video, 4, 3)
-    segments, frames, alive = [], [], []
-    for i in range(300):
-        frame = np.full((64, 64, 3), i % 256, np.uint8)
-        segment = slide(frame)
-        frames.append(weakref.ref(frame))
-        alive.append(sum(ref() is not None for ref in frames))
-        if segment:
-            segments.append(segment)
-    assert [s.end for s in segments] == [4, 7, 10, 13, 16, 19, 22, 25]
-    # 8 frames each of two windows at most, and the last one
-    assert max(alive) <= 17
-
-
 def test_short_video_has_one_window(see, turn, tmp_path):
     code, out, _ = see(turn, '--window', 60)
     assert not code
     _, line = out.splitlines()
     assert line.split()[:3] == ['0.00', '-', '2.83']
-
-
-def test_file_that_holds_less_than_it_says_has_a_window(predictor, turn):
-    video = Video(str(turn))
-    video.total_frames = 40
-    slide = SlidingWindow(predictor, video, 60, 30)
-    assert not any(map(slide, video))
-    segment = slide.finish()
-    assert segment.end == pytest.approx(34 / 12)
-    assert len(segment.predictions) == 5
-    assert slide.finish() is None
-
-    video = Video(str(turn))
-    video.total_frames = 4000
-    slide = SlidingWindow(predictor, video, 400, 200)
-    with pytest.raises(ValueError, match='turn.mp4 holds too few frames'):
-        list(follow(video, slide, print))
 
 
 def test_interrupted_camera_leaves_what_it_has_seen(see, turn, tmp_path,
@@ -302,21 +212,6 @@ def test_folders_of_classes_are_entered(see, video_dir, tmp_path, monkeypatch):
     assert {str(path.relative_to(tmp_path))
             for path in drawn
             } == {'clips/drawn/b/a.mp4', 'clips/drawn/c d/a.mp4'}
-
-
-@pytest.mark.parametrize('ending', ['.mp4', '.webm', '.gif'])
-def test_video_is_written_as_it_is(tmp_path, clips, ending, capfd):
-    path = tmp_path / f'new/video{ending}'
-    frames = clips['left0'][..., ::-1]
-    write_video(path, iter(frames), 12)
-    assert not any(capfd.readouterr())
-    video = Video(str(path))
-    written = list(video)
-    assert video.fps == pytest.approx(12, abs=.6)
-    assert len(written) == len(frames)
-    # One frame earlier or later, the difference would be 30 or more.
-    for a, b in zip(written, frames, strict=True):
-        assert np.abs(a - b.astype(float)).mean() < 12
 
 
 def test_timeline_names_any_class(tmp_path):
