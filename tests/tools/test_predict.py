@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 
 from selfy_mmaction import apis
-from selfy_mmaction.apis.sliding import Segment
 from selfy_mmaction.apis.video import Video
-from selfy_mmaction.visualization.charts import draw_timeline
 from selfy_mmaction.visualization.frames import draw_label
 
 
@@ -212,25 +210,6 @@ def test_folders_of_classes_are_entered(see, video_dir, tmp_path, monkeypatch):
     assert {str(path.relative_to(tmp_path))
             for path in drawn
             } == {'clips/drawn/b/a.mp4', 'clips/drawn/c d/a.mp4'}
-
-
-def test_timeline_names_any_class(tmp_path):
-    names = 'costs $5', r'$\frac$', '$^$'
-    best = [dict(label=0, name=name, score=.3) for name in names]
-    path = tmp_path / 'line.png'
-    draw_timeline([Segment(0, 1, best), Segment(1, 2, best)], '$_$', path)
-    assert path.stat().st_size > 1000
-
-
-def test_label_is_legible_on_any_frame():
-    for shape in (49, 65, 3), (720, 1280, 3):
-        frame = np.full(shape, 200, np.uint8)
-        plain = draw_label(frame, '')
-        assert plain.shape[1] >= 320
-        assert not any(side % 2 for side in plain.shape[:2])
-        for text in 'Überqueren', 120 * 'long ':
-            difference = (draw_label(frame, text) != plain).any(-1)
-            assert 0.001 < difference.mean() < 1
 
 
 @pytest.mark.parametrize('args, message', [

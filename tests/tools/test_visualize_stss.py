@@ -3,17 +3,12 @@ import re
 import sys
 
 import cv2
-import numpy as np
 import pytest
 import torch
 from mmaction.registry import MODELS
 from PIL import Image
 
-from selfy_mmaction.apis.similarity import SelfSimilarity
 from selfy_mmaction.engine import launch
-from selfy_mmaction.visualization.flow import flow_to_color
-from selfy_mmaction.visualization.pictures import draw, to_image
-from selfy_mmaction.visualization.sheet import Sheet
 
 NAME = 'selfy_tsm_r18_motion'
 
@@ -35,72 +30,6 @@ def run(load_tool, published, pan, capsys, monkeypatch, tmp_path):
         return error, capsys.readouterr().out
 
     return run
-
-
-def test_drawing_shows_the_query(seen):
-    here, there = (
-        to_image(draw(seen, [position], 'title')).astype(int)
-        for position in [(3, 2, 2), (3, 2, 6)])
-    assert here.shape == there.shape
-    height = here.shape[0]
-    # The rows of the query and the clip differ, the header does not.
-    assert not np.abs(here - there)[:height // 12].any()
-    assert np.abs(here - there)[height // 4:].any()
-
-
-def test_a_phone_gets_a_narrow_picture(seen):
-    wide, narrow = (
-        draw(seen, [(3, 2, 2)], 'title', narrow) for narrow in (False, True))
-    assert narrow.get_figwidth() <= 4 < wide.get_figwidth()
-    # the frames, no smaller
-    sides = [[
-        ax.get_window_extent().width / figure.dpi for part in figure.subfigs
-        for ax in part.axes[:5]
-    ] for figure in (wide, narrow) if to_image(figure).size]
-    assert len(sides[0]) == len(sides[1])
-    assert min(sides[1]) > 0.9 * min(sides[0])
-
-
-@pytest.mark.parametrize('query', [(0, 0, 0), (3, 2, 4), (7, 5, 9)])
-def test_a_place_is_found_where_the_sheet_marks_it(seen, query):
-    sheet = Sheet(seen)
-    here, other = (
-        sheet.draw(position).astype(int) for position in (query, (5, 3, 3)))
-    changed = np.abs(here - other).any(-1)
-    # The other one is in the third column.
-    changed[:, 2 * here.shape[1] // 3:] = False
-    rows, columns = np.nonzero(changed)
-    assert sheet.position_at(columns.mean(), rows.mean()) == query
-
-
-@pytest.mark.parametrize('offsets, inside', [((1, ), range(7)),
-                                             ((0, 1, 2, 3), range(5)),
-                                             ((-3, 3), range(3, 5)),
-                                             ((-2, -1), range(2, 8))])
-def test_any_offsets_are_followed(seen, offsets, inside):
-    """A scene that moves by a cell per frame, to the right."""
-    T, h, w, _, U, V = seen.similarities.shape
-    similarities = torch.zeros(T, h, w, len(offsets), U, V)
-    for l, offset in enumerate(offsets):
-        similarities[..., l, U // 2, V // 2 + offset] = 1
-        for t in range(T):
-            similarities[t, ..., l, :, :] *= 0 <= t + offset < T
-    # most outside of the frames, then where neighbours are missing
-    energy = torch.ones(T, h, w)
-    energy[:, 0, 0] = 9
-    energy[[t for t in range(T) if t not in inside], 2, 2] = 8
-    energy[inside[0], 2, 4] = 2
-    moving = SelfSimilarity(seen.frames, similarities, offsets, energy, [])
-    assert moving.strongest(1) == [(inside[0], 2, 4)]
-    titles = [
-        ax.get_title() for part in draw(moving, [(4, 2, 4)], '').subfigs[1:3]
-        for ax in part.axes[:len(offsets)]
-    ]
-    assert titles[len(offsets):] == [f'to frame {4 + o}' for o in offsets]
-    for title, offset in zip(titles, offsets, strict=False):
-        assert title.startswith(f'frame {4 + offset}: ')
-        assert ('the query' in title) == (offset == 0)
-        assert ('before' in title) == (offset < 0)
 
 
 def test_writes_pictures_pages_and_videos(run, tmp_path):
@@ -148,19 +77,3 @@ def test_names_what_is_wrong(run, repo, tmp_path):
         torch.save({'state_dict': MODELS.build(cfg.model).state_dict()}, plain)
         error, _ = run(network=(config, plain))
         assert 'has no SELFY block to look into' in error
-
-
-def test_colors_of_displacements():
-    directions = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])
-    colors = flow_to_color(directions).astype(int)
-    # four directions, four colours, however long the longest is
-    assert np.abs(colors[:, None] -
-                  colors).sum(-1)[~np.eye(4, dtype=bool)].min() > 200
-    assert (flow_to_color(7 * directions) == colors).all()
-    # with a scale, a half is paler, and more than the whole looks the same
-    lengths = np.outer([0, 0.5, 1, 2], directions[1]).reshape(2, 2, 2)
-    (still, half), (whole, more) = flow_to_color(lengths, max_length=1)
-    assert (still == 255).all()
-    assert half.min() > whole.min()
-    assert (whole == more).all() and (whole == colors[1]).all()
-    assert (flow_to_color([[np.nan, 0]]) == 0).all()
