@@ -1,35 +1,12 @@
-"""The benchmark: what it prints, and that it compares what is equal."""
-import re
-import sys
-
+"""The benchmark: it compares what is equal."""
 import pytest
 import torch
 
 from selfy_mmaction.analysis import speed
-from selfy_mmaction.analysis.stopwatch import Stopwatch, peak_bytes
+from selfy_mmaction.analysis.stopwatch import Stopwatch
 
 ONCE = Stopwatch(torch.device('cpu'), rounds=1)
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    monkeypatch.setattr(speed, 'CLIP',
-                        dict(frames=2, height=6, width=7, channels=8))
-
-
-def test_the_tool_prints_its_table_alone(load_tool, monkeypatch, capfd):
-    """No output of the profiler, which bypasses Python's streams."""
-    monkeypatch.setattr(sys, 'argv',
-                        ['benchmark.py', 'block', '--rounds', '1'])
-    load_tool('benchmark').main()
-    out, err = capfd.readouterr()
-    assert err == ''
-    head, rule, *rows, empty, machine = out.splitlines()
-    assert head == '| what | measured | compared |'
-    assert rule == '| --- | --- | --- |'
-    assert all(
-        re.fullmatch(r'\| .+ \| [\d.]+ \w+.* \| .*\|', row) for row in rows)
-    assert empty == '' and f'PyTorch {torch.__version__}' in machine
+pytestmark = pytest.mark.usefixtures('small_clip')
 
 
 def test_the_block_has_a_baseline():
@@ -52,13 +29,3 @@ def test_no_speed_of_another_operator(monkeypatch):
     monkeypatch.setattr(speed, 'stss_einsum', lambda x: 1.01 * speed.stss(x))
     with pytest.raises(ValueError, match='stss differs .* no speed'):
         speed.benchmark_op(ONCE)
-
-
-def test_peak_of_memory():
-
-    def function():
-        kept = torch.ones(1000)  # 4000 bytes
-        torch.ones(5000)  # 20000, freed before the next
-        return kept + torch.ones(1000)
-
-    assert 24000 <= peak_bytes(function, torch.device('cpu')) < 25000

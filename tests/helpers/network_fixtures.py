@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from selfy_mmaction.analysis import speed
 from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.apis.similarity import SelfSimilarity, observe
 from selfy_mmaction.engine import launch
@@ -41,6 +42,13 @@ def pan(repo) -> str:
 def seen(observer, pan) -> SelfSimilarity:
     """What its block sees in that video."""
     return observe(observer, pan)
+
+
+@pytest.fixture
+def small_clip(monkeypatch) -> None:
+    """Small features for the block that the benchmark measures."""
+    monkeypatch.setattr(speed, 'CLIP',
+                        dict(frames=2, height=6, width=7, channels=8))
 
 
 @pytest.fixture(scope='session')
