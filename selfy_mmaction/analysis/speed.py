@@ -14,7 +14,8 @@ from mmaction.registry import MODELS
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from ..apis.onnx import ClipClassifier, ONNXClassifier, write_model
+from ..apis.export import ClipClassifier, write_model
+from ..apis.onnx import ONNXClassifier
 from ..models import SELFYBlock
 from ..ops import stss
 from ..ops.batch_norm import pytorch_layers

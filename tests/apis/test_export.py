@@ -1,9 +1,10 @@
-"""Recognizers as ONNX models."""
+"""Recognizers to ONNX models."""
 import pytest
 from mmaction.models.recognizers import Recognizer2D
 
+from selfy_mmaction.apis.export import export
 from selfy_mmaction.apis.inference import VideoPredictor
-from selfy_mmaction.apis.onnx import ONNXClassifier, export
+from selfy_mmaction.apis.onnx import ONNXClassifier
 from selfy_mmaction.engine import launch
 
 
