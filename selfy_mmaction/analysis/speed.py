@@ -25,6 +25,13 @@ from .kernels import benchmark_kernels
 from .stopwatch import Stopwatch, check_parity, kept_bytes, peak_bytes
 
 CLIP = dict(frames=8, height=28, width=28, channels=512)
+DEPLOYED = dict(
+    type='Recognizer2D',
+    backbone=dict(type='ResNetSELFY', depth=50),
+    cls_head=dict(
+        type='TSMHead', num_classes=174, in_channels=2048, num_segments=8),
+    data_preprocessor=dict(
+        type='ActionDataPreprocessor', mean=[0] * 3, std=[1] * 3))
 _LAYOUTS = {
     'channels first': torch.contiguous_format,
     'channels last': torch.channels_last
@@ -232,15 +239,8 @@ def _network_row(name: str, t: dict[str, float]) -> list[str]:
 
 def benchmark_deployed(watch: Stopwatch) -> list[list[str]]:
     """SELFYNet-TSM-R50 in ONNX Runtime against PyTorch, on the CPU."""
-    cfg = dict(
-        type='Recognizer2D',
-        backbone=dict(type='ResNetSELFY', depth=50),
-        cls_head=dict(
-            type='TSMHead', num_classes=174, in_channels=2048, num_segments=8),
-        data_preprocessor=dict(
-            type='ActionDataPreprocessor', mean=[0] * 3, std=[1] * 3))
     with DefaultScope.overwrite_default_scope('mmaction'):
-        recognizer = MODELS.build(cfg).eval()
+        recognizer = MODELS.build(DEPLOYED).eval()
     nn.init.ones_(recognizer.backbone.selfy['layer2'].residual_add.bn.weight)
     eager = ClipClassifier(recognizer, raw=False)
     shape = (8, 3, 224, 224)

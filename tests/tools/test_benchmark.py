@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from selfy_mmaction.analysis import speed
 from selfy_mmaction.analysis.stopwatch import Stopwatch
@@ -11,13 +12,17 @@ from selfy_mmaction.analysis.stopwatch import Stopwatch
 pytestmark = pytest.mark.usefixtures('small_clip')
 
 
-def test_the_tool_prints_its_table_alone(load_tool, monkeypatch, capfd):
-    """No output of the profiler, which bypasses Python's streams."""
-    monkeypatch.setattr(sys, 'argv',
-                        ['benchmark.py', 'block', '--rounds', '1'])
+@pytest.mark.parametrize('part', ['block', 'deployed'])
+def test_the_tool_prints_its_table_alone(part, load_tool, published,
+                                         monkeypatch, capfd, recwarn):
+    """No output of the profiler, which bypasses Python's streams, and no
+    warnings of the exporter."""
+    monkeypatch.setattr(speed, 'DEPLOYED', Config.fromfile(published[0]).model)
+    monkeypatch.setattr(sys, 'argv', ['benchmark.py', part, '--rounds', '1'])
     load_tool('benchmark').main()
     out, err = capfd.readouterr()
     assert err == ''
+    assert not recwarn.list
     head, rule, *rows, empty, machine = out.splitlines()
     assert head == '| what | measured | compared |'
     assert rule == '| --- | --- | --- |'
