@@ -7,9 +7,10 @@ import pytest
 import torch
 from matplotlib.cbook import get_sample_data
 
+from selfy_mmaction.apis.video import write_video
 from selfy_mmaction.motion.clips import CLASSES
 
-pytest_plugins = ['tool_fixtures']
+pytest_plugins = ['network_fixtures', 'tool_fixtures']
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -28,11 +29,18 @@ def repo() -> Path:
 
 
 @pytest.fixture(scope='session')
-def clips() -> dict[str, np.ndarray]:
-    """Clips of a camera that turns left or right, [T, 100, 132, 3] in BGR."""
+def photo() -> np.ndarray:
+    """The photograph, [H, W, 3] in RGB."""
     with get_sample_data('grace_hopper.jpg') as file:
         photo = cv2.imdecode(
             np.frombuffer(file.read(), np.uint8), cv2.IMREAD_COLOR)
+    return cv2.cvtColor(photo, cv2.COLOR_BGR2RGB)
+
+
+@pytest.fixture(scope='session')
+def clips(photo) -> dict[str, np.ndarray]:
+    """Clips of a camera that turns left or right, [T, 100, 132, 3] in BGR."""
+    photo = cv2.cvtColor(photo, cv2.COLOR_RGB2BGR)
     clips = {}
     for i in range(6):
         top, length = 60 * i, 17 + i
@@ -56,6 +64,15 @@ def video_dir(tmp_path_factory, clips) -> Path:
         writer.release()
     (folder / 'notes.txt').write_text('Not a video.\n')
     return folder
+
+
+@pytest.fixture(scope='session')
+def turn(tmp_path_factory, clips) -> Path:
+    """A video of a camera that turns right, then left: 17 frames each."""
+    path = tmp_path_factory.mktemp('turn') / 'turn.mp4'
+    frames = np.concatenate([clips['right0'], clips['left0']])
+    write_video(path, frames[..., ::-1], 12)
+    return path
 
 
 @pytest.fixture(scope='session')

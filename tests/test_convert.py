@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 from official import LAYOUTS, official_state_dict, tsm_code_state_dict
+from releases import read_classes
 
 from selfy_mmaction.convert import convert_official_state_dict
 
@@ -116,19 +117,28 @@ def test_command_line(layout, config, tmp_path):
     load_checkpoint(build(config), str(dst), strict=True)
 
 
-@pytest.mark.parametrize(('shift', 'classes', 'config'),
-                         [(True, 174, 'tsm_r50_sthv1.py'),
-                          (True, 400, 'tsm_r50_k400.py'),
-                          (False, 400, 'tsn_r50_k400.py')])
-def test_checkpoints_of_tsms_code(shift, classes, config, tmp_path, load_tool,
-                                  monkeypatch, capsys):
+@pytest.mark.parametrize(('shift', 'args', 'network', 'dataset'), [
+    (True, [], 'tsm', 'sthv1'),
+    (True, ['--config', f'{ROOT}/configs/tsm_r50_sthv2.py'], 'tsm', 'sthv2'),
+    (True, [], 'tsm', 'k400'),
+    (False, [], 'tsn', 'k400'),
+])
+def test_checkpoints_of_tsms_code(shift, args, network, dataset, tmp_path,
+                                  load_tool, monkeypatch, capsys):
+    classes = read_classes(ROOT, dataset)
     src = save_official(tmp_path / 'tsm.pth',
-                        tsm_code_state_dict(shift, classes))
+                        tsm_code_state_dict(shift, len(classes)))
     dst = tmp_path / 'converted.pth'
-    monkeypatch.setattr(sys, 'argv', ['convert', str(src), str(dst)])
+    monkeypatch.setattr(sys, 'argv', ['convert', str(src), str(dst), *args])
     load_tool('convert_checkpoint').main()
-    assert f'configs/{config}' in capsys.readouterr().out
+    config = f'{network}_r50_{dataset}.py'
+    out = capsys.readouterr().out
+    assert f'configs/{config}' in out
+    # The lists of V1 alone are numbered in another order.
+    assert ('give --renumber' in out) == (dataset == 'sthv1')
     load_checkpoint(build(config), str(dst), strict=True)
+    meta = torch.load(dst)['meta']
+    assert meta['dataset_meta']['classes'] == sorted(classes)
 
 
 def test_resnet101_of_tsms_code(tmp_path, load_tool, run_tool, monkeypatch):

@@ -3,6 +3,7 @@ import filecmp
 import runpy
 import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,10 @@ SHIPPED = ('configs', 'tools', 'model-index.yml')
 
 @pytest.fixture
 def tree(tmp_path):
-    """A copy of what is packed, without what builds left in the original."""
+    """A copy of what is packed, without what builds left in the original.
+
+    And a checkpoint, which is not packed.
+    """
     tree = tmp_path / 'tree'
     tree.mkdir()
     for name in (*SHIPPED, 'selfy_mmaction', 'requirements'):
@@ -26,6 +30,8 @@ def tree(tmp_path):
     for path in ROOT.iterdir():
         if path.is_file():
             shutil.copy(path, tree)
+    (tree / 'checkpoints').mkdir()
+    (tree / 'checkpoints/some.pth').touch()
     return tree
 
 
@@ -111,6 +117,9 @@ def test_install_from_sdist(env, tree):
         cwd=tree)
     sdist, = tree.glob('dist/*.tar.gz')
     assert built.returncode == 0
+    with tarfile.open(sdist) as archive:
+        folders = {name.split('/')[1] for name in archive.getnames()[1:]}
+    assert 'configs' in folders and 'checkpoints' not in folders
     env.install('--no-build-isolation', str(sdist))
     check_mim_copies(env, tree)
 

@@ -7,7 +7,7 @@ mean and std, and the shape of a clip.
 """
 import argparse
 
-from selfy_mmaction.apis import onnx
+from selfy_mmaction.apis.export import OPSET, export
 from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.engine import errors, launch
 
@@ -29,8 +29,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--opset',
         type=int,
-        default=onnx.OPSET,
-        help=f'version of the ONNX operators; {onnx.OPSET} by default')
+        default=OPSET,
+        help=f'version of the ONNX operators; {OPSET} by default')
     parser.add_argument(
         '--video', help='a video file to verify the model on, in addition')
     parser.add_argument(
@@ -47,8 +47,8 @@ def main() -> None:
     with launch.log_to_stderr():
         cfg = launch.load_config(args.config, args.cfg_options)
         predictor = VideoPredictor(cfg, args.checkpoint, 'cpu', args.labels)
-        differences = onnx.export(predictor, cfg, args.out, args.fuse,
-                                  args.raw, args.opset, args.video)
+        differences = export(predictor, cfg, args.out, args.fuse, args.raw,
+                             args.opset, args.video)
     for what, difference in differences.items():
         print(f'{what}: at most {difference:.1e} between the probabilities '
               'of ONNX Runtime and PyTorch')

@@ -14,7 +14,8 @@ from mmaction.registry import MODELS
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from ..apis.onnx import ClipClassifier, ONNXClassifier, write_model
+from ..apis.export import ClipClassifier, write_model
+from ..apis.onnx import ONNXClassifier
 from ..models import SELFYBlock
 from ..ops import stss
 from ..ops.batch_norm import pytorch_layers
@@ -32,6 +33,13 @@ from .stopwatch import (
 CLIP = dict(frames=8, height=28, width=28, channels=512)
 # [N, T, C, H, W]: SELFYNet's, and those of models with copies of the op.
 FEATURES = [(2, 8, 128, 14, 14), (2, 4, 512, 16, 16), (1, 8, 128, 32, 32)]
+DEPLOYED = dict(
+    type='Recognizer2D',
+    backbone=dict(type='ResNetSELFY', depth=50),
+    cls_head=dict(
+        type='TSMHead', num_classes=174, in_channels=2048, num_segments=8),
+    data_preprocessor=dict(
+        type='ActionDataPreprocessor', mean=[0] * 3, std=[1] * 3))
 _LAYOUTS = {
     'channels first': torch.contiguous_format,
     'channels last': torch.channels_last
@@ -252,15 +260,8 @@ def _network_row(name: str, t: dict[str, float]) -> list[str]:
 
 def benchmark_deployed(watch: Stopwatch) -> list[list[str]]:
     """SELFYNet-TSM-R50 in ONNX Runtime against PyTorch, on the CPU."""
-    cfg = dict(
-        type='Recognizer2D',
-        backbone=dict(type='ResNetSELFY', depth=50),
-        cls_head=dict(
-            type='TSMHead', num_classes=174, in_channels=2048, num_segments=8),
-        data_preprocessor=dict(
-            type='ActionDataPreprocessor', mean=[0] * 3, std=[1] * 3))
     with DefaultScope.overwrite_default_scope('mmaction'):
-        recognizer = MODELS.build(cfg).eval()
+        recognizer = MODELS.build(DEPLOYED).eval()
     nn.init.ones_(recognizer.backbone.selfy['layer2'].residual_add.bn.weight)
     eager = ClipClassifier(recognizer, raw=False)
     shape = (8, 3, 224, 224)

@@ -1,6 +1,5 @@
 """The benchmark of the kernels, with PyTorch's operators as kernels."""
 import re
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -75,17 +74,3 @@ def test_rows():
         assert re.fullmatch(r'[\d.]+ [mu]s', measured)
         assert re.match(r'[\d.]+ x the (limit of the memory|default)',
                         compared)
-
-
-def test_a_cpu_has_no_such_rows(load_tool, monkeypatch, capsys):
-    monkeypatch.setattr(speed, 'CLIP',
-                        dict(frames=2, height=6, width=7, channels=8))
-    monkeypatch.setitem(speed.PARTS, 'op', lambda watch: [['op', '', '']])
-    for part in 'growth', 'network', 'deployed':
-        monkeypatch.delitem(speed.PARTS, part)
-    monkeypatch.setattr(sys, 'argv',
-                        ['benchmark.py', '--device', 'cpu', '--rounds', '1'])
-    load_tool('benchmark').main()
-    assert '| op |' in capsys.readouterr().out
-    with pytest.raises(ValueError, match='need Triton and a CUDA device'):
-        speed.PARTS['kernels'](Stopwatch(CPU, 1))

@@ -1,19 +1,9 @@
 """The flow of STSS on a stereo pair, against the truth."""
-import cv2
 import numpy as np
 import pytest
-from matplotlib.cbook import get_sample_data
 
 from selfy_mmaction.analysis import stereo
-from selfy_mmaction.apis.flow import STRIDE, get_mismatch
-
-
-@pytest.fixture(scope='module')
-def photo():
-    with get_sample_data('grace_hopper.jpg') as file:
-        photo = cv2.imdecode(
-            np.frombuffer(file.read(), np.uint8), cv2.IMREAD_COLOR)
-    return photo[..., ::-1]
+from selfy_mmaction.apis.flow import STRIDE
 
 
 @pytest.fixture(scope='module')
@@ -35,15 +25,6 @@ def test_error_is_the_distance():
     truth = np.array([[0., 0.], [1., 1.], [0., 0.5], [np.nan, np.nan]])
     np.testing.assert_allclose(
         stereo.get_error(flow, truth), [5, 0, 2.5, np.nan])
-
-
-def test_mismatch_is_what_is_left_of_there_and_back():
-    """Between positions, and outside the map, where the last one is used."""
-    there, back = np.zeros((2, 1, 1, 5, 2), np.float32)
-    there[0, 0, :, 0] = [2, 1.5, 1, 0, 1]
-    back[0, 0, :, 0] = [0, 0, -2, -1, -4]
-    np.testing.assert_allclose(
-        get_mismatch(there, back)[0, 0], [0, 0, 0, 1, 3], atol=1e-5)
 
 
 def test_warping_error_is_the_difference_of_colours():

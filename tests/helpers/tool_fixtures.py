@@ -27,13 +27,6 @@ class Training:
     def checkpoint(self) -> str:
         return str(self.work_dir / 'epoch_1.pth')
 
-    def load_config(self) -> Config:
-        """Load the config with its options."""
-        parser = argparse.ArgumentParser()
-        launch.add_config_options(parser)
-        args = parser.parse_args(['--cfg-options', *self.options])
-        return launch.load_config(self.config, args.cfg_options)
-
 
 @pytest.fixture(scope='session')
 def tool_env() -> dict[str, str]:
@@ -109,6 +102,15 @@ def tiny(small) -> list[str]:
 @pytest.fixture(scope='session')
 def main_config(repo) -> str:
     return str(repo / 'configs/selfy_tsm_r50_sthv1.py')
+
+
+@pytest.fixture
+def tiny_config(main_config, tiny) -> Config:
+    """The main config with these settings."""
+    parser = argparse.ArgumentParser()
+    launch.add_config_options(parser)
+    args = parser.parse_args(['--cfg-options', *tiny])
+    return launch.load_config(main_config, args.cfg_options)
 
 
 @pytest.fixture(scope='session')

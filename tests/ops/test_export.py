@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from selfy_mmaction.apis.onnx import _quiet_exporter
+from selfy_mmaction.apis.export import quiet_exporter
 from selfy_mmaction.models import SELFYBlock
 from selfy_mmaction.ops import stss
 
@@ -45,7 +45,7 @@ def test_any_number_of_clips(model):
     number = torch.export.Dim('number')
     # More columns than a tile has.
     shape = (4, 3, 6, 18)
-    with torch.no_grad(), _quiet_exporter():
+    with torch.no_grad(), quiet_exporter():
         program = torch.onnx.export(
             model, (torch.randn(2, *shape), ),
             dynamo=True,

@@ -41,7 +41,7 @@ def server():
 
 
 @pytest.fixture
-def motion(repo, motion_root, motion_options, server, tmp_path):
+def motion(published, motion_root, motion_options, server, tmp_path):
     """The miniature motion data with playlists among the clips."""
     root = tmp_path / 'data'
     shutil.copytree(motion_root, root)
@@ -57,9 +57,9 @@ def motion(repo, motion_root, motion_options, server, tmp_path):
         option.replace(str(motion_root), str(root))
         for option in motion_options
     ]
-    checkpoint, = repo.glob('checkpoints/selfy_tsm_r18_motion_2*.pth')
+    config, checkpoint = published
     return SimpleNamespace(
-        config=repo / 'configs/selfy_tsm_r18_motion.py',
+        config=config,
         checkpoint=checkpoint,
         videos=videos,
         playlists=[str(videos / name) for name in playlists],

@@ -79,12 +79,6 @@ def test_bad_clips_are_named_or_the_list_is(tmp_path):
         bad.add(SIZE * 'b', 'is an empty file')
 
 
-@pytest.fixture
-def published(repo):
-    checkpoint, = repo.glob('checkpoints/selfy_tsm_r18_motion_2*.pth')
-    return repo / 'configs/selfy_tsm_r18_motion.py', checkpoint
-
-
 def test_predicting_says_what_it_could_not_write(published, video_dir,
                                                  tmp_path):
     process = ToolProcess(

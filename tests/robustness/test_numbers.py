@@ -111,16 +111,14 @@ def test_network_on_constant_frames(quickstart, value, autocast):
         assert parameter.grad.isfinite().all(), name
 
 
-def test_video_of_one_frame(repo, tmp_path):
+def test_video_of_one_frame(published, tmp_path):
     path = tmp_path / 'one.mp4'
     writer = cv2.VideoWriter(
         str(path), cv2.VideoWriter_fourcc(*'mp4v'), 12, (96, 96))
     writer.write(np.zeros((96, 96, 3), np.uint8))
     writer.release()
-    checkpoint, = (repo / 'checkpoints').glob('selfy_tsm_r18_motion_2*.pth')
-    predict = VideoPredictor(
-        Config.fromfile(repo / 'configs/selfy_tsm_r18_motion.py'),
-        str(checkpoint), 'cpu')
+    config, checkpoint = published
+    predict = VideoPredictor(Config.fromfile(config), checkpoint, 'cpu')
     found = predict(str(path), topk=8)
     assert sum(p['score'] for p in found) == pytest.approx(1)
 

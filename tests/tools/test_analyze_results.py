@@ -5,9 +5,6 @@ import cv2
 import numpy as np
 import pytest
 
-from selfy_mmaction.analysis.confusions import find_confusions
-from selfy_mmaction.visualization import charts
-
 # The network that comes with the quickstart knows left and right: of the
 # third class, all is wrong, and of the second one of three.
 CLIPS = [('left0', 0), ('right0', 1), ('right1', 1), ('left1', 1),
@@ -32,14 +29,13 @@ def tested(repo, tmp_path_factory, video_dir):
 
 
 @pytest.fixture
-def run(repo, tested, load_tool, monkeypatch, capsys):
+def run(published, tested, load_tool, monkeypatch, capsys):
     """Run a tool in that folder and return its output."""
 
     def run(name, *args):
         monkeypatch.chdir(tested)
-        config = str(repo / 'configs/selfy_tsm_r18_motion.py')
         monkeypatch.setattr(sys, 'argv',
-                            [f'{name}.py', config, *map(str, args)])
+                            [f'{name}.py', published[0], *map(str, args)])
         load_tool(name).main()
         return capsys.readouterr().out
 
@@ -47,12 +43,11 @@ def run(repo, tested, load_tool, monkeypatch, capsys):
 
 
 @pytest.fixture
-def dump(repo, run, tested):
+def dump(published, run, tested):
     """The file that a test has written."""
     path = tested / 'dump.npz'
     if not path.exists():
-        checkpoint, = repo.glob('checkpoints/selfy_tsm_r18_motion_2*.pth')
-        run('test', checkpoint, '--dump', path, '--cfg-options',
+        run('test', published[1], '--dump', path, '--cfg-options',
             'test_dataloader.num_workers=0',
             'test_dataloader.persistent_workers=False')
     return path
@@ -100,35 +95,3 @@ def test_bad_input_is_one_line(run, dump, args, message):
         run('analyze_results', dump, 'bad', *args)
     assert exit_info.value.code.startswith('analyze_results.py: error: ' +
                                            message.format(dump=dump))
-
-
-def test_clips_of_a_confusion_are_its_surest(tmp_path):
-    colors = np.array(
-        [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255]],
-        np.uint8)
-    labels = np.array([0, 0, 0, 0, 1])
-    sure = np.array([.6, .9, .2, .7, .8])
-    scores = np.stack([1 - sure, sure], axis=1)
-    confusion, = find_confusions(scores, labels, limit=5)
-    assert confusion[:2] == (0, 1)
-    assert confusion.clips.tolist() == [1, 3, 0] and confusion.total == 4
-    path = tmp_path / 'confusions.png'
-    charts.draw_confusions([confusion], ['x', 'y'], lambda i:
-                           (np.broadcast_to(colors[i],
-                                            (8, 16, 20, 3)), f'clip {i}'),
-                           str(path))
-    picture = cv2.imread(str(path)).reshape(-1, 3)[:, ::-1]
-    shown = [(picture == color).all(1).sum() > 1000 for color in colors]
-    assert shown == [True, True, False, True, False]
-
-
-def test_classes_taken_for_each_other_stand_side_by_side():
-    matrix = 10 * np.eye(6, dtype=int)
-    matrix[0, 4] = matrix[4, 0] = 6
-    matrix[1, 5] = 3
-    matrix[3] = 0
-    order = charts.order_by_confusion(matrix).tolist()
-    assert sorted(order) == list(range(6))
-    assert abs(order.index(0) - order.index(4)) == 1
-    assert abs(order.index(1) - order.index(5)) == 1
-    assert charts.order_by_confusion(matrix[:2, :2]).tolist() == [0, 1]

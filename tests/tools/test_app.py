@@ -59,11 +59,10 @@ def notes(tmp_path_factory):
     return path
 
 
-def test_answers_and_refuses(address, repo, notes):
+def test_answers_and_refuses(address, pan, notes):
     assert urlsplit(address).hostname == '127.0.0.1'
     client = Client(address, verbose=False, analytics_enabled=False)
-    clip = repo / 'demo/camera_pans_right.webm'
-    first, *_, last = client.submit(handle_file(clip), api_name='/look')
+    first, *_, last = client.submit(handle_file(pan), api_name='/look')
     # While it computes, something is seen.
     assert first != last
     player, label, _, frames, picture = last
@@ -220,8 +219,8 @@ def test_a_phone_plays_any_clip(visit, video_dir):
     assert frames['width'] > 300
 
 
-def test_a_long_clip_gets_a_timeline(visit, repo, tmp_path):
-    frames = list(Video(str(repo / 'demo/camera_pans_right.webm')))
+def test_a_long_clip_gets_a_timeline(visit, pan, tmp_path):
+    frames = list(Video(pan))
     path = tmp_path / 'long.mp4'
     write_video(path, 4 * frames, 12)  # 8 seconds
     page = visit(390, 844)

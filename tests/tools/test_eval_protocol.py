@@ -5,9 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from mmaction.registry import MODELS
-from mmengine.config import Config, DictAction
-from mmengine.registry import init_default_scope
+from dumping import write_dump
 
 from selfy_mmaction.analysis.dumps import load_dump
 
@@ -15,22 +13,9 @@ ROW = 'sthv1_8_16_2clip'
 
 
 @pytest.fixture
-def weights(main_config, tiny, tmp_path):
+def weights(save_checkpoint, tiny_config, tmp_path):
     """Random weights, which suit any number of frames."""
-    cfg = Config.fromfile(main_config)
-    cfg.merge_from_dict({
-        key: DictAction._parse_iterable(value)
-        for key, value in (option.split('=') for option in tiny)
-        if key.startswith('model.')
-    })
-    init_default_scope('mmaction')
-    torch.manual_seed(0)
-    model = MODELS.build(cfg.model)
-    # Let the scores of the samples differ.
-    torch.nn.init.normal_(model.cls_head.fc_cls.weight, std=0.1)
-    path = tmp_path / 'weights.pth'
-    torch.save(model.state_dict(), path)
-    return str(path)
+    return str(save_checkpoint(tiny_config, tmp_path / 'weights.pth'))
 
 
 def test_one_and_two_processes_agree(repo, weights, tiny, sthv1_root, tool_env,
@@ -76,6 +61,33 @@ def test_one_and_two_processes_agree(repo, weights, tiny, sthv1_root, tool_env,
         assert one.labels.tolist() == two.labels.tolist()
         np.testing.assert_allclose(one.scores, two.scores, 1e-4, 1e-6)
         assert len(np.unique(one.scores.round(3), axis=0)) == 5
+
+
+@pytest.mark.parametrize('args, kind, accuracy', [
+    ([], 'logits', '50.00'),
+    (['--average', 'logits'], 'logits', '50.00'),
+    (['--average', 'probabilities'], 'probabilities', '100.00'),
+])
+def test_what_is_averaged(args, kind, accuracy, load_tool, monkeypatch,
+                          tmp_path, capsys):
+    # Sample 0: 6 - 9 against 0 in logits, 1.00 + 0.00 against 0.00 + 0.50 in
+    # probabilities.
+    scores = [[[6., 0, 0], [0, 0, 1]], [[-9., 0, 0], [0, 3, 0]]]
+    dumps = map(load_dump, [
+        write_dump(str(tmp_path / f'{i}.npz'), x, [0, 1], kind='logits')
+        for i, x in enumerate(scores)
+    ])
+    tool = load_tool('eval_protocol')
+    monkeypatch.setattr(tool, 'test', lambda *_: next(dumps))
+    monkeypatch.setattr(sys, 'argv', [
+        'eval_protocol.py', ROW, '--checkpoints', 'https://host/8.pth',
+        'https://host/16.pth', *args
+    ])
+    tool.main()
+    out = capsys.readouterr().out
+    assert f'Their {kind} are averaged.' in out
+    assert out.splitlines()[-1] == (
+        f'Top 1 Accuracy {accuracy}, in the paper 56.6')
 
 
 @pytest.mark.parametrize('args, words', [

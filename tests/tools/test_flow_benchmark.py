@@ -9,14 +9,8 @@ from PIL import Image
 from selfy_mmaction.analysis.stereo import COLUMNS, READINGS
 
 
-@pytest.fixture
-def checkpoint(repo):
-    path, = (repo / 'checkpoints').glob('selfy_tsm_r18_motion_2*.pth')
-    return str(path)
-
-
 def test_table_and_picture(load_tool, monkeypatch, tmp_path, capsys,
-                           checkpoint):
+                           published):
     """Without network the row of ImageNet's weights says so."""
 
     def urlopen(*args, **kwargs):
@@ -26,7 +20,7 @@ def test_table_and_picture(load_tool, monkeypatch, tmp_path, capsys,
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, 'argv', [
-        'flow_benchmark.py', '--shrink', '8', '--weights', checkpoint,
+        'flow_benchmark.py', '--shrink', '8', '--weights', published[1],
         'torchvision://resnet18'
     ])
     load_tool('flow_benchmark').main()

@@ -1,11 +1,10 @@
 """What a training logs, and tools/plot_logs.py."""
-import json
 import re
 import sys
 
 import cv2
-import numpy as np
 import pytest
+from logs import write_log
 from tensorboard.backend.event_processing import event_accumulator
 
 from selfy_mmaction.analysis.logs import load_curves
@@ -82,64 +81,17 @@ def test_tensorboard_that_is_missing_is_one_line(run_tool, repo, monkeypatch):
     assert code.endswith('pip install tensorboard')
 
 
-@pytest.fixture
-def log(tmp_path):
-    """Write what one start of a training logs."""
-
-    def write(work_dir, start, losses, accuracies=(), end=''):
-        """Losses by iteration and accuracies by epoch."""
-        folder = tmp_path / work_dir / start / 'vis_data'
-        folder.mkdir(parents=True)
-        entries = [
-            dict(loss=loss, lr=.1, epoch=1, iter=step, step=step)
-            for step, loss in losses.items()
-        ] + [{
-            'acc/top1': value,
-            'step': step
-        } for step, value in accuracies.items()]
-        text = ''.join(json.dumps(entry) + '\n' for entry in entries)
-        (folder / 'scalars.json').write_text(text + end)
-        return str(tmp_path / work_dir)
-
-    return write
-
-
-def test_resumed_training_is_one_curve(log):
-    work_dir = log('run', '20260102_100000', {
-        20: 1.25,
-        40: float('nan')
-    }, {
-        2: .75,
-        3: .875
-    })
-    # killed while it wrote
-    log('run',
-        '20260101_100000', {
-            10: 2.,
-            20: 1.5,
-            30: 1.5
-        }, {
-            1: .5,
-            2: .5
-        },
-        end='{"loss": 1.2')
-    curves = load_curves(work_dir)
-    assert curves['loss'].steps == [10, 20, 40]
-    np.testing.assert_array_equal(curves['loss'].values, [2, 1.25, np.nan])
-    assert curves['acc/top1'] == ('epoch', [1, 2, 3], [.5, .75, .875])
-
-
-def test_picture_of_several_trainings(load_tool, log, tmp_path, monkeypatch,
+def test_picture_of_several_trainings(load_tool, tmp_path, monkeypatch,
                                       capsys):
     dirs = [
-        log('first', '20260101_100000', {
+        write_log(tmp_path / 'first', '20260101_100000', {
             20: 2.,
             40: 1.
         }, {
             1: .5,
             2: .75
         }),
-        log('second', '20260101_100000', {
+        write_log(tmp_path / 'second', '20260101_100000', {
             20: 1.,
             40: .5
         }, {1: .75}),
@@ -161,16 +113,6 @@ def count_colors(path):
                for color in ((31, 119, 180), (255, 127, 14)))
 
 
-@pytest.mark.parametrize('line', [
-    '3', 'loss 0.5', '{"loss": 0.5}', '{"loss": {}, "step": 1}', '\0\xff',
-    10**5 * '[', '{"step": ' + 10**4 * '9' + '}'
-])
-def test_damaged_log_is_refused(log, line):
-    work_dir = log('run', '20260101_100000', {20: 2.}, {1: .5}, f'{line}\n')
-    with pytest.raises(ValueError, match='line 3 of .* is not a log entry'):
-        load_curves(work_dir)
-
-
 @pytest.mark.parametrize('args, message', [
     (['{tmp}/none'], '{tmp}/none holds no log of a training'),
     (['{run}', '--keys', 'los'], '--keys los was not logged: acc/top1, loss, '
@@ -178,10 +120,11 @@ def test_damaged_log_is_refused(log, line):
     (['{bad}'], 'line 1 of {bad}/20260101_100000/vis_data/scalars.json is '
      'not a log entry'),
 ])
-def test_bad_input_is_one_line(run_tool, log, tmp_path, args, message):
+def test_bad_input_is_one_line(run_tool, tmp_path, args, message):
     places = dict(
         tmp=tmp_path,
-        run=log('run', '20260101_100000', {20: 2.}, {1: .5}),
-        bad=log('bad', '20260101_100000', {}, {}, end='[1]\n'))
+        run=write_log(tmp_path / 'run', '20260101_100000', {20: 2.}, {1: .5}),
+        bad=write_log(
+            tmp_path / 'bad', '20260101_100000', {}, {}, end='[1]\n'))
     code = run_tool('plot_logs', *(arg.format(**places) for arg in args))
     assert code.startswith('plot_logs.py: error: ' + message.format(**places))

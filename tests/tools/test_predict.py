@@ -1,21 +1,13 @@
 """tools/predict.py."""
 import json
 import shutil
-import weakref
 
 import cv2
 import numpy as np
 import pytest
-import torch
-from mmaction.registry import DATASETS
-from mmengine.registry import init_default_scope
 
 from selfy_mmaction import apis
-from selfy_mmaction.apis.inference import VideoPredictor
-from selfy_mmaction.apis.sliding import Segment, SlidingWindow, follow
-from selfy_mmaction.apis.video import Video, write_video
-from selfy_mmaction.engine import launch
-from selfy_mmaction.visualization.charts import draw_timeline
+from selfy_mmaction.apis.video import Video
 from selfy_mmaction.visualization.frames import draw_label
 
 
@@ -86,35 +78,6 @@ def test_broken_videos_are_named_and_passed_over(predict, video_dir, tmp_path):
     ]
 
 
-def test_classes_are_numbers_without_names(trained, video_dir, tmp_path):
-    saved = torch.load(trained.checkpoint)
-    path = tmp_path / 'nameless.pth'
-    torch.save({'state_dict': saved['state_dict']}, path)
-    predict = VideoPredictor(trained.load_config(), str(path), 'cpu')
-    best, = predict(str(video_dir / 'left0.mp4'), topk=1)
-    assert best['name'] == f'class {best["label"]}'
-
-
-def test_frames_of_a_video_are_the_raw_frames(trained, video_dir, sthv1_root):
-    cfg = trained.load_config()
-    init_default_scope('mmaction')
-    predict = VideoPredictor(cfg, trained.checkpoint, 'cpu')
-    cfg.test_dataloader.dataset.ann_file = 'sthv1_train_list_rawframes.txt'
-    dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    video = str(video_dir / 'right0.mp4')
-    frames = predict.pipeline(dict(filename=video, start_index=0, label=-1))
-    difference = frames['inputs'].float() - dataset[0]['inputs'].float()
-    # One frame earlier or later, the difference would be 30 or more.
-    assert difference.abs().mean() < 10
-
-
-@pytest.fixture(scope='module')
-def published(repo):
-    """The quickstart's config and the network that comes with it."""
-    checkpoint, = repo.glob('checkpoints/selfy_tsm_r18_motion_2*.pth')
-    return str(repo / 'configs/selfy_tsm_r18_motion.py'), str(checkpoint)
-
-
 @pytest.fixture
 def see(run_tool, published, capsys):
     """Predict with that network; return the code, output and errors."""
@@ -125,21 +88,6 @@ def see(run_tool, published, capsys):
         return code, captured.out, captured.err
 
     return run
-
-
-@pytest.fixture(scope='module')
-def predictor(published):
-    config, checkpoint = published
-    return VideoPredictor(launch.load_config(config, {}), checkpoint, 'cpu')
-
-
-@pytest.fixture(scope='module')
-def turn(tmp_path_factory, clips):
-    """A video of a camera that turns right, then left: 17 frames each."""
-    path = tmp_path_factory.mktemp('turn') / 'turn.mp4'
-    frames = np.concatenate([clips['right0'], clips['left0']])
-    write_video(path, frames[..., ::-1], 12)
-    return path
 
 
 def test_sliding_window_sees_the_camera_turn(see, turn, tmp_path):
@@ -181,66 +129,11 @@ def test_sliding_window_sees_the_camera_turn(see, turn, tmp_path):
         assert row.strip() == f'{best["score"]:.2%}  {best["name"]}'
 
 
-def test_windows_show_what_videos_of_their_own_show(predictor, turn, tmp_path):
-    video = Video(str(turn))
-    segments, frames, labels = [], [], []
-    slide = SlidingWindow(predictor, video, 1, .75, topk=8)
-    for frame, label in follow(video, slide, segments.append):
-        frames.append(frame)
-        labels.append(label)
-    # the newest label, from the last frame of its window on
-    first, second = segments[0].label, segments[1].label
-    assert labels[:21] == 11 * [''] + 9 * [first] + [second]
-    for segment in segments:
-        start, end = round(12 * segment.start), round(12 * segment.end)
-        write_video(tmp_path / 'cut.mp4', frames[start:end], 12)
-        alone = predictor(str(tmp_path / 'cut.mp4'), topk=8)
-        # decoded twice, and not by the same library
-        scores = {p['name']: p['score'] for p in alone}
-        for found in segment.predictions:
-            assert found['score'] == pytest.approx(
-                scores[found['name']], abs=.6)
-
-
-def test_frames_of_a_long_video_are_let_go(predictor, turn):
-    video = Video(str(turn))
-    video.total_frames = None  # as a camera
-    slide = SlidingWindow(predictor, video, 4, 3)
-    segments, frames, alive = [], [], []
-    for i in range(300):
-        frame = np.full((64, 64, 3), i % 256, np.uint8)
-        segment = slide(frame)
-        frames.append(weakref.ref(frame))
-        alive.append(sum(ref() is not None for ref in frames))
-        if segment:
-            segments.append(segment)
-    assert [s.end for s in segments] == [4, 7, 10, 13, 16, 19, 22, 25]
-    # 8 frames each of two windows at most, and the last one
-    assert max(alive) <= 17
-
-
 def test_short_video_has_one_window(see, turn, tmp_path):
     code, out, _ = see(turn, '--window', 60)
     assert not code
     _, line = out.splitlines()
     assert line.split()[:3] == ['0.00', '-', '2.83']
-
-
-def test_file_that_holds_less_than_it_says_has_a_window(predictor, turn):
-    video = Video(str(turn))
-    video.total_frames = 40
-    slide = SlidingWindow(predictor, video, 60, 30)
-    assert not any(map(slide, video))
-    segment = slide.finish()
-    assert segment.end == pytest.approx(34 / 12)
-    assert len(segment.predictions) == 5
-    assert slide.finish() is None
-
-    video = Video(str(turn))
-    video.total_frames = 4000
-    slide = SlidingWindow(predictor, video, 400, 200)
-    with pytest.raises(ValueError, match='turn.mp4 holds too few frames'):
-        list(follow(video, slide, print))
 
 
 def test_interrupted_camera_leaves_what_it_has_seen(see, turn, tmp_path,
@@ -317,40 +210,6 @@ def test_folders_of_classes_are_entered(see, video_dir, tmp_path, monkeypatch):
     assert {str(path.relative_to(tmp_path))
             for path in drawn
             } == {'clips/drawn/b/a.mp4', 'clips/drawn/c d/a.mp4'}
-
-
-@pytest.mark.parametrize('ending', ['.mp4', '.webm', '.gif'])
-def test_video_is_written_as_it_is(tmp_path, clips, ending, capfd):
-    path = tmp_path / f'new/video{ending}'
-    frames = clips['left0'][..., ::-1]
-    write_video(path, iter(frames), 12)
-    assert not any(capfd.readouterr())
-    video = Video(str(path))
-    written = list(video)
-    assert video.fps == pytest.approx(12, abs=.6)
-    assert len(written) == len(frames)
-    # One frame earlier or later, the difference would be 30 or more.
-    for a, b in zip(written, frames, strict=True):
-        assert np.abs(a - b.astype(float)).mean() < 12
-
-
-def test_timeline_names_any_class(tmp_path):
-    names = 'costs $5', r'$\frac$', '$^$'
-    best = [dict(label=0, name=name, score=.3) for name in names]
-    path = tmp_path / 'line.png'
-    draw_timeline([Segment(0, 1, best), Segment(1, 2, best)], '$_$', path)
-    assert path.stat().st_size > 1000
-
-
-def test_label_is_legible_on_any_frame():
-    for shape in (49, 65, 3), (720, 1280, 3):
-        frame = np.full(shape, 200, np.uint8)
-        plain = draw_label(frame, '')
-        assert plain.shape[1] >= 320
-        assert not any(side % 2 for side in plain.shape[:2])
-        for text in 'Überqueren', 120 * 'long ':
-            difference = (draw_label(frame, text) != plain).any(-1)
-            assert 0.001 < difference.mean() < 1
 
 
 @pytest.mark.parametrize('args, message', [
