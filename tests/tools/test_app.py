@@ -1,4 +1,5 @@
 """The web page of tools/app.py, with the published network."""
+import asyncio
 import http.client
 import os
 import re
@@ -59,13 +60,30 @@ def notes(tmp_path_factory):
     return path
 
 
+async def list_progress(job):
+    """The progress of a job, as the page has shown it."""
+    return [
+        unit async for update in job if update.type == 'status'
+        for unit in update.progress_data or []
+    ]
+
+
 def test_answers_and_refuses(address, pan, notes):
     assert urlsplit(address).hostname == '127.0.0.1'
     client = Client(address, verbose=False, analytics_enabled=False)
-    first, *_, last = client.submit(handle_file(pan), api_name='/look')
-    # While it computes, something is seen.
-    assert first != last
-    player, label, _, frames, picture = last
+    job = client.submit(handle_file(pan), api_name='/look')
+    *_, answered, drawn = job
+    # What the page shows while it computes.
+    progress = asyncio.run(list_progress(job))
+    assert list(dict.fromkeys(unit.desc for unit in progress)) == [
+        'Asking the network', 'Watching the clip', 'Drawing'
+    ]
+    watched = [unit for unit in progress if unit.unit == 'frames']
+    assert watched[-1].index > 0
+    assert watched[-1].length == Video(pan).total_frames
+    # The answer is there before the picture.
+    assert answered[:-1] == drawn[:-1] and answered[-1] is None
+    player, label, _, frames, picture = drawn
     assert Path(player).suffix == '.webm'
     assert label['label'] == 'camera pans right'
     assert len(label['confidences']) == 5
