@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import NoReturn
 
-import cv2
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from ..containers import open_video
+from ..containers import find_cut
 from .loading import clip_name, guard, is_loader
 
 
@@ -40,14 +39,9 @@ def read_whole(dataset: BaseDataset, index: int) -> None:
         start = info['start_index']
         for i in range(start, start + info['total_frames']):
             step(dict(info, frame_inds=np.array([i])))
-    if 'frame_dir' not in info:
-        # A decoder reads a truncated WebM or Matroska file as a short video.
-        # Its header has the true length, to within a few frames.
-        header = open_video(clip_name(info))
-        expected = header.get(cv2.CAP_PROP_FRAME_COUNT)
-        if info['total_frames'] < 0.9 * expected:
-            raise BadClip(f'ends after {info["total_frames"]} of '
-                          f'{expected:.0f} frames')
+    cut = find_cut(clip_name(info))
+    if cut:
+        raise BadClip(cut)
 
 
 def _serve(read: Callable, dataset: BaseDataset, pipe: Connection) -> None:
