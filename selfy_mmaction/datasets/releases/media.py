@@ -61,7 +61,10 @@ def count_frames(folder: str, frame_name: str) -> int | str:
     return number
 
 
-def check_media(check: Callable, paths: Sequence[str], workers: int) -> list:
+def check_media(check: Callable,
+                paths: Sequence[str],
+                workers: int,
+                timeout: float = 120) -> list:
     """Check files in parallel, with a progress bar on stderr.
 
     Args:
@@ -69,10 +72,10 @@ def check_media(check: Callable, paths: Sequence[str], workers: int) -> list:
             it is text, also for a file that crashes a decoder.
         paths (Sequence[str]): The files.
         workers (int): Number of processes.
+        timeout (float): Seconds per file. Defaults to 120.
     """
     if not paths:
         return []
-    found = dict(
-        track_iter_progress((read_all(check, paths, workers), len(paths)),
-                            file=sys.stderr))
+    found = read_all(check, paths, workers, timeout)
+    found = dict(track_iter_progress((found, len(paths)), file=sys.stderr))
     return [found[path] for path in paths]
