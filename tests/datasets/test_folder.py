@@ -213,10 +213,12 @@ def test_wrong_tables_are_named(root, tmp_path, text, message):
     assert not list(root.glob('*.txt'))
 
 
-def test_folders_of_splits_are_refused(root):
-    (root / 'turn left').rename(root / 'train')
-    (root / 'turn right').rename(root / 'val')
-    with pytest.raises(ValueError, match='splits, not classes: train, val. '):
+@pytest.mark.parametrize('names', [('train', 'val'), ('TEST', 'Train')])
+def test_folders_of_splits_are_refused(root, names):
+    for side, name in zip(('left', 'right'), names, strict=True):
+        (root / f'turn {side}').rename(root / name)
+    with pytest.raises(
+            ValueError, match=f'splits, not classes: {", ".join(names)}. '):
         FolderPreparation(root).run()
 
 

@@ -154,7 +154,8 @@ class FolderPreparation:
                 f'{self.table_file or self.root} has clips of {len(classes)} '
                 f'classes: give two or more, each with a folder of its own '
                 f'in {self.root}, or name them in a --csv.')
-        if not self.table_file and classes <= _SPLIT_NAMES:
+        are_splits = {name.lower() for name in classes} <= _SPLIT_NAMES
+        if are_splits and not self.table_file:
             raise ValueError(
                 f'the folders in {self.root} are splits, not classes: '
                 f'{_name_some(classes)}. Put the folders of the classes '
