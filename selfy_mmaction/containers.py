@@ -35,6 +35,9 @@ _CONTAINERS = re.compile(
     rb'|FLV\x01.\0'
     rb'|OggS\0',
     re.DOTALL)
+# In Matroska and WebM: the element that holds the frames, and its size. The
+# first byte of the size says how many follow.
+_SEGMENT = re.compile(rb'\x1aE\xdf\xa3.*?\x18\x53\x80\x67(.{8})', re.DOTALL)
 # A clip of 16 such frames takes 0.8 GB in each data loading process, and
 # networks see a hundredth of it.
 _SIDE = 4096
@@ -76,10 +79,14 @@ def find_fault(path: str) -> str | None:
     Raises:
         OSError: If the file cannot be read.
     """
+    return next(filter(None, map(_find_fault, _files(path))), None)
+
+
+def _files(path: str) -> list[str]:
+    """The files that a decoder may open for a path."""
     # MMAction2's DecordInit adds an ending to names that have none.
     paths = [path] if osp.splitext(path)[1] else [path, f'{path}.mp4']
-    faults = (_find_fault(path) for path in paths if osp.isfile(path))
-    return next(filter(None, faults), None)
+    return [*filter(osp.isfile, paths)]
 
 
 def _find_fault(path: str) -> str | None:
@@ -104,6 +111,35 @@ def _find_fault(path: str) -> str | None:
         return (f'has frames of {width:.0f} x {height:.0f} pixels, more than '
                 f'{_SIDE} x {_SIDE}: make them smaller')
     return None
+
+
+def find_cut(path: str) -> str | None:
+    """Find out whether a Matroska or WebM file was cut short.
+
+    A decoder reads such a file as a shorter video. Its header has the number
+    of bytes that it had, unless it was written without an end, as a stream.
+
+    Args:
+        path (str): The file, which need not exist.
+
+    Returns:
+        str | None: What follows its name in a message; None if it is whole.
+    """
+    return next(filter(None, map(_find_cut, _files(path))), None)
+
+
+def _find_cut(path: str) -> str | None:
+    with open(path, 'rb') as file:
+        segment = _SEGMENT.match(file.read(4096))
+    if not segment:
+        return None
+    length = 9 - segment[1][0].bit_length()
+    unknown = (1 << 7 * length) - 1
+    number = int.from_bytes(segment[1][:length], 'big') & unknown
+    size, expected = osp.getsize(path), segment.start(1) + length + number
+    if number == unknown or size >= expected:
+        return None
+    return f'ends after {size} of {expected} bytes'
 
 
 def find_videos(folder: str) -> list[str]:

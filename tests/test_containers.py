@@ -1,4 +1,4 @@
-"""Which files are videos, by their first bytes."""
+"""Which files are videos, by their first bytes, and which of them whole."""
 import struct
 
 import cv2
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfy_mmaction.containers import find_fault
+from selfy_mmaction.containers import find_cut, find_fault
 
 # What FFmpeg takes for videos, and would open other files or addresses for.
 PLAYLISTS = {
@@ -56,6 +56,29 @@ def test_videos_pass(name, tmp_path):
     # MMAction2 takes it for NAME.mp4
     path.rename(tmp_path / 'y.mp4')
     assert find_fault(str(tmp_path / 'y')) is None
+
+
+@pytest.mark.parametrize('name', VIDEOS)
+def test_videos_are_whole(name, tmp_path):
+    path = write(tmp_path / name, VIDEOS[name])
+    assert find_cut(str(path)) is None
+
+
+@pytest.mark.parametrize('name', ['x.mkv', 'x.webm'])
+def test_a_cut_video_is_not(name, tmp_path):
+    path = write(tmp_path / name, VIDEOS[name])
+    data = path.read_bytes()
+    path = path.rename(tmp_path / 'y.mp4')
+    path.write_bytes(data[:-1])
+    # MMAction2 takes it for NAME.mp4
+    for asked in path, tmp_path / 'y':
+        assert find_cut(
+            str(asked)) == f'ends after {len(data) - 1} of {len(data)} bytes'
+    # A stream does not know its size when it begins.
+    start = data.index(b'\x18\x53\x80\x67') + 4
+    path.write_bytes(data[:start] + b'\x01' + 7 * b'\xff' + data[start + 8:-1])
+    assert find_cut(str(path)) is None
+    assert find_cut(str(tmp_path / 'z.mp4')) is None
 
 
 @pytest.mark.parametrize('name', PLAYLISTS)

@@ -1,7 +1,7 @@
 """A web page on this machine: give it a clip, see what the network sees.
 
 It shows the best classes, and what the SELFY block sees and adds. In a frame,
-another place can be chosen to see where it goes.
+another place can be chosen to be compared.
 """
 import argparse
 import math
@@ -237,7 +237,7 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor):
         with gr.Column(visible=False) as details:
             with gr.Row():
                 with gr.Column():
-                    gr.Markdown('### Click a place to see where it goes')
+                    gr.Markdown('### Click a place to compare it')
                     frames = gr.Image(elem_classes='frames', **plain)
                 with gr.Column():
                     gr.Markdown(guide.COLOURS)

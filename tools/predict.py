@@ -133,12 +133,8 @@ def output_path(path: Path, video: str, ending: str,
 
 def report_files(args: argparse.Namespace) -> None:
     """Report the written files on standard error, apart from predictions."""
-    for path in filter(None, (args.timeline, args.out)):
-        number = args.written[path]
-        if number and args.folder:
-            print(f'Wrote {number} files to {path}.', file=sys.stderr)
-        elif number:
-            print(f'Wrote {path}.', file=sys.stderr)
+    for path in args.written:
+        print(f'Wrote {printable(str(path))}.', file=sys.stderr)
 
 
 def deliver(frames: Iterable[sliding.Frame], video: media.Video,
@@ -151,7 +147,7 @@ def deliver(frames: Iterable[sliding.Frame], video: media.Video,
     if args.out:
         path = output_path(args.out, video.source, '.mp4', args)
         media.write_video(path, frames, video.fps)
-        args.written[args.out] += 1
+        args.written.append(path)
     else:
         collections.deque(frames, maxlen=0)
 
@@ -187,7 +183,7 @@ def slide_over(source: str, predictor: Predictor, args: argparse.Namespace,
     if args.timeline and segments:
         path = output_path(args.timeline, source, '.png', args)
         charts.draw_timeline(segments, source, path)
-        args.written[args.timeline] += 1
+        args.written.append(path)
     return segments
 
 
@@ -228,7 +224,7 @@ def list_videos(args: argparse.Namespace) -> list[str]:
 def predict(args: argparse.Namespace, stdout: TextIO) -> bool:
     """Predict on the videos and return whether one of them failed."""
     videos = list_videos(args)
-    args.written = collections.Counter()
+    args.written = []
     args.width = max(len(printable(video)) for video in videos)
     cfg = launch.load_config(args.config, args.cfg_options)
     if args.backend == 'onnx':

@@ -41,13 +41,16 @@ DATASETS = dict(
     gym288='FineGym Gym288',
     motion_bench='Motion benchmark',
     motion='Synthetic motion')
+# Configs of the same data set and network.
+VARIANTS = ('2clip', )
 # A user's own data set, of any other name, is the rest of the name.
 NAME = re.compile(
     r'(?P<selfy>selfy_)?(?:(?P<base>ts[mn])_(?P<backbone>[a-z0-9]+)'
     r'(_1x1x(?P<frames>\d+))?|(?P<vit>vit_[a-z]\d+)_videomae)'
-    r'_((?P<dataset>' + '|'.join(DATASETS) + r')(_\w+)?|(?P<own>\w+))')
+    rf'_((?P<dataset>{"|".join(DATASETS)})(_({"|".join(VARIANTS)}))?'
+    r'|(?P<own>\w+))')
 # These read any folder of videos: the number of classes is unknown.
-OPEN = '*_folder.py'
+OPEN = ('selfy_tsm_r18_folder', 'selfy_tsm_r50_folder')
 BACKBONES = dict(r='ResNet-', mobilenetv2='MobileNetV2', vit_b='ViT-B/')
 # before the metrics of the paper, to keep them apart from those measured here
 PAPERS = 'Paper '
@@ -97,7 +100,7 @@ class Zoo:
         """
         models, complexities, left_out = {}, {}, {}
         for path in sorted(self.root.glob('configs/*.py')):
-            if path.match(OPEN):
+            if path.stem in OPEN:
                 continue
             old = self.models.get(path.stem, {})
             try:

@@ -6,7 +6,7 @@ breaks first; some it does not report at all.
 import difflib
 import inspect
 import os.path as osp
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mmaction.registry import OPTIMIZERS
 from mmaction.utils import get_str_type
@@ -124,23 +124,39 @@ def check_lists(cfg: Config, stage: str) -> None:
         classes = (node.get('metainfo') or {}).get('classes')
         if isinstance(classes, str) and num_classes:
             classes = read_classes(classes, num_classes, 'the model')
-        if classes:
-            _check_flip(node, list(classes), f'{stage}_dataloader')
+        for step in node.get('pipeline') or ():
+            if get_str_type(step['type']).endswith('SelectiveFlip'):
+                _check_flip(step, classes, num_classes, f'{stage}_dataloader')
         check_list(node, num_classes, may_lack_labels=stage == 'test')
 
 
-def _check_flip(dataset: dict, classes: list[str], name: str) -> None:
-    """Raise if a SelectiveFlip has another class list than its data set."""
-    for step in dataset.get('pipeline') or ():
-        if get_str_type(step['type']).endswith('SelectiveFlip'):
-            others = step['classes']
-            if isinstance(others, str):
-                others = read_lines(others)
-            if [other for other in others if other] != classes:
-                raise ValueError(
-                    f'SelectiveFlip of {name} has other classes than '
-                    'metainfo.classes of its dataset, so it would spare other '
-                    'classes than frozen_classes names: give it the same.')
+def _check_flip(step: dict, classes: str | Sequence[str] | None,
+                num_classes: int | None, name: str) -> None:
+    """Raise unless a SelectiveFlip has the classes of its data set."""
+    if not classes:
+        raise ValueError(
+            f'SelectiveFlip of {name} may spare other classes than '
+            'frozen_classes names, since its dataset does not name its '
+            'classes: set metainfo.classes of the dataset, and classes of '
+            'SelectiveFlip to the same.')
+    others = _read_names(step.get('classes') or ())
+    if others != _read_names(classes):
+        raise ValueError(
+            f'SelectiveFlip of {name} has other classes than '
+            'metainfo.classes of its dataset, so it would spare other '
+            'classes than frozen_classes names: give it the same.')
+    if num_classes and len(others) != num_classes:
+        raise ValueError(
+            f'SelectiveFlip of {name} has {len(others)} classes, but '
+            f'model.cls_head.num_classes={num_classes}: name those of the '
+            'model in its classes, and in metainfo.classes of the dataset.')
+
+
+def _read_names(classes: str | Sequence[str]) -> list[str]:
+    """The names of classes, or of those in a file."""
+    if isinstance(classes, str):
+        classes = read_lines(classes)
+    return [name for name in classes if name]
 
 
 def _dicts(node: object) -> Iterator[dict]:

@@ -6,8 +6,8 @@ WHAT = """\
 ### What is this?
 A SELFY block is a part of a network that names what happens in a video. It
 compares each place of a frame with the places around it in the frames before
-and after: where those are most alike, it came from or goes to. So the network
-sees motion, without optical flow. Give a short clip, or pick one.
+and after. Where a surface has texture and stays in view, the most similar
+place is mostly where it went, or came from. Give a short clip, or pick one.
 """
 COLOURS = """\
 ### What do the colours mean?
@@ -19,11 +19,11 @@ COLOURS = """\
 """
 _LIMITS = """\
 ### What can it not do?
-- This network knows only {count}{names}, and takes everything for one of
+- This network knows only {count}{names}, and puts every clip in one of
   them.{synthetic}
-- An arrow goes to the most similar place: it is no measured motion. Where a
-  surface has no texture, or what was there is hidden or has left the view, it
-  is noise; on real clips, many are.
+- It does not measure motion. An arrow goes to the most similar place: where a
+  surface has no texture, is hidden or leaves the view, that can be any place.
+  On real clips, it often is.
 - The picture shows what the block compares, not why the network decides so.
 - Clips of more than {seconds:g} seconds are taken in pieces, without a
   picture.

@@ -57,7 +57,7 @@ def write(path: Path, seen: SelfSimilarity, positions: Sequence[Position],
         path (Path): A file with an ending of `check_path`.
         seen (SelfSimilarity): What the block sees.
         positions (Sequence[Position]): The queries.
-        title (str): What stands above.
+        title (str): The heading.
     """
     check_path(path)
     if path.suffix.lower() == '.png':

@@ -18,9 +18,9 @@ from .flow import flow_to_color
 
 _CAPTION = (
     'A SELFY block compares each place of a video, the query (white square), '
-    'with the places around it in the frames before and after.\nWhere those '
-    'are most alike (arrow), it came from or goes to: the block sees motion, '
-    'without optical flow.')
+    'with the places around it in the frames before and after.\nThe arrow '
+    'goes to the most similar one. Where a surface has texture and stays in '
+    'view, that is mostly where it went, or came from.')
 _HEAT = 'inferno'
 # Of a frame beside a query, in inches; frames of the clip in a row; where
 # titles begin.
@@ -71,7 +71,7 @@ def draw(seen: SelfSimilarity,
     Args:
         seen (SelfSimilarity): What it sees.
         positions (Sequence[Position]): The queries.
-        title (str): What stands above.
+        title (str): The heading.
         narrow (bool): Whether the picture is for a phone: narrow and tall,
             with few frames side by side. Defaults to False.
 
@@ -135,7 +135,7 @@ def _divide(queries: Sequence[_Query], around: _Layout,
                       'the most similar one around it',
                       partial(_draw_displacements, t=t, queries=of_frame)))
     parts.append((clip, 'What for?  How much the block adds to the features '
-                  'of each place, from this motion',
+                  'of each place, from the similarities',
                   partial(_draw_energy, queries=queries)))
     return parts
 

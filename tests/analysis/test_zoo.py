@@ -124,7 +124,7 @@ def test_paper_and_measured_accuracies_are_kept_apart(copy):
 
 def test_new_and_removed_configs(copy):
     (copy.root / 'configs/tsn_r50_sthv2.py').unlink()
-    (copy.root / 'configs/selfy_tsm_r50_sthv2_mine.py').write_text(
+    (copy.root / 'configs/selfy_tsm_r18_sthv2_2clip.py').write_text(
         "_base_ = 'selfy_tsm_r50_sthv2.py'\nauto_scale_lr = "
         "dict(base_batch_size=96)\ntrain_cfg = dict(max_epochs=7)\n")
     copy.update(lambda cfg, size: dict(flops=2_000_000_000, params=3_000_000))
@@ -134,12 +134,12 @@ def test_new_and_removed_configs(copy):
         for model in yaml.safe_load(copy.metafile.read_text())['Models']
     }
     assert 'tsn_r50_sthv2' not in models
-    assert models['selfy_tsm_r50_sthv2_mine'] == {
-        'Name': 'selfy_tsm_r50_sthv2_mine',
+    assert models['selfy_tsm_r18_sthv2_2clip'] == {
+        'Name': 'selfy_tsm_r18_sthv2_2clip',
         'In Collection': 'SELFY',
-        'Config': 'configs/selfy_tsm_r50_sthv2_mine.py',
+        'Config': 'configs/selfy_tsm_r18_sthv2_2clip.py',
         'Metadata': {
-            'Architecture': ['ResNet-50', 'TSM', 'SELFY'],
+            'Architecture': ['ResNet-18', 'TSM', 'SELFY'],
             'Batch Size': 96,
             'Epochs': 7,
             'FLOPs': 2_000_000_000,
@@ -157,6 +157,15 @@ def test_new_and_removed_configs(copy):
 def test_config_outside_the_convention_is_named(name):
     with pytest.raises(ValueError, match=f'config {name} is not named'):
         describe(name, Config(), dict(flops=1, params=1))
+
+
+@pytest.mark.parametrize('own', ['motion_blur', 'k400_mini', 'sthv1_2clips'])
+def test_names_that_begin_like_a_data_set_are_others(repo, own):
+    cfg = Config.fromfile(repo / 'configs/selfy_tsm_r50_k400.py')
+    for frames in '', '_1x1x16':
+        entry = describe(f'selfy_tsm_r50{frames}_{own}', cfg,
+                         dict(flops=1, params=1))
+        assert entry['Metadata']['Training Data'] == own
 
 
 @pytest.mark.parametrize('selfy', [True, False])
@@ -193,12 +202,16 @@ def test_configs_of_a_user_stop_nothing(copy):
     mine = "_base_ = 'tsm_r50_sthv2.py'\n"
     (configs / 'tsm_r50_1x1x16_my_dives.py').write_text(mine)
     (configs / 'my_net.py').write_text(mine)
+    # its videos are not here
+    videos = "_base_ = 'selfy_tsm_r50_folder.py'\n"
+    (configs / 'tsm_r18_folder.py').write_text(videos)
     # an entry stays while its config cannot be read
     broken = 'selfy_tsm_r50_sthv2'
     (configs / f'{broken}.py').write_text('1 / 0')
     kept = copy.models[broken]
     left_out = copy.update(lambda cfg, size: dict(flops=1, params=1))
-    assert set(left_out) == {'my_net', broken}
+    assert set(left_out) == {'my_net', 'tsm_r18_folder', broken}
+    assert 'classes.txt does not exist' in left_out['tsm_r18_folder']
     assert left_out['my_net'].startswith('config my_net is not named [selfy')
     assert set(
         copy.models) == {'tsm_r50_sthv2', 'tsm_r50_1x1x16_my_dives', broken}

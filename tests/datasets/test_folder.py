@@ -157,6 +157,29 @@ def test_unsound_clips_are_named_and_left_out(root):
     assert Counter(clips.values()) == {'turn left': 3, 'turn right': 6}
 
 
+def test_clips_that_break_off_are_left_out(root, clips):
+    for name, codec in ('a.avi', 'MJPG'), ('b.mkv', 'mp4v'):
+        path = root / 'turn left' / name
+        writer = cv2.VideoWriter(
+            str(path), cv2.VideoWriter_fourcc(*codec), 12,
+            clips['left0'].shape[2:0:-1])
+        for frame in clips['left0']:
+            writer.write(frame)
+        writer.release()
+        data = path.read_bytes()
+        path.write_bytes(data[:len(data) * 6 // 10])
+    preparation = FolderPreparation(root, workers=2, timeout=5)
+    assert not preparation.run()
+    assert len(preparation.findings.errors) == 2
+    # It depends on the memory after the end of the file.
+    assert find(
+        preparation, '^error: turn left/a.avi (crashes the decoder|takes '
+        'longer than 5 s to read|cannot be decoded)')
+    assert find(preparation, r'turn left/b.mkv ends after \d+ of \d+ bytes$')
+    clips = listed(root, 'train') | listed(root, 'val')
+    assert Counter(clips.values()) == {'turn left': 6, 'turn right': 6}
+
+
 def test_unsound_lines_of_a_table(root, tmp_path):
     table = tmp_path / 'table.csv'
     good = [f'turn left/left{i}.mp4,{"ab"[i % 2]}' for i in range(6)]
@@ -190,16 +213,19 @@ def test_wrong_tables_are_named(root, tmp_path, text, message):
     assert not list(root.glob('*.txt'))
 
 
-def test_folders_of_splits_are_refused(root):
-    (root / 'turn left').rename(root / 'train')
-    (root / 'turn right').rename(root / 'val')
-    with pytest.raises(ValueError, match='splits, not classes: train, val. '):
+@pytest.mark.parametrize('names', [('train', 'val'), ('TEST', 'Train')])
+def test_folders_of_splits_are_refused(root, names):
+    for side, name in zip(('left', 'right'), names, strict=True):
+        (root / f'turn {side}').rename(root / name)
+    with pytest.raises(
+            ValueError, match=f'splits, not classes: {", ".join(names)}. '):
         FolderPreparation(root).run()
 
 
 @pytest.mark.parametrize('options, message', [
     (dict(val_share=1), '--val-share 1: give a number between 0 and 1'),
     (dict(workers=0), 'workers=0: give 1 or more'),
+    (dict(timeout=0), '--timeout 0: give more than 0'),
     (dict(root='nowhere'), 'folder nowhere does not exist: make it'),
 ])
 def test_wrong_options_are_refused(tmp_path, options, message):

@@ -4,6 +4,7 @@ import os
 import re
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -12,6 +13,10 @@ import releases
 from mmaction.registry import DATASETS
 
 from selfy_mmaction.datasets.releases import Preparation
+from selfy_mmaction.datasets.releases.media import (
+    check_media,
+    count_video_frames,
+)
 
 
 @pytest.fixture(scope='module')
@@ -303,6 +308,24 @@ def test_videos_that_are_broken(release, tmp_path, videos):
     quick = Preparation('sthv2', tmp_path, partial_copy=True, decode=False)
     assert not quick.run()
     assert len(read(tmp_path / 'sthv2_train_list_videos.txt')) == 3
+
+
+def check_or_crash(path):
+    if path == 'crash.avi':
+        os.kill(os.getpid(), signal.SIGKILL)
+    return len(path)
+
+
+@pytest.mark.parametrize('workers', [2, 1])
+def test_a_crash_of_a_decoder_costs_one_file(workers):
+    found = check_media(check_or_crash, ['a.mp4', 'crash.avi', 'long.mp4'],
+                        workers)
+    assert found == [5, 'crashes the decoder', 8]
+
+
+def test_errors_that_are_no_file_s_fault_end_the_check():
+    with pytest.raises(FileNotFoundError, match='no.mp4'):
+        check_media(count_video_frames, ['no.mp4'], 1)
 
 
 def test_kinetics_misses_some_and_has_others(release, tmp_path):

@@ -2,6 +2,7 @@
 import os
 import re
 import shutil
+import struct
 import wave
 from types import SimpleNamespace
 
@@ -61,6 +62,15 @@ def write(path, fourcc, clip):
     writer.release()
     video.replace(path)
     return path
+
+
+def lengthen_sound(path):
+    """Let a Matroska file last twice as long as its frames."""
+    data = bytearray(path.read_bytes())
+    place = data.index(b'\x44\x89\x88') + 3
+    duration, = struct.unpack_from('>d', data, place)
+    struct.pack_into('>d', data, place, 2 * duration)
+    path.write_bytes(data)
 
 
 DAMAGES = {
@@ -189,6 +199,7 @@ def test_check_data_finds_all_bad_videos(run_tool, bad_val, clips, tmp_path,
     videos = bad_val.root / 'videos'
     # A truncated Matroska file is still a video.
     cut(write(videos / 'left3.mp4', 'mp4v', clips['left3']))
+    lengthen_sound(write(videos / 'right3.mp4', 'mp4v', clips['right3']))
     code = run_tool('check_data', bad_val.config, '--workers', '2',
                     *bad_val.options)
     assert code == 1
@@ -197,7 +208,7 @@ def test_check_data_finds_all_bad_videos(run_tool, bad_val, clips, tmp_path,
         for name, (_, reason) in DAMAGES.items()
     }
     expected |= {
-        'left3.mp4': r'ends after \d+ of 20 frames',
+        'left3.mp4': r'ends after \d+ of \d+ bytes',
         'left4.mp4': 'cannot be decoded',
         'right4.mp4': 'does not exist'
     }

@@ -178,7 +178,9 @@ def test_folder_has_a_line_per_video(see, video_dir, tmp_path):
     (folder / 'b.webm').write_text('Not a video.')
     code, out, err = see(folder, '--out', tmp_path / 'drawn')
     assert code == 1 and 'WARNING' not in err
-    assert err.endswith(f'Wrote 2 files to {tmp_path / "drawn"}.\n')
+    drawn = tmp_path / 'drawn'
+    assert err.endswith(
+        f'Wrote {drawn / "left0.mp4"}.\nWrote {drawn / "right0.mp4"}.\n')
     assert err.count(f'error: {folder / "b.webm"} is not a video') == 1
     lines = [line.split('%  ') for line in out.splitlines()]
     assert len(lines[0][0]) == len(lines[1][0])
@@ -186,9 +188,9 @@ def test_folder_has_a_line_per_video(see, video_dir, tmp_path):
             for _, name in lines] == ['camera pans left', 'camera pans right']
     assert [start.split()[0] for start, _ in lines
             ] == [str(folder / name) for name in ('left0.mp4', 'right0.mp4')]
-    assert [p.name for p in sorted((tmp_path / 'drawn').iterdir())
-            ] == ['left0.mp4', 'right0.mp4']
-    assert Video(str(tmp_path / 'drawn/left0.mp4')).total_frames == 17
+    assert [p.name
+            for p in sorted(drawn.iterdir())] == ['left0.mp4', 'right0.mp4']
+    assert Video(str(drawn / 'left0.mp4')).total_frames == 17
 
 
 def test_folders_of_classes_are_entered(see, video_dir, tmp_path, monkeypatch):
@@ -205,7 +207,8 @@ def test_folders_of_classes_are_entered(see, video_dir, tmp_path, monkeypatch):
         assert not code
         assert [line.split('.mp4')[0]
                 for line in out.splitlines()] == ['clips/b/a', 'clips/c d/a']
-        assert err.endswith('Wrote 2 files to clips/drawn.\n')
+        assert err.endswith('Wrote clips/drawn/b/a.mp4.\n'
+                            'Wrote clips/drawn/c d/a.mp4.\n')
     drawn = (tmp_path / 'clips/drawn').rglob('*.mp4')
     assert {str(path.relative_to(tmp_path))
             for path in drawn

@@ -38,6 +38,7 @@ class FolderPreparation:
         val_share (float): The share of each class for validation.
         seed (int): Seed of the random split.
         workers (int): How many processes check the clips.
+        timeout (float): Seconds per clip, after which it is bad.
 
     Raises:
         OSError: If there is no such folder or table.
@@ -51,6 +52,7 @@ class FolderPreparation:
         val_share: float = 0.2,
         seed: int = 0,
         workers: int = 1,
+        timeout: float = 120,
     ):
         self.root = Path(root)
         if not self.root.is_dir():
@@ -61,8 +63,11 @@ class FolderPreparation:
                              'between 0 and 1.')
         if workers < 1:
             raise ValueError(f'workers={workers}: give 1 or more.')
+        if timeout <= 0:
+            raise ValueError(f'--timeout {timeout:g}: give more than 0.')
         self.table_file = Path(table) if table else None
-        self.val_share, self.seed, self.workers = val_share, seed, workers
+        self.val_share, self.seed = val_share, seed
+        self.workers, self.timeout = workers, timeout
         self.findings = Findings()
         # split -> column of the summary -> number
         self.summary = {split: Counter() for split in SPLITS}
@@ -149,7 +154,8 @@ class FolderPreparation:
                 f'{self.table_file or self.root} has clips of {len(classes)} '
                 f'classes: give two or more, each with a folder of its own '
                 f'in {self.root}, or name them in a --csv.')
-        if not self.table_file and classes <= _SPLIT_NAMES:
+        are_splits = {name.lower() for name in classes} <= _SPLIT_NAMES
+        if are_splits and not self.table_file:
             raise ValueError(
                 f'the folders in {self.root} are splits, not classes: '
                 f'{_name_some(classes)}. Put the folders of the classes '
@@ -159,7 +165,7 @@ class FolderPreparation:
         """The contents of the clips that can be read."""
         looked = check_media(look,
                              [str(self.root / clip.path) for clip in clips],
-                             self.workers)
+                             self.workers, self.timeout)
         contents = {}
         for clip, content in zip(clips, looked, strict=True):
             if isinstance(content, str):

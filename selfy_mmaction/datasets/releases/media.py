@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from decord import DECORDError, VideoReader
-from mmengine.utils import track_parallel_progress, track_progress
+from mmengine.utils import track_iter_progress
 
 from ...containers import find_fault
+from ..scan import read_all
 
 VIDEO_ENDINGS = ('.mp4', '.webm', '.avi', '.mkv')
 
@@ -60,16 +61,21 @@ def count_frames(folder: str, frame_name: str) -> int | str:
     return number
 
 
-def check_media(check: Callable, paths: Sequence[str], workers: int) -> list:
-    """Check files in parallel, with a progress bar on stderr."""
+def check_media(check: Callable,
+                paths: Sequence[str],
+                workers: int,
+                timeout: float = 120) -> list:
+    """Check files in parallel, with a progress bar on stderr.
+
+    Args:
+        check (Callable): Returns what it finds in a file. What is wrong with
+            it is text, also for a file that crashes a decoder.
+        paths (Sequence[str]): The files.
+        workers (int): Number of processes.
+        timeout (float): Seconds per file. Defaults to 120.
+    """
     if not paths:
         return []
-    if workers == 1 or len(paths) == 1:
-        results = track_progress(check, paths, file=sys.stderr)
-    else:
-        # large enough for little overhead, small enough for a balanced end
-        chunk = max(1, min(64, len(paths) // (4 * workers)))
-        results = track_parallel_progress(
-            check, paths, workers, chunksize=chunk, file=sys.stderr)
-    print(file=sys.stderr)
-    return results
+    found = read_all(check, paths, workers, timeout)
+    found = dict(track_iter_progress((found, len(paths)), file=sys.stderr))
+    return [found[path] for path in paths]

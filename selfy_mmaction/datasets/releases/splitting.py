@@ -6,14 +6,20 @@ from typing import NamedTuple
 
 import numpy as np
 from decord import DECORDError, VideoReader
+from mmaction.datasets.transforms import DecordDecode, DecordInit
 
-from .media import count_video_frames
+from ..loading import GuardedLoader
+from ..scan import BadClip, read_frames, refuse
 
 # Two clips whose thumbnails have a higher correlation count as copies, or as
 # cuts of one recording. Among forty of the quickstart's clips, a scaled copy
 # has 0.996 or more with its original, two different scenes at most 0.58.
 ALIKE = 0.95
 THUMBNAIL = 16  # side of a frame's thumbnail, pixels
+# what the configs read clips with
+_LOADERS = [
+    GuardedLoader(loader, refuse) for loader in (DecordInit(), DecordDecode())
+]
 
 
 class Clip(NamedTuple):
@@ -31,11 +37,13 @@ class Content(NamedTuple):
     thumbnail: np.ndarray  # [K], zero mean, unit length
 
 
-def look(path: str) -> Content | str:
-    """The content of a clip, or what is wrong with it."""
-    count = count_video_frames(path)
-    if isinstance(count, str):
-        return count
+def look(path: str) -> Content:
+    """The content of a clip, all frames of which are read.
+
+    Raises:
+        BadClip: If that fails.
+    """
+    count = read_frames(_LOADERS, dict(filename=path, start_index=0))
     try:
         # Twice the size: decord fails at 16.
         reader = VideoReader(
@@ -43,8 +51,8 @@ def look(path: str) -> Content | str:
         # the middles of four segments
         frames = reader.get_batch([(2 * i + 1) * count // 8
                                    for i in range(4)]).asnumpy()
-    except (DECORDError, RuntimeError):
-        return 'cannot be decoded as a video'
+    except (DECORDError, RuntimeError) as error:
+        raise BadClip('cannot be decoded') from error
     # [4, 32, 32, 3] => [4, 16, 2, 16, 2, 3] => [4, 16, 16] => [K]
     frames = frames.reshape(4, THUMBNAIL, 2, THUMBNAIL, 2, 3)
     thumbnail = frames.mean((2, 4, 5), dtype=np.float32).ravel()
