@@ -119,6 +119,10 @@ def check_archive_size(path: str | os.PathLike) -> None:
     Neither PyTorch nor NumPy compresses its files.
     """
     with zipfile.ZipFile(path) as file:
-        size = sum(entry.file_size for entry in file.infolist())
-    if size > osp.getsize(path):
+        entries = file.infolist()
+    if sum(entry.file_size for entry in entries) > osp.getsize(path):
         raise ValueError('it is compressed')
+    # Where something stands before the entries or their directory, another
+    # reader may look for the directory elsewhere and find other sizes.
+    if entries and min(entry.header_offset for entry in entries):
+        raise ValueError('it has two parts')

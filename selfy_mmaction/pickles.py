@@ -37,7 +37,9 @@ def check_file(path: str) -> None:
         # PyTorch before 1.6 wrote pickles, later versions zip archives; an
         # archive ends with its directory.
         try:
-            whole = file.read(1) == b'\x80' or zipfile.is_zipfile(file)
+            whole = (
+                zipfile.is_zipfile(file)
+                if _is_archive(path) else file.read(1) == b'\x80')
         except zipfile.BadZipFile:
             whole = False
     if not whole:
@@ -106,9 +108,19 @@ def load_url(url: str,
     return load(path, map_location)
 
 
+def _is_archive(path: str) -> bool:
+    """Whether torch.load takes a file for a zip archive.
+
+    It looks at the beginning, other readers at the end: a pickle with an
+    archive behind it is both.
+    """
+    with open(path, 'rb') as file:
+        return file.read(4) == b'PK\x03\x04'
+
+
 def _pickles(path: str) -> Iterator[BinaryIO]:
     """Yield a stream at the start of each pickle that torch.load reads."""
-    if zipfile.is_zipfile(path):
+    if _is_archive(path):
         check_archive_size(path)
         # torch.load's own reader: another one may find another entry.
         reader = torch._C.PyTorchFileReader(str(path))

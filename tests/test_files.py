@@ -1,8 +1,10 @@
 """Atomic writes, and paths inside a folder."""
 
 import errno
+import io
 import os
 import resource
+import zipfile
 
 import pytest
 
@@ -119,3 +121,21 @@ def test_a_folder_is_no_file(tmp_path):
 def test_paths_that_leave_a_folder(name, inside, tmp_path):
     assert files.is_inside(name, tmp_path / 'data') == inside
     assert files.is_inside(name, 'data') == inside
+
+
+def test_archives_that_are_larger_than_their_file(tmp_path):
+    """By the directory that zipfile reads, or by the one of other readers."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, 'w', zipfile.ZIP_DEFLATED) as file:
+        file.writestr('x', bytes(10**6))
+    path = tmp_path / 'x.zip'
+    path.write_bytes(content.getvalue())
+    with pytest.raises(ValueError, match='^it is compressed$'):
+        files.check_archive_size(path)
+    content = content.getvalue()
+    start, end = content.index(b'PK\1\2'), content.index(b'PK\5\6')
+    directory = content[start:end].replace((10**6).to_bytes(4, 'little'),
+                                           (9).to_bytes(4, 'little'))
+    path.write_bytes(content[:end] + directory + content[end:])
+    with pytest.raises(ValueError, match='^it has two parts$'):
+        files.check_archive_size(path)

@@ -72,6 +72,16 @@ def legacy(pickled: bytes) -> bytes:
         pickled + pickle.dumps([], 2))
 
 
+def hidden(pickled: bytes) -> bytes:
+    """An old file with a sound new one behind it."""
+    file = io.BytesIO(legacy(pickled))
+    with zipfile.ZipFile(io.BytesIO(zipped(b'\x80\x02N.'))) as source:
+        with zipfile.ZipFile(file, 'a') as target:
+            for name in source.namelist():
+                target.writestr(name, source.read(name))
+    return file.getvalue()
+
+
 @pytest.fixture
 def in_seconds():
     """Raises in what takes longer."""
@@ -86,7 +96,7 @@ def in_seconds():
     signal.signal(signal.SIGALRM, before)
 
 
-@pytest.mark.parametrize('wrap', [zipped, legacy, bytes])
+@pytest.mark.parametrize('wrap', [zipped, legacy, hidden, bytes])
 @pytest.mark.parametrize('name', BOMBS)
 def test_small_pickles_do_not_take_for_ever(name, wrap, tmp_path, in_seconds):
     path = tmp_path / 'bomb.pth'
