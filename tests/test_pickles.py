@@ -1,4 +1,5 @@
 """Files of torch.save: read if they are sound, in bounded time and memory."""
+import codecs
 import errno
 import functools
 import http.server
@@ -10,6 +11,7 @@ import socket
 import threading
 import urllib.request
 import zipfile
+from collections import Counter, OrderedDict
 
 import pytest
 import torch
@@ -47,6 +49,16 @@ BOMBS = {
     'late lists':
     b'\x80\x02' + LATE + b'.',
 }
+
+
+class Call:
+    """Pickles as a call of a function, made when the pickle is read."""
+
+    def __init__(self, function, *args, state=None):
+        self.reduced = function, args, state
+
+    def __reduce__(self):
+        return self.reduced
 
 
 def zipped(pickled: bytes) -> bytes:
@@ -105,6 +117,59 @@ def test_small_pickles_do_not_take_for_ever(name, wrap, tmp_path, in_seconds):
         pickles.load(str(path))
 
 
+def repeated(number):
+    """A tensor of some thousand bytes in a file."""
+    return torch.ones(1).expand(number, 2)
+
+
+def doubled():
+    """A text whose length doubles with each call."""
+    text = b'-'
+    for _ in range(20):
+        text = Call(codecs.encode, text, 'hex')
+    return text
+
+
+def copied():
+    """A text that is copied, a thousand values each time."""
+    text = 1000 * '-'
+    return [Call(codecs.encode, text, 'latin1') for _ in range(1100)]
+
+
+GREEDY = {
+    'bytes': (Call(bytearray, 10), 'builtins.bytearray'),
+    'tensor': (Call(torch.FloatTensor, 10), 'torch.FloatTensor'),
+    'storage': (Call(torch.UntypedStorage,
+                     10), 'torch.storage.UntypedStorage'),
+    'conversion': (Call(torch._utils._rebuild_device_tensor_from_cpu_tensor,
+                        repeated(10), torch.float64, 'cpu', False),
+                   'torch._utils._rebuild_device_tensor_from_cpu_tensor'),
+    'hidden call':
+    (Call(torch._tensor._rebuild_from_type_v2, bytearray, bytearray, (10, ),
+          None), 'torch._tensor._rebuild_from_type_v2'),
+    'values': (Call(set, repeated(10)), None),
+    'values of a storage': (Call(set,
+                                 torch.ones(9).untyped_storage()), None),
+    'pairs': (Call(OrderedDict, [(1, 2), repeated(2)]), None),
+    'pairs of a state': (Call(OrderedDict, state=[repeated(2)]), None),
+    'doubled': (doubled(), None),
+    'copied': (copied(), None),
+}
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+@pytest.mark.parametrize('name', GREEDY)
+def test_calls_that_can_take_any_memory(name, zipped, tmp_path):
+    content, call = GREEDY[name]
+    path = tmp_path / 'greedy.pth'
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(ValueError) as info:
+        pickles.load(str(path))
+    call = f' ({call})' if call else ''
+    assert str(info.value) == (f'{path} is not a checkpoint, or has code in '
+                               f'it{call}: give another one.')
+
+
 def test_only_what_is_in_the_file_takes_memory(tmp_path):
     """A legacy file that claims 4 GB without having them."""
     tensor, file = torch.ones(7), io.BytesIO()
@@ -146,7 +211,11 @@ def training_state():
             2: b'bytes',
             None: 1 << 70
         },
-        [torch.Size([2]), torch.float16, {1, 2}, 1j, [[[[]]]]],
+        [
+            torch.Size([2]), torch.float16, {1, 2}, 1j, [[[[]]]],
+            Counter('aab'),
+            torch.device('cpu')
+        ],
     ],
     ids=['training', 'weights', 'parameters', 'views', 'keys', 'others'])
 @pytest.mark.parametrize('zipped', [True, False])
@@ -157,16 +226,6 @@ def test_what_is_sound_is_read(content, zipped, tmp_path):
 
 
 # Addresses
-
-
-class Call:
-    """Pickles as a call of a function, made when the pickle is read."""
-
-    def __init__(self, function, *args):
-        self.reduced = function, args
-
-    def __reduce__(self):
-        return self.reduced
 
 
 @pytest.fixture
