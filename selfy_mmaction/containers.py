@@ -59,6 +59,9 @@ def open_video(source: str | int) -> cv2.VideoCapture:
     Args:
         source (str | int): A file, checked by `find_fault` first, or a camera.
     """
+    # FFmpeg takes a relative name such as http:... for an address.
+    if isinstance(source, str):
+        source = osp.abspath(source)
     with quiet_opencv():
         return cv2.VideoCapture(source)
 

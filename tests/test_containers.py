@@ -1,12 +1,17 @@
 """Which files are videos, by their first bytes."""
+import http.server
 import struct
+import threading
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from selfy_mmaction.apis.video import Video
 from selfy_mmaction.containers import find_fault
+from selfy_mmaction.datasets.releases.media import count_video_frames
+from selfy_mmaction.datasets.releases.splitting import look
 
 # What FFmpeg takes for videos, and would open other files or addresses for.
 PLAYLISTS = {
@@ -98,3 +103,33 @@ def test_frames_too_large(tmp_path):
 def test_a_name_that_is_not_utf_8(tmp_path):
     path = write(tmp_path / 'x.mp4', 'mp4v').rename(tmp_path / 'x\udcff.mp4')
     assert find_fault(str(path)) == 'has a name that is not UTF-8: rename it'
+
+
+@pytest.fixture
+def server():
+    """A server of this machine; what it is asked for is in its list."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+
+        def do_GET(self):
+            self.server.asked.append(self.path)
+            self.send_error(404)
+
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
+        server.asked = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.mark.parametrize('name', ['http:127.0.0.1:{}?x.avi', 'concat:3.avi'])
+def test_a_name_is_no_address(name, server, tmp_path, monkeypatch):
+    """A file of two frames, of which the address would have none or three."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / '3.avi', 'MJPG', frames=3)
+    name = name.format(server.server_port)
+    write(tmp_path / 'x.avi', 'MJPG', frames=2).rename(tmp_path / name)
+    assert find_fault(name) is None
+    assert len([*Video(name)]) == count_video_frames(name) == 2
+    assert look(name).frames == 2
+    assert not server.asked

@@ -1,4 +1,5 @@
 """Splits of clips that no release has split: seeded, without twins across."""
+import os
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -39,7 +40,10 @@ def look(path: str) -> Content | str:
     try:
         # Twice the size: decord fails at 16.
         reader = VideoReader(
-            path, num_threads=1, width=2 * THUMBNAIL, height=2 * THUMBNAIL)
+            os.path.abspath(path),
+            num_threads=1,
+            width=2 * THUMBNAIL,
+            height=2 * THUMBNAIL)
         # the middles of four segments
         frames = reader.get_batch([(2 * i + 1) * count // 8
                                    for i in range(4)]).asnumpy()
