@@ -22,8 +22,6 @@ SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
 _CONTAINERS = re.compile(
     # MP4, MOV, M4V, 3GP: a box of less than 16 MB
     rb'\0...(ftyp|moov|mdat|wide|free|skip)'
-    # Matroska and WebM
-    rb'|\x1aE\xdf\xa3.{0,60}(matroska|webm)'
     rb'|RIFF....AVI '
     # MPEG-1, -2 and -4 streams
     rb'|\0\0\x01[\xb0-\xbf]'
@@ -93,9 +91,11 @@ def _find_fault(path: str) -> str | None:
         head = file.read(3 * 188)
     if not head:
         return 'is an empty file'
-    if not _CONTAINERS.match(head):
+    if not _CONTAINERS.match(head) and not _is_matroska(head):
         return f'is not a video: it begins with {head[:8]!r}'
     video = open_video(path)
+    if not video.isOpened():
+        return 'cannot be decoded as a video'
     frames, width, height = (
         video.get(x)
         for x in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FRAME_WIDTH,
@@ -107,6 +107,21 @@ def _find_fault(path: str) -> str | None:
         return (f'has frames of {width:.0f} x {height:.0f} pixels, more than '
                 f'{_SIDE} x {_SIDE}: make them smaller')
     return None
+
+
+def _is_matroska(head: bytes) -> bool:
+    """Whether FFmpeg takes a file for Matroska or WebM by its beginning.
+
+    Its header must name it; a name behind the header may be one in a text.
+    """
+    if not head.startswith(b'\x1aE\xdf\xa3') or not any(head[4:5]):
+        return False
+    # The length of the header, behind as many zero bits as it has more bytes.
+    start = 13 - head[4].bit_length()
+    length = int.from_bytes(head[4:start], 'big') % 2**(7 * (start - 4))
+    header = head[start:start + length]
+    return len(header) == length and (b'matroska' in header
+                                      or b'webm' in header)
 
 
 def find_videos(folder: str) -> list[str]:

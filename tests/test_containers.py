@@ -20,6 +20,8 @@ PLAYLISTS = {
     'SDP': 'v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\n',
     'DASH': '<?xml version="1.0"?><MPD><BaseURL>{target}</BaseURL></MPD>\n',
     'of another box': '\n\n\n\nftypjp2 \nc=IN IP4 127.0.0.1\n',
+    'of Matroska': '\x1aE{magic}\nc=IN IP4 127.0.0.1\nwebm\nv=0\n',
+    'behind Matroska': '\x1aE{magic}\x81c=IN IP4 127.0.0.1\nwebm\nv=0\n',
     'of another stream': 'G\nc=IN IP4 127.0.0.1\n{pad}G{pad}G',
 }
 
@@ -56,7 +58,8 @@ VIDEOS = {
 
 @pytest.mark.parametrize('name', VIDEOS)
 def test_videos_pass(name, tmp_path):
-    path = write(tmp_path / name, VIDEOS[name])
+    # FFmpeg needs some packets to find the video in an MPEG-TS.
+    path = write(tmp_path / name, VIDEOS[name], frames=30)
     assert find_fault(str(path)) is None
     # MMAction2 takes it for NAME.mp4
     path.rename(tmp_path / 'y.mp4')
@@ -66,9 +69,10 @@ def test_videos_pass(name, tmp_path):
 @pytest.mark.parametrize('name', PLAYLISTS)
 def test_playlists_do_not(name, tmp_path):
     path = tmp_path / 'x.mp4'
-    text = PLAYLISTS[name].format(target='y.mp4', pad=' ' * 187)
-    path.write_text(text)
-    beginning = text[:8].encode()
+    text = PLAYLISTS[name].format(
+        target='y.mp4', pad=' ' * 187, magic='\xdf\xa3').encode('latin1')
+    path.write_bytes(text)
+    beginning = text[:8]
     for asked in path, tmp_path / 'x':
         assert find_fault(
             str(asked)) == (f'is not a video: it begins with {beginning!r}')
@@ -81,6 +85,23 @@ def test_what_is_not_there_is_left_to_the_decoder(tmp_path):
 def test_an_empty_file(tmp_path):
     (tmp_path / 'x.mp4').touch()
     assert find_fault(str(tmp_path / 'x.mp4')) == 'is an empty file'
+
+
+@pytest.mark.parametrize('length',
+                         [b'\x8c', b'\x40\x0c', b'\1' + bytes(6) + b'\x0c'])
+def test_lengths_of_a_header(length, tmp_path):
+    data = write(tmp_path / 'x.mkv', 'mp4v').read_bytes()
+    start = data.index(b'\x18\x53\x80\x67')  # of what follows the header
+    path = tmp_path / 'y.mkv'
+    path.write_bytes(b'\x1aE\xdf\xa3' + length + b'\x42\x82\x89matroska\0' +
+                     data[start:])
+    assert find_fault(str(path)) is None
+
+
+def test_what_opencv_cannot_open(tmp_path):
+    path = write(tmp_path / 'x.mp4', 'mp4v')
+    path.write_bytes(path.read_bytes()[:50])
+    assert find_fault(str(path)) == 'cannot be decoded as a video'
 
 
 def test_more_frames_than_bytes(tmp_path):

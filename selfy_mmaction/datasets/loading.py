@@ -79,8 +79,8 @@ def _explain(error: Exception, results: dict) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f'cannot be opened ({error.strerror})'
     frames = np.ravel(results.get('frame_inds', ()))
-    return 'cannot be decoded' + (f' at frame {frames[0]}'
-                                  if len(frames) == 1 else '')
+    place = f'at frame {frames[0]}' if len(frames) == 1 else 'as a video'
+    return f'cannot be decoded {place}'
 
 
 def is_loader(transform: Callable) -> bool:
