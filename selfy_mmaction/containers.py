@@ -103,6 +103,11 @@ def _find_fault(path: str) -> str | None:
     video.release()
     if frames > size:
         return f'claims {frames:.0f} frames in {size} bytes'
+    return find_size_fault(width, height)
+
+
+def find_size_fault(width: float, height: float) -> str | None:
+    """What is wrong with the size of frames, as `find_fault`."""
     if width * height > _SIDE**2:
         return (f'has frames of {width:.0f} x {height:.0f} pixels, more than '
                 f'{_SIDE} x {_SIDE}: make them smaller')

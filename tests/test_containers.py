@@ -6,10 +6,13 @@ import threading
 import cv2
 import numpy as np
 import pytest
+from mmaction.datasets.transforms import DecordInit
 from PIL import Image
 
+from selfy_mmaction import containers
 from selfy_mmaction.apis.video import Video
 from selfy_mmaction.containers import find_fault
+from selfy_mmaction.datasets.loading import BadClip, GuardedLoader, refuse
 from selfy_mmaction.datasets.releases.media import count_video_frames
 from selfy_mmaction.datasets.releases.splitting import look
 
@@ -119,6 +122,40 @@ def test_frames_too_large(tmp_path):
     assert find_fault(path) == (
         'has frames of 8192 x 4096 pixels, more than 4096 x 4096: make them '
         'smaller')
+
+
+def box(data, name):
+    """A box of an MP4, with its length and its name."""
+    start = data.index(name) - 4
+    return data[start:start + int.from_bytes(data[start:start + 4], 'big')]
+
+
+def two_tracks(first, second):
+    """The MP4 of a video with the track of another behind its own."""
+    end, start = first.index(b'moov') - 4, second.index(b'mdat') - 4
+    track = bytearray(box(second, b'trak'))
+    track[track.index(b'tkhd') + 19] = 2  # its number
+    offsets = track.index(b'stco') + 12
+    number = int.from_bytes(track[offsets - 4:offsets], 'big')
+    for at in range(offsets, offsets + 4 * number, 4):
+        offset = int.from_bytes(track[at:at + 4], 'big') + end - start
+        track[at:at + 4] = offset.to_bytes(4, 'big')
+    tracks = box(first, b'mvhd') + box(first, b'trak') + track
+    return (first[:end] + box(second, b'mdat') +
+            (8 + len(tracks)).to_bytes(4, 'big') + b'moov' + tracks)
+
+
+def test_frames_of_another_track_too_large(tmp_path, monkeypatch):
+    monkeypatch.setattr(containers, '_SIDE', 128)
+    small, large = (write(tmp_path / f'{side}.mp4', 'mp4v', (side, side),
+                          frames) for side, frames in ((64, 1), (256, 6)))
+    path = tmp_path / 'two.mp4'
+    path.write_bytes(two_tracks(small.read_bytes(), large.read_bytes()))
+    assert find_fault(str(path)) is None
+    open_clip = GuardedLoader(DecordInit(), refuse)
+    assert open_clip(dict(filename=str(small)))['total_frames'] == 1
+    with pytest.raises(BadClip, match='has frames of 256 x 256 pixels'):
+        open_clip(dict(filename=str(path)))
 
 
 def test_a_name_that_is_not_utf_8(tmp_path):

@@ -4,22 +4,13 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
-from typing import NoReturn
 
 import cv2
 import numpy as np
 from mmengine.dataset import BaseDataset
 
 from ..containers import open_video
-from .loading import clip_name, guard, is_loader
-
-
-class BadClip(Exception):
-    """Raised with the reason why a clip is bad."""
-
-
-def _refuse(name: str, reason: str) -> NoReturn:
-    raise BadClip(reason)
+from .loading import BadClip, clip_name, guard, is_loader, refuse
 
 
 def read_sample(dataset: BaseDataset, index: int) -> None:
@@ -55,7 +46,7 @@ def _serve(read: Callable, dataset: BaseDataset, pipe: Connection) -> None:
     # Messages of decoders would break the progress bar.
     for stream in (1, 2):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-    guard(dataset, _refuse)
+    guard(dataset, refuse)
     while True:
         try:
             index = pipe.recv()
