@@ -91,6 +91,27 @@ def test_what_a_kill_left_is_removed_by_the_next_writer(tmp_path):
     assert {*tmp_path.iterdir()} == {path, fresh}
 
 
+def test_permissions_stay(tmp_path):
+    path, new = tmp_path / 'list.txt', tmp_path / 'new.txt'
+    path.touch()
+    path.chmod(0o664)
+    before = os.umask(0o077)
+    try:
+        write(path, 'one')
+        write(new, 'one')
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o664
+    assert new.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize('stem', [251 * 'x', 125 * '\u00fc'])
+def test_a_long_name(stem, tmp_path):
+    path = tmp_path / f'{stem}.txt'
+    write(path, 'one')
+    assert [*tmp_path.iterdir()] == [path]
+
+
 def test_links_and_devices_stay_what_they_are(tmp_path):
     target, link = tmp_path / 'target.txt', tmp_path / 'link.txt'
     target.write_text('one')
