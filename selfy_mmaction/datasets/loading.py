@@ -149,8 +149,11 @@ class BadClips:
         """The names of the bad clips and the reasons."""
         if not osp.exists(self.path):
             return {}
-        with open(self.path, encoding='utf-8') as file:
-            return dict(line.rstrip('\n').split('\t', 1) for line in file)
+        # A full disk may have cut a line.
+        with open(self.path, encoding='utf-8', errors='replace') as file:
+            return dict(
+                line.rstrip('\n').split('\t', 1) for line in file
+                if '\t' in line)
 
     def add(self, name: str, reason: str) -> None:
         """Add a clip, if it is new.
