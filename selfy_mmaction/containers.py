@@ -22,8 +22,6 @@ SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
 _CONTAINERS = re.compile(
     # MP4, MOV, M4V, 3GP: a box of less than 16 MB
     rb'\0...(ftyp|moov|mdat|wide|free|skip)'
-    # Matroska and WebM
-    rb'|\x1aE\xdf\xa3.{0,60}(matroska|webm)'
     rb'|RIFF....AVI '
     # MPEG-1, -2 and -4 streams
     rb'|\0\0\x01[\xb0-\xbf]'
@@ -62,6 +60,9 @@ def open_video(source: str | int) -> cv2.VideoCapture:
     Args:
         source (str | int): A file, checked by `find_fault` first, or a camera.
     """
+    # FFmpeg takes a relative name such as http:... for an address.
+    if isinstance(source, str):
+        source = osp.abspath(source)
     with quiet_opencv():
         return cv2.VideoCapture(source)
 
@@ -97,9 +98,11 @@ def _find_fault(path: str) -> str | None:
         head = file.read(3 * 188)
     if not head:
         return 'is an empty file'
-    if not _CONTAINERS.match(head):
+    if not _CONTAINERS.match(head) and not _is_matroska(head):
         return f'is not a video: it begins with {head[:8]!r}'
     video = open_video(path)
+    if not video.isOpened():
+        return 'cannot be decoded as a video'
     frames, width, height = (
         video.get(x)
         for x in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FRAME_WIDTH,
@@ -107,6 +110,11 @@ def _find_fault(path: str) -> str | None:
     video.release()
     if frames > size:
         return f'claims {frames:.0f} frames in {size} bytes'
+    return find_size_fault(width, height)
+
+
+def find_size_fault(width: float, height: float) -> str | None:
+    """What is wrong with the size of frames, as `find_fault`."""
     if width * height > _SIDE**2:
         return (f'has frames of {width:.0f} x {height:.0f} pixels, more than '
                 f'{_SIDE} x {_SIDE}: make them smaller')
@@ -140,6 +148,21 @@ def _find_cut(path: str) -> str | None:
     if number == unknown or size >= expected:
         return None
     return f'ends after {size} of {expected} bytes'
+
+
+def _is_matroska(head: bytes) -> bool:
+    """Whether FFmpeg takes a file for Matroska or WebM by its beginning.
+
+    Its header must name it; a name behind the header may be one in a text.
+    """
+    if not head.startswith(b'\x1aE\xdf\xa3') or not any(head[4:5]):
+        return False
+    # The length of the header, behind as many zero bits as it has more bytes.
+    start = 13 - head[4].bit_length()
+    length = int.from_bytes(head[4:start], 'big') % 2**(7 * (start - 4))
+    header = head[start:start + length]
+    return len(header) == length and (b'matroska' in header
+                                      or b'webm' in header)
 
 
 def find_videos(folder: str) -> list[str]:

@@ -5,6 +5,7 @@ import glob
 import os
 import os.path as osp
 import secrets
+import shutil
 import time
 import zipfile
 from collections.abc import Iterator
@@ -12,13 +13,17 @@ from pathlib import Path
 
 # Seconds without a change after which a file counts as abandoned.
 _STALE = 3600
+# Bytes of a name, of which file systems allow 255, in that of its temporary
+# file.
+_STEM = 200
 
 
 @contextlib.contextmanager
 def replaced_when_done(path: str | os.PathLike) -> Iterator[Path]:
     """Yield the name of a temporary file that replaces ``path`` on success.
 
-    After a full disk or a kill, the previous file is intact. Each writer has
+    After a full disk or a kill, the previous file is intact; the new one has
+    its permissions. Each writer has
     its own hidden file, with the suffix of ``path``, in the same folder, which
     is created if it is missing.
 
@@ -40,7 +45,7 @@ def replaced_when_done(path: str | os.PathLike) -> Iterator[Path]:
         return
     target = path.resolve()  # a link stays a link
     unfinished = target.with_name(
-        f'.{target.stem}.{secrets.token_hex(4)}{target.suffix}')
+        f'.{_stem(target)}.{secrets.token_hex(4)}{target.suffix}')
     _remove_stale(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -48,6 +53,8 @@ def replaced_when_done(path: str | os.PathLike) -> Iterator[Path]:
         # Otherwise a power loss may leave the new name without its data.
         with open(unfinished, 'rb') as file:
             os.fsync(file)
+        if target.exists():
+            shutil.copymode(target, unfinished)
         os.replace(unfinished, target)
     except OSError as error:
         # About another file, or with a message already.
@@ -62,9 +69,14 @@ def replaced_when_done(path: str | os.PathLike) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
+def _stem(path: Path) -> str:
+    """The name without its suffix, short enough to add to it."""
+    return os.fsencode(path.stem)[:_STEM].decode(errors='ignore')
+
+
 def _remove_stale(target: Path) -> None:
     """Remove temporary files of the same name that killed processes left."""
-    pattern = f'.{glob.escape(target.stem)}.{"[0-9a-f]" * 8}{target.suffix}'
+    pattern = f'.{glob.escape(_stem(target))}.{"[0-9a-f]" * 8}{target.suffix}'
     for path in target.parent.glob(pattern):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > _STALE:
@@ -119,6 +131,10 @@ def check_archive_size(path: str | os.PathLike) -> None:
     Neither PyTorch nor NumPy compresses its files.
     """
     with zipfile.ZipFile(path) as file:
-        size = sum(entry.file_size for entry in file.infolist())
-    if size > osp.getsize(path):
+        entries = file.infolist()
+    if sum(entry.file_size for entry in entries) > osp.getsize(path):
         raise ValueError('it is compressed')
+    # Where something stands before the entries or their directory, another
+    # reader may look for the directory elsewhere and find other sizes.
+    if entries and min(entry.header_offset for entry in entries):
+        raise ValueError('it has two parts')

@@ -17,11 +17,62 @@ from torch import Tensor
 
 from .files import check_archive_size
 
-# Bounds on the content of a file, with repeated references written out.
-# A checkpoint of a SELFYNet-R50 with Adam has 27,205 values, 10 deep.
-_MAX_VALUES, _MAX_DEPTH = 10**7, 100
+# Bounds on the content of a file, with repeated references written out. The
+# values are those on top of one for each byte of the file: a checkpoint of a
+# SELFYNet-R50 with Adam has 27,205, 10 deep.
+_MAX_VALUES, _MAX_DEPTH = 10**6, 100
 # Opcodes that add to an existing object; all others make a new one.
 _ADDING = {'APPEND', 'APPENDS', 'SETITEM', 'SETITEMS', 'ADDITEMS', 'BUILD'}
+_CALLING = {'REDUCE', 'NEWOBJ'}
+# What a checkpoint calls. PyTorch also allows calls that take any amount of
+# memory, such as bytearray(10**9).
+_CONTAINERS = {
+    'builtins.set', 'collections.Counter', 'collections.OrderedDict',
+    'torch.Size'
+}
+_CALLS = _CONTAINERS | {
+    '_codecs.encode', 'builtins.complex', 'torch.device',
+    'torch._utils._rebuild_parameter',
+    'torch._utils._rebuild_parameter_with_state',
+    'torch._utils._rebuild_tensor', 'torch._utils._rebuild_tensor_v2',
+    'torch._utils._rebuild_tensor_v3'
+}
+# Objects of these have no values of their own to go over.
+_SHORT = {'_codecs.encode', 'numpy.dtype'}
+
+
+class _RefusedCall(pickle.UnpicklingError):
+    """With the name of what is called."""
+
+
+class _Parts(list):
+    """The parts of an object in a pickle.
+
+    Args:
+        parts (list): Its parts, which are such lists themselves.
+        opcode (str): The name of the opcode that makes it.
+        constant: The name, text or number that it is, if it is one.
+    """
+
+    def __init__(self, parts: list, opcode: str, constant: Any) -> None:
+        super().__init__(parts)
+        self.opcode, self.constant = opcode, constant
+
+    @property
+    def name(self) -> str:
+        """Its full name, if it is a class or a function."""
+        return str(self.constant or self.opcode).replace(' ', '.').replace(
+            '__builtin__.', 'builtins.')
+
+    @property
+    def is_long(self) -> bool:
+        """Whether going over it may take more memory than it has itself.
+
+        It makes a tensor of each value of a tensor, also of those that an
+        expanded one only repeats.
+        """
+        return self.opcode == 'BINPERSID' or (self.opcode in _CALLING
+                                              and self[0].name not in _SHORT)
 
 
 def check_file(path: str) -> None:
@@ -37,7 +88,9 @@ def check_file(path: str) -> None:
         # PyTorch before 1.6 wrote pickles, later versions zip archives; an
         # archive ends with its directory.
         try:
-            whole = file.read(1) == b'\x80' or zipfile.is_zipfile(file)
+            whole = (
+                zipfile.is_zipfile(file)
+                if _is_archive(path) else file.read(1) == b'\x80')
         except zipfile.BadZipFile:
             whole = False
     if not whole:
@@ -61,14 +114,15 @@ def load(path: str, map_location: str | torch.device | Callable = 'cpu'):
     check_file(path)
     try:
         for file in _pickles(path):
-            _check_size(file)
+            _check_size(file, osp.getsize(path))
         content = torch.load(path, map_location, weights_only=True)
         _check_room(content, osp.getsize(path))
     # The exception depends on how the file is broken; PyTorch's own message
     # advises to disable the check.
     except Exception as error:
-        raise ValueError(f'{path} is not a checkpoint, or has code in it: '
-                         'give another one.') from error
+        call = f' ({error})' if isinstance(error, _RefusedCall) else ''
+        raise ValueError(f'{path} is not a checkpoint, or has code in it'
+                         f'{call}: give another one.') from error
     return content
 
 
@@ -106,9 +160,19 @@ def load_url(url: str,
     return load(path, map_location)
 
 
+def _is_archive(path: str) -> bool:
+    """Whether torch.load takes a file for a zip archive.
+
+    It looks at the beginning, other readers at the end: a pickle with an
+    archive behind it is both.
+    """
+    with open(path, 'rb') as file:
+        return file.read(4) == b'PK\x03\x04'
+
+
 def _pickles(path: str) -> Iterator[BinaryIO]:
     """Yield a stream at the start of each pickle that torch.load reads."""
-    if zipfile.is_zipfile(path):
+    if _is_archive(path):
         check_archive_size(path)
         # torch.load's own reader: another one may find another entry.
         reader = torch._C.PyTorchFileReader(str(path))
@@ -120,15 +184,19 @@ def _pickles(path: str) -> Iterator[BinaryIO]:
                 yield file
 
 
-def _check_size(file: BinaryIO) -> None:
+def _check_size(file: BinaryIO, size: int) -> None:
     """Raise unless the content of a pickle has a bounded size.
 
     A few bytes can put a tuple twice into a tuple, that one twice into
     another, and so on: hashing or traversing the last one never ends. This
     runs the pickle's opcodes as an unpickler does, with a list of parts in
     place of each object, and counts.
+
+    Args:
+        file (BinaryIO): A stream at the start of the pickle.
+        size (int): The size of the whole file.
     """
-    stack, marks, memo = [], [], {}
+    stack, marks, memo, calls = [], [], {}, []
     for opcode, arg, _ in pickletools.genops(file):
         name, before = opcode.name, opcode.stack_before
         if 'PUT' in name:
@@ -147,27 +215,65 @@ def _check_size(file: BinaryIO) -> None:
                 raise pickle.UnpicklingError('More is taken than is there.')
             parts = stack[start:]
             del stack[start:]
+            if name in _CALLING or name == 'BUILD':
+                calls.append((name, *parts))
             if name in _ADDING:
                 stack.append(parts[0])
                 parts[0].extend(parts[1:])
+            elif parts and not opcode.stack_after:
+                raise pickle.UnpicklingError('Values are dropped.')
             else:
-                stack.extend(parts[:] for _ in opcode.stack_after)
+                stack.extend(
+                    _Parts(parts, name, arg) for _ in opcode.stack_after)
 
     counts = {}
     total = sum(
         _count(parts, counts) for parts in (*stack, *memo.values())
         if id(parts) not in counts)
-    if total > _MAX_VALUES:
+    if total > _MAX_VALUES + size:
         raise pickle.UnpicklingError(f'There are {total} values.')
+    # After the count, which bounds the time of this.
+    allowed = _CALLS | _registered()
+    for call in calls:
+        _check_call(*call, allowed)
 
 
-def _count(parts: list,
+def _check_call(opcode: str, called: _Parts, args: _Parts,
+                allowed: set[str]) -> None:
+    """Raise unless a call is allowed and takes no more memory than its
+    arguments.
+    """
+    name = called.name if opcode in _CALLING else ''
+    if name and name not in allowed:
+        raise _RefusedCall(name)
+    given = [args]
+    # These go over their arguments and over pairs in them.
+    if name in _CONTAINERS or not name and args.opcode != 'EMPTY_DICT':
+        given += [*args, *(x for part in args for x in part)]
+    if any(x.is_long for x in given):
+        raise pickle.UnpicklingError('A call goes over a tensor.')
+    # Other encodings lengthen what they get, and can be repeated.
+    if name == '_codecs.encode' and [x.constant
+                                     for x in args[1:]] != ['latin1']:
+        raise pickle.UnpicklingError('A text has another encoding.')
+
+
+def _registered() -> set[str]:
+    """What torch.serialization.add_safe_globals got from others."""
+    names = {
+        x[1] if isinstance(x, tuple) else f'{x.__module__}.{x.__qualname__}'
+        for x in torch.serialization.get_safe_globals()
+    }
+    return {name for name in names if not name.startswith('torch.')}
+
+
+def _count(parts: _Parts,
            counts: dict[int, tuple[int, int]],
            level: int = 0) -> int:
-    """The number of values of an object, itself included.
+    """The number of values of an object, itself included, and of letters.
 
     Args:
-        parts (list): Its parts, which are such lists themselves.
+        parts (_Parts): Its parts, which are such lists themselves.
         counts (dict[int, tuple[int, int]]): The number of values and the
             depth of objects counted so far, by their id.
         level (int): How deep it is nested. Defaults to 0.
@@ -177,6 +283,8 @@ def _count(parts: list,
         raise pickle.UnpicklingError('Values are nested too deeply.')
     if id(parts) not in counts:
         number = 1 + sum(_count(part, counts, level + 1) for part in parts)
+        if isinstance(parts.constant, (str, bytes)):
+            number += len(parts.constant)
         depth = 1 + max((counts[id(part)][1] for part in parts), default=0)
         counts[id(parts)] = number, depth
     number, depth = counts[id(parts)]

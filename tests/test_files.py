@@ -1,8 +1,10 @@
 """Atomic writes, and paths inside a folder."""
 
 import errno
+import io
 import os
 import resource
+import zipfile
 
 import pytest
 
@@ -89,6 +91,27 @@ def test_what_a_kill_left_is_removed_by_the_next_writer(tmp_path):
     assert {*tmp_path.iterdir()} == {path, fresh}
 
 
+def test_permissions_stay(tmp_path):
+    path, new = tmp_path / 'list.txt', tmp_path / 'new.txt'
+    path.touch()
+    path.chmod(0o664)
+    before = os.umask(0o077)
+    try:
+        write(path, 'one')
+        write(new, 'one')
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o664
+    assert new.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize('stem', [251 * 'x', 125 * '\u00fc'])
+def test_a_long_name(stem, tmp_path):
+    path = tmp_path / f'{stem}.txt'
+    write(path, 'one')
+    assert [*tmp_path.iterdir()] == [path]
+
+
 def test_links_and_devices_stay_what_they_are(tmp_path):
     target, link = tmp_path / 'target.txt', tmp_path / 'link.txt'
     target.write_text('one')
@@ -119,3 +142,21 @@ def test_a_folder_is_no_file(tmp_path):
 def test_paths_that_leave_a_folder(name, inside, tmp_path):
     assert files.is_inside(name, tmp_path / 'data') == inside
     assert files.is_inside(name, 'data') == inside
+
+
+def test_archives_that_are_larger_than_their_file(tmp_path):
+    """By the directory that zipfile reads, or by the one of other readers."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, 'w', zipfile.ZIP_DEFLATED) as file:
+        file.writestr('x', bytes(10**6))
+    path = tmp_path / 'x.zip'
+    path.write_bytes(content.getvalue())
+    with pytest.raises(ValueError, match='^it is compressed$'):
+        files.check_archive_size(path)
+    content = content.getvalue()
+    start, end = content.index(b'PK\1\2'), content.index(b'PK\5\6')
+    directory = content[start:end].replace((10**6).to_bytes(4, 'little'),
+                                           (9).to_bytes(4, 'little'))
+    path.write_bytes(content[:end] + directory + content[end:])
+    with pytest.raises(ValueError, match='^it has two parts$'):
+        files.check_archive_size(path)

@@ -1,4 +1,5 @@
 """Files of torch.save: read if they are sound, in bounded time and memory."""
+import codecs
 import errno
 import functools
 import http.server
@@ -10,6 +11,7 @@ import socket
 import threading
 import urllib.request
 import zipfile
+from collections import Counter, OrderedDict
 
 import pytest
 import torch
@@ -49,6 +51,16 @@ BOMBS = {
 }
 
 
+class Call:
+    """Pickles as a call of a function, made when the pickle is read."""
+
+    def __init__(self, function, *args, state=None):
+        self.reduced = function, args, state
+
+    def __reduce__(self):
+        return self.reduced
+
+
 def zipped(pickled: bytes) -> bytes:
     """A file as PyTorch writes it today."""
     empty, file = io.BytesIO(), io.BytesIO()
@@ -72,6 +84,16 @@ def legacy(pickled: bytes) -> bytes:
         pickled + pickle.dumps([], 2))
 
 
+def hidden(pickled: bytes) -> bytes:
+    """An old file with a sound new one behind it."""
+    file = io.BytesIO(legacy(pickled))
+    with zipfile.ZipFile(io.BytesIO(zipped(b'\x80\x02N.'))) as source:
+        with zipfile.ZipFile(file, 'a') as target:
+            for name in source.namelist():
+                target.writestr(name, source.read(name))
+    return file.getvalue()
+
+
 @pytest.fixture
 def in_seconds():
     """Raises in what takes longer."""
@@ -86,13 +108,66 @@ def in_seconds():
     signal.signal(signal.SIGALRM, before)
 
 
-@pytest.mark.parametrize('wrap', [zipped, legacy, bytes])
+@pytest.mark.parametrize('wrap', [zipped, legacy, hidden, bytes])
 @pytest.mark.parametrize('name', BOMBS)
 def test_small_pickles_do_not_take_for_ever(name, wrap, tmp_path, in_seconds):
     path = tmp_path / 'bomb.pth'
     path.write_bytes(wrap(BOMBS[name]))
     with pytest.raises(ValueError, match='bomb.pth is not a checkpoint, or'):
         pickles.load(str(path))
+
+
+def repeated(number):
+    """A tensor of some thousand bytes in a file."""
+    return torch.ones(1).expand(number, 2)
+
+
+def doubled():
+    """A text whose length doubles with each call."""
+    text = b'-'
+    for _ in range(20):
+        text = Call(codecs.encode, text, 'hex')
+    return text
+
+
+def copied():
+    """A text that is copied, a thousand values each time."""
+    text = 1000 * '-'
+    return [Call(codecs.encode, text, 'latin1') for _ in range(1100)]
+
+
+GREEDY = {
+    'bytes': (Call(bytearray, 10), 'builtins.bytearray'),
+    'tensor': (Call(torch.FloatTensor, 10), 'torch.FloatTensor'),
+    'storage': (Call(torch.UntypedStorage,
+                     10), 'torch.storage.UntypedStorage'),
+    'conversion': (Call(torch._utils._rebuild_device_tensor_from_cpu_tensor,
+                        repeated(10), torch.float64, 'cpu', False),
+                   'torch._utils._rebuild_device_tensor_from_cpu_tensor'),
+    'hidden call':
+    (Call(torch._tensor._rebuild_from_type_v2, bytearray, bytearray, (10, ),
+          None), 'torch._tensor._rebuild_from_type_v2'),
+    'values': (Call(set, repeated(10)), None),
+    'values of a storage': (Call(set,
+                                 torch.ones(9).untyped_storage()), None),
+    'pairs': (Call(OrderedDict, [(1, 2), repeated(2)]), None),
+    'pairs of a state': (Call(OrderedDict, state=[repeated(2)]), None),
+    'doubled': (doubled(), None),
+    'copied': (copied(), None),
+}
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+@pytest.mark.parametrize('name', GREEDY)
+def test_calls_that_can_take_any_memory(name, zipped, tmp_path):
+    content, call = GREEDY[name]
+    path = tmp_path / 'greedy.pth'
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(ValueError) as info:
+        pickles.load(str(path))
+    call = f' ({call})' if call else ''
+    assert str(info.value) == (f'{path} is not a checkpoint, or has code in '
+                               f'it{call}: give another one.')
 
 
 def test_only_what_is_in_the_file_takes_memory(tmp_path):
@@ -136,7 +211,11 @@ def training_state():
             2: b'bytes',
             None: 1 << 70
         },
-        [torch.Size([2]), torch.float16, {1, 2}, 1j, [[[[]]]]],
+        [
+            torch.Size([2]), torch.float16, {1, 2}, 1j, [[[[]]]],
+            Counter('aab'),
+            torch.device('cpu')
+        ],
     ],
     ids=['training', 'weights', 'parameters', 'views', 'keys', 'others'])
 @pytest.mark.parametrize('zipped', [True, False])
@@ -147,16 +226,6 @@ def test_what_is_sound_is_read(content, zipped, tmp_path):
 
 
 # Addresses
-
-
-class Call:
-    """Pickles as a call of a function, made when the pickle is read."""
-
-    def __init__(self, function, *args):
-        self.reduced = function, args
-
-    def __reduce__(self):
-        return self.reduced
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ python "$root/tools/data/make_motion.py" "$data" --train "$clips" \
 echo "Training in $work_dir ..."
 python "$root/tools/train.py" "$config" --resume | progress
 # not the best one, which would be selected on the test clips
-checkpoint=$(ls -t "$work_dir"/epoch_*.pth | head -n 1)
+checkpoint=$(ls "$work_dir"/epoch_*.pth | sort -V | tail -n 1)
 
 echo "Testing $checkpoint on clips from photographs it has not seen ..."
 python "$root/tools/test.py" "$config" "$checkpoint" | progress

@@ -16,6 +16,7 @@ import numpy as np
 from selfy_mmaction.apis.flow import FlowEstimator, estimate_flow
 from selfy_mmaction.apis.video import Video, check_video_path, write_video
 from selfy_mmaction.engine import errors, launch
+from selfy_mmaction.files import printable
 from selfy_mmaction.visualization.flow import draw_flow
 from selfy_mmaction.visualization.frames import PICTURES, write_picture
 
@@ -102,8 +103,9 @@ def main() -> None:
         write_picture(out, list(views))
     else:
         write_video(out, views, frames.fps)
-    print(f'Wrote {out}: {len(flows)} frames, {frames.fps:.3g} a second; the '
-          f'edge of the wheel is {fast:.1f} pixels a frame.')
+    print(f'Wrote {printable(str(out))}: {len(flows)} frames, '
+          f'{frames.fps:.3g} a second; the edge of the wheel is {fast:.1f} '
+          'pixels a frame.')
 
 
 if __name__ == '__main__':

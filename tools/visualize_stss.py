@@ -12,6 +12,7 @@ from mmengine.device import get_device
 from selfy_mmaction.apis import similarity
 from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.engine import errors, launch
+from selfy_mmaction.files import printable
 from selfy_mmaction.visualization import pages
 
 
@@ -79,7 +80,7 @@ def main() -> None:
     for t, y, x in positions:
         print(f'frame {t}, row {y}, column {x}: the block adds '
               f'{seen.energy[t, y, x]:.3g}')
-    print(f'Wrote {out}.')
+    print(f'Wrote {printable(str(out))}.')
 
 
 if __name__ == '__main__':

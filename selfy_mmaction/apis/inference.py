@@ -14,8 +14,8 @@ from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from ..containers import find_fault
 from ..datasets.lists import numbered_classes, read_classes
+from ..datasets.loading import BadClip, GuardedLoader, is_loader, refuse
 from ..engine.checkpoint import (
     check_state_dict,
     get_state_dict,
@@ -67,6 +67,10 @@ class Predictor(ABC):
         init_default_scope(cfg.get('default_scope', 'mmaction'))
         self.pipeline = Compose(_video_pipeline(cfg))
         self._sample, self._transform = _split(self.pipeline)
+        self.pipeline.transforms = [
+            GuardedLoader(step, refuse) if is_loader(step) else step
+            for step in self.pipeline.transforms
+        ]
         if labels:
             names = read_classes(labels, num_classes, 'the model')
         self.model_file = model_file
@@ -152,11 +156,10 @@ class Predictor(ABC):
         """
         if not osp.isfile(video):
             raise FileNotFoundError(f'video {video} does not exist.')
-        fault = find_fault(video)
-        if fault:
-            raise ValueError(f'{video} {fault}.')
         try:
             return self.pipeline(dict(self._INPUT, filename=video))
+        except BadClip as fault:
+            raise ValueError(f'{video} {fault}.') from fault
         # The exception depends on the decoder, and on how a file is broken.
         except Exception as error:
             raise ValueError(f'{video} cannot be decoded as a video: '

@@ -169,8 +169,12 @@ def _write_frames(path: Path, frames: Iterable[np.ndarray],
         interruption = error
     finally:
         writer.release()
-    # The writer reports neither a full disk nor a missing codec.
-    written = cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT)
+    # The writer reports neither a full disk nor a missing codec, and the
+    # header may claim frames that are not there.
+    capture, written = open_video(str(path)), 0
+    while capture.grab():
+        written += 1
+    capture.release()
     if abs(written - count) > 1:
         raise OSError(errno.ENOSPC, 'the disk is full, or OpenCV lacks the '
                       'codec')

@@ -7,20 +7,30 @@ import errno
 import os.path as osp
 import random
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 import cv2
 import numpy as np
 import torch
-from decord import DECORDError
+from decord import DECORDError, VideoReader
 from mmengine.dataset import BaseDataset, Compose
 
-from ..containers import find_fault
+from ..containers import find_fault, find_size_fault
 from ..files import printable
 
 # Errors of decoders for a broken file. Mistakes in a pipeline raise others.
 _READ_ERRORS = (OSError, RuntimeError, DECORDError, cv2.error)
 # The machine's fault, not the file's.
 _MACHINE_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+class BadClip(Exception):
+    """Raised with the reason why a clip is bad."""
+
+
+def refuse(name: str, reason: str) -> NoReturn:
+    """Raise a BadClip."""
+    raise BadClip(reason)
 
 
 def base_datasets(dataset) -> Iterator[BaseDataset]:
@@ -55,8 +65,11 @@ class GuardedLoader:
         name = clip_name(results)
         try:
             # total_frames is known once a video was opened.
-            fault = None if 'total_frames' in results else find_fault(name)
+            is_open = 'total_frames' in results
+            fault = None if is_open else find_fault(name)
             read = None if fault else self.loader(results)
+            if read and not is_open:
+                fault = _find_track_fault(read.get('video_reader'))
         except _READ_ERRORS as error:
             if getattr(error, 'errno', None) in _MACHINE_ERRORS:
                 raise
@@ -69,6 +82,16 @@ class GuardedLoader:
         return repr(self.loader)
 
 
+def _find_track_fault(reader: object) -> str | None:
+    """What is wrong with the frames that a reader gives.
+
+    `find_fault` looks at the first track of a file, decord at the best one.
+    """
+    if not isinstance(reader, VideoReader) or not len(reader):
+        return None
+    return find_size_fault(*reader[0].shape[1::-1])
+
+
 def _explain(error: Exception, results: dict) -> str:
     """Why a clip cannot be read, as text to follow its name."""
     name = clip_name(results)
@@ -79,8 +102,8 @@ def _explain(error: Exception, results: dict) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f'cannot be opened ({error.strerror})'
     frames = np.ravel(results.get('frame_inds', ()))
-    return 'cannot be decoded' + (f' at frame {frames[0]}'
-                                  if len(frames) == 1 else '')
+    place = f'at frame {frames[0]}' if len(frames) == 1 else 'as a video'
+    return f'cannot be decoded {place}'
 
 
 def is_loader(transform: Callable) -> bool:
@@ -126,8 +149,11 @@ class BadClips:
         """The names of the bad clips and the reasons."""
         if not osp.exists(self.path):
             return {}
-        with open(self.path, encoding='utf-8') as file:
-            return dict(line.rstrip('\n').split('\t', 1) for line in file)
+        # A full disk may have cut a line.
+        with open(self.path, encoding='utf-8', errors='replace') as file:
+            return dict(
+                line.rstrip('\n').split('\t', 1) for line in file
+                if '\t' in line)
 
     def add(self, name: str, reason: str) -> None:
         """Add a clip, if it is new.

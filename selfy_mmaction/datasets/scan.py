@@ -5,22 +5,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from multiprocessing.connection import Connection, wait
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 
 from ..containers import find_cut
-from .loading import clip_name, guard, is_loader
-
-
-class BadClip(Exception):
-    """Raised with the reason why a clip is bad."""
-
-
-def refuse(name: str, reason: str) -> NoReturn:
-    """Raise the reason, in a process where the name of the clip is known."""
-    raise BadClip(reason)
+from .loading import BadClip, clip_name, guard, is_loader, refuse
 
 
 def read_sample(dataset: BaseDataset, index: int) -> None:

@@ -52,6 +52,9 @@ def _find_fault(saved: dict) -> str | None:
     for key, value in weights.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             return f'{key!r} is a {type(value).__name__} among its weights'
+        # It could forge lines of the log.
+        if not key.isprintable():
+            return f'the name {key!r} is not printable'
         # An expanded tensor is small in a file, but may take any amount of
         # memory once it is copied.
         if not _is_stored(value):

@@ -124,3 +124,11 @@ def test_complex_weights_are_refused(tsm, tmp_path):
     torch.save(tsm, path)
     with pytest.raises(ValueError, match='fc_cls.bias are complex'):
         load_checkpoint(str(path))
+
+
+def test_no_name_of_a_weight_forges_a_line(tsm, tmp_path):
+    path = tmp_path / 'forged.pth'
+    tsm['state_dict']['a\n2026/11/25 - INFO - forged'] = torch.ones(1)
+    torch.save(tsm, path)
+    with pytest.raises(ValueError, match=r"^.*forged.pth .*'a\\n2026.*$"):
+        load_checkpoint(str(path))

@@ -74,13 +74,13 @@ def lengthen_sound(path):
 
 
 DAMAGES = {
-    'left0.mp4': (cut, 'cannot be decoded'),
+    'left0.mp4': (cut, 'cannot be decoded as a video'),
     'right0.mp4': (empty, 'is an empty file'),
-    'left1.mp4': (no_frames, 'cannot be decoded'),
+    'left1.mp4': (no_frames, 'cannot be decoded as a video'),
     'right1.mp4':
     (audio_only, r"is not a video: it begins with b'RIFF\xa4>\x00\x00'"),
     'left2.mp4': (os.remove, 'does not exist'),
-    'right2.mp4': (noise, 'cannot be decoded'),
+    'right2.mp4': (noise, 'cannot be decoded as a video'),
 }
 
 
@@ -169,7 +169,7 @@ def test_testing_ends_at_a_bad_clip(run_tool, bad_val, skipped):
     checkpoint = skipped.folder / 'epoch_2.pth'
     code = run_tool('test', bad_val.config, checkpoint, *bad_val.options)
     assert re.fullmatch(
-        r'test.py: error: \S+/left4.mp4 cannot be decoded. '
+        r'test.py: error: \S+/left4.mp4 cannot be decoded as a video. '
         r'tools/check_data.py finds all such clips, tools/test.py --skip-bad '
         r'leaves them out.', code)
 
@@ -182,7 +182,7 @@ def test_skip_bad_tests_the_rest(run_tool, bad_val, skipped, tmp_path):
     ], tmp_path)
     assert process.wait() == 0, process.log
     log = process.log
-    assert 'left4.mp4 cannot be decoded: left out.' in log
+    assert 'left4.mp4 cannot be decoded as a video: left out.' in log
     assert 'right4.mp4 does not exist: left out.' in log
     assert ('2 of 3 clips are left out, since they cannot be read: the '
             'accuracies are partial.') in log
@@ -209,7 +209,7 @@ def test_check_data_finds_all_bad_videos(run_tool, bad_val, clips, tmp_path,
     }
     expected |= {
         'left3.mp4': r'ends after \d+ of \d+ bytes',
-        'left4.mp4': 'cannot be decoded',
+        'left4.mp4': 'cannot be decoded as a video',
         'right4.mp4': 'does not exist'
     }
     lines = (tmp_path / 'bad_clips.txt').read_text().splitlines()

@@ -40,6 +40,8 @@ WRITERS = {
     lambda path: write_video(path, NOISE, 12),
     'video.mp4':
     lambda path: write_video(path, NOISE, 12),
+    'video.webm':
+    lambda path: write_video(path, NOISE, 12),
     'picture.png':
     lambda path: write_picture(path, NOISE),
     'picture.jpg':

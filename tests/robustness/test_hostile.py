@@ -439,6 +439,12 @@ def claiming(dtype: str, *shape: int, lie: bool = False) -> bytes:
          expanded(10**4, 10**6, 1, 1, 1)
      })),
     ('checkpoint', compressed(saved({'fc.weight': torch.zeros(10**6)}))),
+    ('checkpoint',
+     saved({
+         'fc.weight':
+         Call(torch._utils._rebuild_device_tensor_from_cpu_tensor,
+              expanded(10**8), torch.float64, 'cpu', False)
+     })),
     ('dump', claiming('<f4', 10**12, 3)),
     ('dump', claiming('<f4', 10**12, 3, lie=True)),
     ('dump', claiming(f'({10**8},)<f8', 0, 3)),

@@ -72,7 +72,7 @@ def test_broken_videos_are_named_and_passed_over(predict, video_dir, tmp_path):
     assert [a['video'] for a in json.loads(out)] == [str(folder / 'b.mp4')]
     errors = [line for line in err.splitlines() if 'error:' in line]
     assert [line.split(': ')[2] for line in errors] == [
-        f'{folder / "a.mp4"} cannot be decoded as a video',
+        f'{folder / "a.mp4"} cannot be decoded as a video.',
         f'{folder / "c.mp4"} is not a video',
         f'{folder / "d.webm"} is an empty file.'
     ]

@@ -1,4 +1,5 @@
 """tools/stss_flow.py."""
+import shutil
 import sys
 
 import cv2
@@ -13,8 +14,7 @@ def test_video_and_picture(load_tool, monkeypatch, video_dir, tmp_path,
     """The camera pans 12 pixels a frame, so what it films moves left."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*args):
-        video = str(video_dir / 'right0.mp4')
+    def run(*args, video=str(video_dir / 'right0.mp4')):
         args = '--fps', '12', '--short-side', '100', *args
         monkeypatch.setattr(sys, 'argv', ['stss_flow.py', video, *args])
         load_tool('stss_flow').main()
@@ -25,6 +25,10 @@ def test_video_and_picture(load_tool, monkeypatch, video_dir, tmp_path,
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 16
     _, view = capture.read()
     assert view.shape == (100, 264, 3)
+    name = '\x1b[2J.mp4'  # would clear the terminal
+    shutil.copy(video_dir / 'right0.mp4', name)
+    run(video=name)
+    assert r'Wrote \x1b[2J_flow.mp4: ' in capsys.readouterr().out
     run('-o', 'new/flow.png')
     picture = cv2.imread(str(tmp_path / 'new/flow.png'))
     left = flow_to_color(np.array([[-12., 0.]]), 12)[0]

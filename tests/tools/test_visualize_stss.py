@@ -46,9 +46,9 @@ def test_writes_pictures_pages_and_videos(run, tmp_path):
     assert 'max="7" value="3"' in page
     # nothing from elsewhere
     assert '//' not in re.sub(r'"data:[^"]*"', '', page)
-    error, _ = run('-o', 'c.mp4')
-    assert not error
-    video = cv2.VideoCapture(str(tmp_path / 'c.mp4'))
+    error, out = run('-o', 'c\x1b[2J.mp4')  # would clear the terminal
+    assert not error and r'Wrote c\x1b[2J.mp4.' in out
+    video = cv2.VideoCapture(str(tmp_path / 'c\x1b[2J.mp4'))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 8
 
 

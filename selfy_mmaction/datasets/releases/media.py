@@ -41,7 +41,9 @@ def count_video_frames(path: str, decode: bool = True) -> int | str:
     if fault:
         return fault
     try:
-        return len(VideoReader(path, num_threads=1)) or 'has no frames'
+        # Absolute: FFmpeg takes names such as http:... for addresses.
+        reader = VideoReader(os.path.abspath(path), num_threads=1)
+        return len(reader) or 'has no frames'
     except (DECORDError, RuntimeError):
         return 'cannot be decoded as a video'
 

@@ -1,4 +1,5 @@
 """Splits of clips that no release has split: seeded, without twins across."""
+import os
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,8 +9,8 @@ import numpy as np
 from decord import DECORDError, VideoReader
 from mmaction.datasets.transforms import DecordDecode, DecordInit
 
-from ..loading import GuardedLoader
-from ..scan import BadClip, read_frames, refuse
+from ..loading import BadClip, GuardedLoader, refuse
+from ..scan import read_frames
 
 # Two clips whose thumbnails have a higher correlation count as copies, or as
 # cuts of one recording. Among forty of the quickstart's clips, a scaled copy
@@ -47,7 +48,10 @@ def look(path: str) -> Content:
     try:
         # Twice the size: decord fails at 16.
         reader = VideoReader(
-            path, num_threads=1, width=2 * THUMBNAIL, height=2 * THUMBNAIL)
+            os.path.abspath(path),
+            num_threads=1,
+            width=2 * THUMBNAIL,
+            height=2 * THUMBNAIL)
         # the middles of four segments
         frames = reader.get_batch([(2 * i + 1) * count // 8
                                    for i in range(4)]).asnumpy()
