@@ -17,9 +17,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from selfy_mmaction import compat, pickles
-
-compat.load_safely()
+from selfy_mmaction import pickles
 
 # Commands of a pickle: an empty tuple is put into a pair with itself, which
 # is put into a pair with itself ...

@@ -9,11 +9,8 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from .. import compat
 from ..files import replaced_when_done
 from ..models.backbones import find_shift_fault
-
-compat.load_safely()
 
 
 def load_checkpoint(path: str, to_resume: bool = False) -> dict:

@@ -9,10 +9,7 @@ from mmengine.logging import MMLogger
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .. import compat
 from ..registry import MODELS
-
-compat.load_safely()
 
 
 def find_shift_fault(expected: Iterable[str],
