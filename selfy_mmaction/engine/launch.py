@@ -205,9 +205,10 @@ def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
             check_num_processes(
                 int(os.environ.get('LOCAL_WORLD_SIZE', 1)),
                 torch.cuda.device_count())
-    # Other configs do not have it.
-    cfg.setdefault('default_hooks', {}).setdefault('bad_clips',
-                                                   dict(type='BadClipsHook'))
+    # Other configs do not have them.
+    default_hooks = cfg.setdefault('default_hooks', {})
+    default_hooks.setdefault('bad_clips', dict(type='BadClipsHook'))
+    default_hooks.setdefault('check_weights', dict(type='CheckWeightsHook'))
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
     return _CalmRunner.from_cfg(cfg)
