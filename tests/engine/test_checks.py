@@ -1,13 +1,32 @@
 """What a config leaves to the defaults of its model."""
 import pytest
 from mmaction.models.backbones import ResNetTSM
+from mmaction.registry import MODELS
 from mmengine.config import Config
 
 from selfy_mmaction.datasets.pipelines import clip_frames
 from selfy_mmaction.engine.checks import check_model
+from selfy_mmaction.models.backbones import ResNetSELFY
+
+
+@MODELS.register_module()
+class DefaultFrames(ResNetSELFY):
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+
+
+@MODELS.register_module()
+class SixteenFrames(ResNetSELFY):
+
+    def __init__(self, depth, **kwargs):
+        super().__init__(depth, num_segments=16, **kwargs)
 
 
 @pytest.mark.parametrize('backbone, frames', [
+    (dict(type='DefaultFrames', depth=18), 8),
+    (dict(type='DefaultFrames', depth=18, num_segments=4), 4),
+    (dict(type='SixteenFrames', depth=18), 16),
     (dict(type='ResNetSELFY'), 8),
     (dict(type='MobileNetV2SELFY', num_segments=16), 16),
     (dict(type='ResNetTSM'), 8),
