@@ -5,7 +5,7 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 
 from selfy_mmaction.datasets.pipelines import clip_frames
-from selfy_mmaction.engine.checks import check_model
+from selfy_mmaction.engine.checks import check_frames, check_model
 from selfy_mmaction.models.backbones import ResNetSELFY
 
 
@@ -48,3 +48,26 @@ def test_a_default_is_compared_as_well():
                 cls_head=dict(type='TSMHead'))))
     with pytest.raises(ValueError, match='=16, but .*cls_head.num_segments=8'):
         check_model(cfg)
+
+
+@pytest.mark.parametrize(
+    'step, fits',
+    [
+        (dict(clip_len=1, num_clips=3), True),
+        (dict(clip_len=1, num_clips=3, twice_sample=True), True),
+        (dict(clip_len=3, num_clips=10), True),
+        (dict(clip_len=6), True),
+        (dict(clip_len=1, num_clips=25), False),
+        # frames of an eighth of the distance
+        (dict(clip_len=1, num_clips=24), False),
+    ])
+def test_views_are_sampled_as_in_training(step, fits):
+    cfg = Config(
+        dict(
+            model=dict(backbone=dict(type='ResNetSELFY', num_segments=3)),
+            test_dataloader=dict(dataset=dict(pipeline=[step]))))
+    if fits:
+        check_frames(cfg, 'test')
+        return
+    with pytest.raises(ValueError, match='sample 3; .* twice_sample=True of'):
+        check_frames(cfg, 'test')

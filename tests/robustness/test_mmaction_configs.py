@@ -100,7 +100,8 @@ SETTINGS = {
     'tsn': {
         'model.backbone.is_shift': False,
         'model.backbone.num_segments': 3,
-        'test_dataloader.dataset.pipeline.1.num_clips': 6
+        'test_dataloader.dataset.pipeline.1.num_clips': 3,
+        'test_dataloader.dataset.pipeline.1.twice_sample': True
     }
 }
 
@@ -145,8 +146,8 @@ def test_frames_that_do_not_fit_are_named(project, run_tool, motion_root):
         'num_clips), but model.backbone.num_segments=8: make them equal.')
     message = (
         'test_dataloader samples 25 frames (clip_len x num_clips), but '
-        'model.backbone.num_segments=3: sample 3, or a multiple for several '
-        'views.')
+        'model.backbone.num_segments=3: sample 3; for more views add crops '
+        'or set twice_sample=True of SampleFrames.')
     config, _ = project(
         'tsn', **{
             'model.backbone.is_shift': False,
