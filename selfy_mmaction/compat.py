@@ -36,6 +36,7 @@ def apply():
     check_mmaction()
     check_mmcv()
     quiet_mmcv_lite()
+    quiet_file_client()
     stub_missing_drn()
     allow_runner_checkpoints()
     load_safely()
@@ -95,6 +96,17 @@ def quiet_mmcv_lite():
     """
     warnings.filterwarnings(
         'ignore', message='Fail to import ``MultiScaleDeformableAttention``')
+
+
+def quiet_file_client():
+    """Silence MMEngine's notices that its FileClient is deprecated.
+
+    MMAction2 reads videos and frames by it.
+
+    Can be removed when MMAction2 no longer does.
+    """
+    from mmengine.fileio import file_client
+    file_client.print_log = lambda *args, **kwargs: None
 
 
 def load_safely():

@@ -146,6 +146,14 @@ def test_too_new_mmcv_is_one_line(tmp_path):
     assert 'AssertionError' not in run.stderr
 
 
+def test_the_file_api_of_mmaction_is_not_mentioned():
+    use = 'from mmengine.fileio import FileClient; FileClient("disk")'
+    plain = python('-c', use)
+    assert plain.stdout.count('deprecated in future') == 2
+    ours = python('-c', f'import selfy_mmaction; {use}')
+    assert (ours.stdout, ours.stderr) == ('', '')
+
+
 # Checkpoints of MMEngine's runner
 
 RUN = '''

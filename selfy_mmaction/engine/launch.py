@@ -88,9 +88,6 @@ def _concerns_user(record: logging.LogRecord) -> bool:
     # names in it may come from a file
     record.msg = '\n'.join(map(printable, text.split('\n')))
     record.args = ()
-    # MMAction2 uses a file API that MMEngine has deprecated.
-    if 'deprecated in future' in text:
-        return False
     # The environment, the config and the hooks take hundreds of lines.
     return record.levelno >= logging.WARNING or '\n' not in text.strip()
 
