@@ -1,4 +1,5 @@
 """MMAction2's own configs with the README's five lines, in every tool."""
+import argparse
 import re
 import sys
 from pathlib import Path
@@ -9,6 +10,10 @@ import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+
+from selfy_mmaction.analysis import publishing, zoo
+from selfy_mmaction.analysis.complexity import get_complexity
+from selfy_mmaction.engine.checkpoint import load_checkpoint
 
 RECOGNITION = Path(mmaction.__file__).parent / '.mim/configs/recognition'
 KINETICS = {
@@ -107,7 +112,8 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize('kind', KINETICS)
-def test_every_tool_takes_them(kind, project, run, motion_root, capsys):
+def test_every_tool_takes_them(kind, project, run, load_tool, motion_root,
+                               capsys):
     config, weights = project(kind, **SETTINGS[kind])
     run('train', config, '--work-dir', 'run')
     log = capsys.readouterr().out
@@ -129,6 +135,22 @@ def test_every_tool_takes_them(kind, project, run, motion_root, capsys):
     run('export_onnx', config, checkpoint, 'model.onnx')
     run('predict', video, config, 'model.onnx', '--backend', 'onnx')
     run('check_data', config)
+    networks = load_tool('app').load_predictors(
+        argparse.Namespace(
+            config=str(config),
+            checkpoint=checkpoint,
+            device='cpu',
+            cfg_options={}))
+    assert all(len(network(video)) == 5 for network in networks)
+    # as in publish_model and update_zoo, which have the repository's configs
+    saved = load_checkpoint(checkpoint)
+    published = publishing.strip_checkpoint(saved, checkpoint, config)
+    assert published['state_dict'].keys() == saved['state_dict'].keys()
+    cfg = Config.fromfile(config)
+    entry = zoo.describe(f'selfy_{kind}_r18_mine', cfg,
+                         get_complexity(cfg, (32, 32)))
+    # the default of the backbone, and what the config says
+    assert entry['Metadata']['Frames'] == dict(tsm=8, tsn=3)[kind]
 
 
 def test_a_tsn_checkpoint_asks_for_no_shift(project, run_tool):
