@@ -12,6 +12,7 @@ import pickle
 import re
 import sys
 import warnings
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 
@@ -35,8 +36,10 @@ def apply():
     check_mmaction()
     check_mmcv()
     quiet_mmcv_lite()
+    quiet_file_client()
     stub_missing_drn()
     allow_runner_checkpoints()
+    load_safely()
 
 
 def check_mmaction():
@@ -95,6 +98,17 @@ def quiet_mmcv_lite():
         'ignore', message='Fail to import ``MultiScaleDeformableAttention``')
 
 
+def quiet_file_client():
+    """Silence MMEngine's notices that its FileClient is deprecated.
+
+    MMAction2 reads videos and frames by it.
+
+    Can be removed when MMAction2 no longer does.
+    """
+    from mmengine.fileio import file_client
+    file_client.print_log = lambda *args, **kwargs: None
+
+
 def load_safely():
     """Make MMEngine load checkpoints by :mod:`selfy_mmaction.pickles`.
 
@@ -102,14 +116,42 @@ def load_safely():
     onedl-mmengine does so with any file that cannot be read otherwise: such a
     file can run code. MMEngine also has its own table of the URLs of
     torchvision's weights, but asks torchvision for its version before it
-    reads the table. Called by the backbones and by
-    :mod:`selfy_mmaction.engine.checkpoint`, since MMEngine's loaders are slow
-    to import.
+    reads the table.
 
     Can be removed when MMEngine loads safely, in bounded time, and reads the
     table without torchvision.
     """
-    from mmengine.runner import checkpoint as engine
+    name = 'mmengine.runner.checkpoint'
+    if name in sys.modules:
+        _replace_loaders(sys.modules[name])
+    else:
+        # MMEngine's runner takes a second to import.
+        sys.meta_path.insert(0, _RepairOnImport(name, _replace_loaders))
+
+
+class _RepairOnImport:
+    """An import hook that repairs a module as soon as it is imported."""
+
+    def __init__(self, name, repair):
+        self.name = name
+        self.repair = repair
+
+    def find_spec(self, name, path=None, target=None):
+        if name != self.name:
+            return None
+        spec = PathFinder.find_spec(name, path)
+        run = spec.loader.exec_module
+
+        def run_and_repair(module):
+            run(module)
+            self.repair(module)
+
+        spec.loader.exec_module = run_and_repair
+        return spec
+
+
+def _replace_loaders(engine):
+    """Replace the loaders in ``mmengine.runner.checkpoint``."""
     register = engine.CheckpointLoader.register_scheme
 
     def load_from_local(filename, map_location=None):

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from urllib.parse import urlparse
 
 import torch
+from filelock import FileLock  # PyTorch requires it
 from torch import Tensor
 
 from .files import check_archive_size
@@ -148,16 +149,23 @@ def load_url(url: str,
     path = osp.join(folder, osp.basename(urlparse(url).path))
     if not osp.isfile(path):
         os.makedirs(folder, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(url, path, progress=progress)
-        # network or disk; broken connection; invalid URL
-        except (OSError, HTTPException, ValueError) as error:
-            reason = getattr(error, 'reason', error)
-            raise OSError(
-                f'the download of {url} failed ({reason}): check the network, '
-                'or give a file as load_from and model.backbone.pretrained.'
-            ) from error
+        # One of the processes of a training downloads, the others wait.
+        with FileLock(f'{path}.lock'):
+            if not osp.isfile(path):
+                _download(url, path, progress)
     return load(path, map_location)
+
+
+def _download(url: str, path: str, progress: bool) -> None:
+    try:
+        torch.hub.download_url_to_file(url, path, progress=progress)
+    # network or disk; broken connection; invalid URL
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, 'reason', error)
+        raise OSError(
+            f'the download of {url} failed ({reason}): check the network, or '
+            'give a file as load_from and model.backbone.pretrained.'
+        ) from error
 
 
 def _is_archive(path: str) -> bool:

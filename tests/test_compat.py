@@ -146,6 +146,14 @@ def test_too_new_mmcv_is_one_line(tmp_path):
     assert 'AssertionError' not in run.stderr
 
 
+def test_the_file_api_of_mmaction_is_not_mentioned():
+    use = 'from mmengine.fileio import FileClient; FileClient("disk")'
+    plain = python('-c', use)
+    assert plain.stdout.count('deprecated in future') == 2
+    ours = python('-c', f'import selfy_mmaction; {use}')
+    assert (ours.stdout, ours.stderr) == ('', '')
+
+
 # Checkpoints of MMEngine's runner
 
 RUN = '''
@@ -426,3 +434,59 @@ def test_flags_of_a_dtype_cannot_be_forged(tmp_path):
     assert load(tmp_path / 'x.pth', weights_only=False).hasobject
     assert not load(tmp_path / 'x.pth').hasobject
     assert not np.dtype('f8').hasobject
+
+
+# What MMEngine loads where this package is imported, and nothing else of it
+
+LOAD = """
+import sys
+if 'late' in sys.argv:
+    import mmengine.runner
+import selfy_mmaction
+assert ('mmengine.runner' in sys.modules) == ('late' in sys.argv)
+from mmengine.runner import CheckpointLoader
+for source in 'evil.pth', 'http://a.org/evil.pth', 'open-mmlab://evil':
+    try:
+        CheckpointLoader.load_checkpoint(source, 'cpu', logger='silent')
+    except Exception as error:
+        print(type(error).__name__)
+"""
+# onedl-mmengine has this function, and calls it instead of torch.load.
+FALLS_BACK = """
+def _safe_torch_load(file, map_location=None):
+    try:
+        return torch.load(file, map_location, weights_only=True)
+    except Exception:
+        return torch.load(file, map_location, weights_only=False)
+"""
+
+
+@pytest.fixture(scope='module')
+def fork(tmp_path_factory):
+    """A folder with a copy of MMEngine that loads as onedl-mmengine does."""
+    import mmengine
+    folder = tmp_path_factory.mktemp('fork')
+    shutil.copytree(
+        Path(mmengine.__file__).parent,
+        folder / 'mmengine',
+        ignore=shutil.ignore_patterns('__pycache__'))
+    loaders = folder / 'mmengine/runner/checkpoint.py'
+    loaders.write_text(
+        loaders.read_text().replace('torch.load(', '_safe_torch_load(') +
+        FALLS_BACK)
+    return folder
+
+
+@pytest.mark.parametrize('order', ['early', 'late'])
+def test_mmengine_runs_no_code_in_files(tmp_path, monkeypatch, fork, order):
+    for name in 'TORCH_HOME', 'MMENGINE_HOME':
+        monkeypatch.setenv(name, str(tmp_path))
+    hostile = Call(os.mkdir, str(tmp_path / 'marker'))
+    # in the folder of downloads, too
+    for folder in '.', 'checkpoints', 'hub/checkpoints':
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        torch.save(dict(a=hostile), tmp_path / folder / 'evil.pth')
+    (tmp_path / 'open_mmlab.json').write_text('{"evil": "evil.pth"}')
+    run = python('-c', LOAD, order, path=[fork], cwd=tmp_path)
+    assert run.stdout.split() == ['ValueError'] * 2 + ['UnpicklingError']
+    assert not (tmp_path / 'marker').exists()

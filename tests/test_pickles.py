@@ -9,9 +9,11 @@ import pickle
 import signal
 import socket
 import threading
+import time
 import urllib.request
 import zipfile
 from collections import Counter, OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -19,9 +21,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from selfy_mmaction import compat, pickles
-
-compat.load_safely()
+from selfy_mmaction import pickles
 
 # Commands of a pickle: an empty tuple is put into a pair with itself, which
 # is put into a pair with itself ...
@@ -237,6 +237,11 @@ def serve(tmp_path, monkeypatch):
 
     class Handler(http.server.SimpleHTTPRequestHandler):
 
+        def do_GET(self):
+            put.requests += 1
+            time.sleep(put.delay)
+            super().do_GET()
+
         def log_message(self, *args):
             pass
 
@@ -248,6 +253,7 @@ def serve(tmp_path, monkeypatch):
         torch.save(content, folder / 'x.pth')
         return f'http://127.0.0.1:{server.server_port}/x.pth'
 
+    put.requests = put.delay = 0
     yield put
     server.shutdown()
     server.server_close()
@@ -259,6 +265,18 @@ def test_downloads_are_read(serve, tmp_path):
         loaded = CheckpointLoader.load_checkpoint(url, 'cpu', logger='silent')
         assert torch.equal(loaded['a'], torch.ones(2))
         (tmp_path / 'served/x.pth').unlink(missing_ok=True)
+
+
+def test_all_processes_of_a_machine_share_a_download(serve):
+    url = serve({'a': torch.ones(2)})
+    serve.delay = 0.5
+    with ThreadPoolExecutor(4) as pool:
+        loads = [
+            pool.submit(pickles.load_url, url, progress=False)
+            for _ in range(4)
+        ]
+    assert all(torch.equal(x.result()['a'], torch.ones(2)) for x in loads)
+    assert serve.requests == 1
 
 
 @pytest.mark.parametrize('local', [True, False])

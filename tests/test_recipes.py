@@ -542,6 +542,15 @@ def test_bounded_views_score_like_all_at_once(name, bound):
     assert max(sizes) == min(bound, videos * views) * frames
 
 
+def test_views_of_one_video_are_not_mixed_with_those_of_others():
+    cfg = Config.fromfile(CONFIGS / 'tsm_r50_k400.py').model
+    cfg.backbone.update(depth=18, pretrained=None)
+    cfg.cls_head.in_channels = 512
+    # 8 videos have a multiple of 8 frames.
+    with pytest.raises(ValueError, match='10 frames of a video should be a '):
+        MODELS.build(cfg).predict(torch.zeros(8, 10, 3, 32, 32), [])
+
+
 @pytest.mark.parametrize('bound', [0, -1, 2.5, None])
 def test_bound_of_views_is_checked(bound):
     cfg = Config.fromfile(CONFIGS / 'tsm_r50_k400.py').model

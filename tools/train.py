@@ -108,7 +108,6 @@ def main() -> None:
     cfg = launch.load_runner_config(args)
     apply_args(cfg, args)
     runner = launch.build_runner(cfg, stages=('train', 'val'))
-    runner.register_hook(hooks.CheckWeightsHook())
     runner.register_hook(hooks.CheckDataHook())
     runner.register_hook(hooks.CheckNumbersHook())
     runner.train()

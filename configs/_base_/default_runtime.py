@@ -19,7 +19,9 @@ default_hooks = dict(
     sync_buffers=dict(type='SyncBuffersHook'),
     # Training skips clips that cannot be read, up to this share of them.
     bad_clips=dict(type='BadClipsHook', max_share=0.05),
-    exact_resume=dict(type='ExactResumeHook'))
+    exact_resume=dict(type='ExactResumeHook'),
+    # Training starts and resumes only from weights that fit.
+    check_weights=dict(type='CheckWeightsHook'))
 
 env_cfg = dict(
     cudnn_benchmark=True,

@@ -79,8 +79,14 @@ def clip_frames(cfg: ConfigDict, part: str = 'backbone') -> int | None:
     kind = settings.get('type')
     cls = MODELS.get(kind) if isinstance(kind, str) else kind
     parameters = inspect.signature(cls).parameters if cls else {}
-    return next((parameters[name].default
-                 for name in names if name in parameters), None)
+    for name in names:
+        if name in parameters:
+            return parameters[name].default
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        # A subclass, which may choose the number itself.
+        built = MODELS.build(settings)
+        return getattr(built, names[0], getattr(built, names[1], None))
+    return None
 
 
 def use_frames(cfg: ConfigDict, frames: int) -> None:

@@ -9,11 +9,11 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from .. import compat
 from ..files import replaced_when_done
 from ..models.backbones import find_shift_fault
 
-compat.load_safely()
+# the start of the name of a block's weight
+_BLOCK = re.compile(r'(module\.)?backbone\.selfy\.\w+\.')
 
 
 def load_checkpoint(path: str, to_resume: bool = False) -> dict:
@@ -125,21 +125,18 @@ def check_state_dict(model: nn.Module, state_dict: dict[str, Tensor],
         state_dict (dict[str, Tensor]): Its weights.
         source (str): The source of the weights, for the message.
     """
-    faults = _compare(model.state_dict(), state_dict)
-    faults |= {
-        key: f'{key} is unknown'
-        for key in _shapes(state_dict) if key not in model.state_dict()
-    }
-    _check(faults, model, state_dict, source)
+    _check(_compare(model.state_dict(), state_dict), model, state_dict, source)
 
 
 def check_start(model: nn.Module, checkpoint: dict, source: str) -> list[str]:
     """Raise unless a training can start from the weights of a checkpoint.
 
-    It must contain all weights but those of the SELFY blocks, which may be
+    All weights of its backbone must have a place in the model. In turn it
+    must contain all weights but those of the SELFY blocks, which may be
     absent, and of the classifier, which may be for other classes. These keep
     their initialisation, which is added to the checkpoint here, since
-    MMEngine would warn about each of their names.
+    MMEngine would warn about each of their names. Blocks are removed from it
+    if the model has none.
 
     Args:
         model (nn.Module): The initialised model.
@@ -147,27 +144,38 @@ def check_start(model: nn.Module, checkpoint: dict, source: str) -> list[str]:
         source (str): Its source, for the message.
 
     Returns:
-        list[str]: A message for each new part.
+        list[str]: A message for each part that is new or left out.
     """
-    own, given = model.state_dict(), get_state_dict(checkpoint)
-    faults = _compare(own, given)
+    own, weights = model.state_dict(), checkpoint.get('state_dict', checkpoint)
+    messages = []
+    if not any(map(_BLOCK.match, own)) and _remove_blocks(weights):
+        messages.append(f'{source} has SELFY blocks, the model of the config '
+                        'has none: they are left out.')
+    given = get_state_dict(checkpoint)
+    faults = {
+        key: fault
+        for key, fault in _compare(own, given).items()
+        # other heads and necks
+        if key in own or key.startswith('backbone.')
+    }
     classifier = [key for key in faults if key.startswith('cls_head.')]
-    blocks = {
-        key: ''.join(re.findall(r'^backbone\.selfy\.\w+\.', key))
-        for key in faults
+    missing = {
+        key: _BLOCK.match(key)[0]
+        for key in faults if _BLOCK.match(key)
     }
     absent = {
         name
-        for name in blocks.values()
-        if name and not any(key.startswith(name) for key in given)
+        for name in missing.values()
+        if not any(key.startswith(name) for key in given)
     }
-    new = [key for key in faults if key in classifier or blocks[key] in absent]
+    new = [
+        key for key in faults
+        if key in classifier or missing.get(key) in absent
+    ]
     _check({key: faults[key]
             for key in faults if key not in new}, model, given, source)
-    checkpoint.get('state_dict',
-                   checkpoint).update({key: own[key]
-                                       for key in new})
-    messages = [
+    weights.update({key: own[key] for key in new})
+    messages += [
         f'{source} has no SELFY block {name[:-1]}: it keeps its '
         'initialisation.' for name in sorted(absent)
     ]
@@ -177,6 +185,14 @@ def check_start(model: nn.Module, checkpoint: dict, source: str) -> list[str]:
         messages.append(f'The classifier is new: {number} classes in '
                         f'{source}, {len(own[key])} in the config.')
     return messages
+
+
+def _remove_blocks(weights: dict[str, Tensor]) -> bool:
+    """Remove the SELFY blocks from weights; return whether there were any."""
+    keys = [key for key in weights if _BLOCK.match(key)]
+    for key in keys:
+        del weights[key]
+    return bool(keys)
 
 
 def _shapes(state_dict: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -190,13 +206,16 @@ def _shapes(state_dict: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 def _compare(expected: dict[str, Tensor],
              given: dict[str, Tensor]) -> dict[str, str]:
-    """Weights that are missing or have another shape: key -> message."""
+    """Weights that are missing, unknown or of another shape, and why."""
     expected, given = _shapes(expected), _shapes(given)
     return {
         key:
         f'{key} has shape {given[key]} instead of {shape}'
         if key in given else f'{key} is missing'
         for key, shape in expected.items() if given.get(key) != shape
+    } | {
+        key: f'{key} is unknown'
+        for key in given if key not in expected
     }
 
 

@@ -92,7 +92,8 @@ def check_frames(cfg: Config, stage: str) -> None:
     """Raise if a pipeline samples clips of another size than the model takes.
 
     The model reshapes a batch by its number of segments: with another number
-    of frames, the videos of a batch may be mixed without an error.
+    of frames, the videos of a batch may be mixed without an error. A multiple
+    by ``num_clips`` alone would be closer in time than in training.
     """
     check_model(cfg)
     segments = clip_frames(cfg)
@@ -106,8 +107,9 @@ def check_frames(cfg: Config, stage: str) -> None:
         remedy = None
         if stage == 'train' and frames != segments:
             remedy = 'make them equal.'
-        elif frames % segments:
-            remedy = f'sample {segments}, or a multiple for several views.'
+        elif frames != segments and node['clip_len'] % segments:
+            remedy = (f'sample {segments}; for more views add crops or set '
+                      'twice_sample=True of SampleFrames.')
         if remedy:
             raise ValueError(
                 f'{stage}_dataloader samples {frames} frames (clip_len x '

@@ -17,6 +17,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel, is_model_wrapper
+from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner, set_random_seed
 
 from ..datasets.loading import BadClips, SeededPipeline, clip_name, guard
@@ -226,10 +227,12 @@ class CheckNumbersHook(Hook):
     after_val_iter = after_test_iter
 
 
+@HOOKS.register_module()
 class CheckWeightsHook(Hook):
     """Refuses checkpoints that a training cannot start or resume from.
 
     MMEngine's runner loads what fits and logs a warning about the rest.
+    Tests are not changed.
     """
 
     # before the EMA hook, which takes its weights from the checkpoint
@@ -237,15 +240,20 @@ class CheckWeightsHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check the weights before they are loaded."""
-        model, source = _get_model(runner), runner.cfg.load_from
+        # It is built by a training alone.
+        if not isinstance(runner.optim_wrapper, OptimWrapper):
+            return
+        model = _get_model(runner)
+        source = runner.cfg.get('load_from') or 'the last checkpoint'
         if runner.cfg.get('resume'):
-            self._check_epoch(runner, checkpoint)
+            self._check_epoch(runner, checkpoint, source)
             check_state_dict(model, get_state_dict(checkpoint), source)
         else:
             for message in check_start(model, checkpoint, source):
                 runner.logger.info(message)
 
-    def _check_epoch(self, runner: Runner, checkpoint: dict) -> None:
+    def _check_epoch(self, runner: Runner, checkpoint: dict,
+                     source: str) -> None:
         """Raise unless a checkpoint was saved at the end of an epoch.
 
         MMEngine would begin the epoch again, and count its iterations twice.
@@ -255,7 +263,7 @@ class CheckWeightsHook(Hook):
         if (isinstance(runner.train_loop, EpochBasedTrainLoop)
                 and state.get('epoch') == checkpoint['meta'].get('epoch')):
             raise ValueError(
-                f'{runner.cfg.load_from} was saved in the middle of an epoch '
+                f'{source} was saved in the middle of an epoch '
                 '(checkpoint.by_epoch=False), from which no training can '
                 'resume exactly: resume from the end of an epoch, or start '
                 'from its weights by load_from.')

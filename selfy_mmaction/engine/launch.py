@@ -88,9 +88,6 @@ def _concerns_user(record: logging.LogRecord) -> bool:
     # names in it may come from a file
     record.msg = '\n'.join(map(printable, text.split('\n')))
     record.args = ()
-    # MMAction2 uses a file API that MMEngine has deprecated.
-    if 'deprecated in future' in text:
-        return False
     # The environment, the config and the hooks take hundreds of lines.
     return record.levelno >= logging.WARNING or '\n' not in text.strip()
 
@@ -205,9 +202,10 @@ def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
             check_num_processes(
                 int(os.environ.get('LOCAL_WORLD_SIZE', 1)),
                 torch.cuda.device_count())
-    # Other configs do not have it.
-    cfg.setdefault('default_hooks', {}).setdefault('bad_clips',
-                                                   dict(type='BadClipsHook'))
+    # Other configs do not have them.
+    default_hooks = cfg.setdefault('default_hooks', {})
+    default_hooks.setdefault('bad_clips', dict(type='BadClipsHook'))
+    default_hooks.setdefault('check_weights', dict(type='CheckWeightsHook'))
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
     return _CalmRunner.from_cfg(cfg)

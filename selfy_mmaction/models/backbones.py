@@ -1,6 +1,7 @@
 """SELFYNet: backbones of MMAction2 with SELFY blocks after chosen stages."""
 import contextlib
 import io
+import logging
 from collections.abc import Iterable, Sequence
 
 from mmaction.models.backbones.mobilenet_v2_tsm import MobileNetV2TSM
@@ -9,10 +10,7 @@ from mmengine.logging import MMLogger
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .. import compat
 from ..registry import MODELS
-
-compat.load_safely()
 
 
 def find_shift_fault(expected: Iterable[str],
@@ -45,6 +43,12 @@ def find_shift_fault(expected: Iterable[str],
             f'model.backbone.is_shift={value}.')
 
 
+def _fits(weight: Tensor, given: object) -> bool:
+    # PyTorch would take the real part of complex values.
+    return (isinstance(given, Tensor) and given.shape == weight.shape
+            and not given.is_complex())
+
+
 class _SELFYBackbone:
     """Mixin that adds SELFY blocks to a TSM backbone of MMAction2.
 
@@ -52,6 +56,8 @@ class _SELFYBackbone:
     parameters keep the names of the TSM backbone. Weights of a network with
     another temporal shift are refused.
     """
+
+    _loads_pretrained = False
 
     def _add_selfy(self, selfy: dict, indices: Sequence[int],
                    channels: Sequence[int], num_segments: Sequence[int],
@@ -113,16 +119,43 @@ class _SELFYBackbone:
     def load_original_weights(self, logger: MMLogger) -> None:
         """Load a 2D network, which has no weights for the blocks."""
         blocks, self.selfy = self.selfy, nn.ModuleDict()
-        # MMAction2 prints a line for each shifted convolution.
+        # MMAction2 prints a line for each shifted convolution, and logs the
+        # names of the 2D classifier.
         with contextlib.redirect_stdout(io.StringIO()):
-            super().load_original_weights(logger)
+            super().load_original_weights(logging.Logger('', logging.WARNING))
         self.selfy = blocks
 
     def init_weights(self) -> None:
-        """Initialise from ``pretrained``, or from scratch if it is None."""
+        """Initialise from ``pretrained``, or from scratch if it is None.
+
+        Raises:
+            ValueError: If ``pretrained`` lacks weights, other than those of
+                the blocks.
+        """
+        self._loads_pretrained = self.pretrained is not None
         super().init_weights()
+        self._loads_pretrained = False
         for block in self.selfy.values():
             block.init_weights()
+
+    def _check_pretrained(self, given: dict) -> None:
+        """Raise unless all weights but those of the blocks are given.
+
+        MMAction2 and MMEngine load what fits, which may be nothing.
+        """
+        missing = [
+            key for key, value in self.state_dict().items()
+            if not key.startswith('selfy.')
+            # absent in old files
+            and not key.endswith('num_batches_tracked') and
+            not _fits(value, given.get(key))
+        ]
+        if missing:
+            raise ValueError(
+                f'model.backbone.pretrained={self.pretrained} has no fitting '
+                f'{missing[0]} (of {len(missing)} that it lacks): give '
+                'weights of the same backbone; those of a whole recognizer go '
+                'to load_from.')
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
         fault = find_shift_fault((prefix + key for key in self.state_dict()),
@@ -130,6 +163,8 @@ class _SELFYBackbone:
         if fault:
             raise ValueError('The checkpoint does not fit the backbone: '
                              f'{fault}')
+        if self._loads_pretrained:
+            self._check_pretrained(state_dict)
         for name in self.selfy:
             key = f'{prefix}selfy.{name}.'
             if not any(other.startswith(key) for other in state_dict):

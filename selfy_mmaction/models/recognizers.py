@@ -39,9 +39,18 @@ class BoundedViewsRecognizer2D(Recognizer2D):
         Args:
             inputs (Tensor): [N, V * T, 3, H, W], the frames of V views.
             data_samples (SampleList): One sample per video.
+
+        Raises:
+            ValueError: If the frames of a video are not V clips.
         """
+        T = self.cls_head.num_segments
+        if inputs.shape[1] % T:
+            raise ValueError(
+                f'{inputs.shape[1]} frames of a video should be a multiple of '
+                f'model.cls_head.num_segments={T}: set it to what the '
+                'pipeline samples (clip_len x num_clips).')
         # [N, V * T, 3, H, W] => [N * V, T, 3, H, W]
-        views = inputs.view(-1, self.cls_head.num_segments, *inputs.shape[2:])
+        views = inputs.view(-1, T, *inputs.shape[2:])
         scores = torch.cat([
             self._forward(batch, stage='head')
             for batch in views.split(self.max_testing_views)

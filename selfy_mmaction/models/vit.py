@@ -83,6 +83,7 @@ class ViTSELFY(_SELFYBackbone, VisionTransformer):
             tubelet_size=tubelet_size,
             **kwargs)
         self.num_frames = num_frames
+        self.pretrained = pretrained
         self.frozen_stages = frozen_stages
         self._add_selfy(
             selfy,

@@ -20,6 +20,8 @@ CONFIG = dict(
         pretrained=None,
         selfy=dict(type='SELFYBlock', mid_channels=8)),
     cls_head=dict(type='TSMHead', num_classes=4, in_channels=128))
+# MMAction2's TSM has no fewer.
+FOUR_STAGES = dict(num_stages=4, strides=(1, 2, 2, 2), dilations=(1, 1, 1, 1))
 
 
 def build(type='ResNetSELFY', num_classes=4, **backbone):
@@ -103,16 +105,53 @@ def test_a_block_of_another_window_is_refused(model):
         check_start(model, dict(state_dict=other.state_dict()), 'x.pth')
 
 
+@pytest.mark.parametrize('backbone, key', [
+    (dict(depth=34), r'layer1.2.conv1.conv\S+'),
+    (dict(selfy_indices=(0, 1)), r'selfy.layer1\S+'),
+    (dict(selfy_indices=(0, )), r'selfy.layer1\S+'),
+    (dict(type='ResNetTSM', **FOUR_STAGES), r'layer3.0.conv1.conv\S+'),
+])
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+def test_nothing_of_the_backbone_may_be_left_over(model, backbone, key,
+                                                  prefix):
+    weights = {
+        prefix + name: value
+        for name, value in build(**backbone).state_dict().items()
+    }
+    with pytest.raises(
+            ValueError,
+            match=f'x.pth does not fit .*: backbone.{key} is unknown '
+            r'\(and \d+ more\); use the config it was trained with.$'):
+        check_start(model, dict(state_dict=weights), 'x.pth')
+
+
+def test_what_is_beside_the_backbone_may_be_left_over(model):
+    weights = dict(model.state_dict(), **{'neck.bias': torch.ones(3)})
+    assert check_start(model, dict(state_dict=weights), 'x.pth') == []
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+def test_a_plain_network_leaves_the_blocks_out(prefix):
+    tsm = build('ResNetTSM', **FOUR_STAGES)
+    weights = {
+        prefix + name: value
+        for name, value in build(**FOUR_STAGES).state_dict().items()
+    }
+    assert check_start(tsm, dict(state_dict=weights), 'x.pth') == [
+        'x.pth has SELFY blocks, the model of the config has none: they are '
+        'left out.'
+    ]
+    # MMEngine would warn about them.
+    assert {key.removeprefix('module.')
+            for key in weights} == tsm.state_dict().keys()
+
+
 @pytest.mark.parametrize('kind', ['ResNetSELFY', 'ResNetTSM'])
 @pytest.mark.parametrize('shift', [False, True])
 def test_another_shift_is_named(kind, shift):
     model, other = (
-        build(
-            kind,
-            is_shift=value,
-            num_stages=4,
-            strides=(1, 2, 2, 2),
-            dilations=(1, 1, 1, 1)) for value in (shift, not shift))
+        build(kind, is_shift=value, **FOUR_STAGES)
+        for value in (shift, not shift))
     with pytest.raises(ValueError, match=f'set .*is_shift={not shift}.$'):
         check_start(model, dict(state_dict=other.state_dict()), 'x.pth')
 

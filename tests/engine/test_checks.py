@@ -1,13 +1,32 @@
 """What a config leaves to the defaults of its model, and what it flips."""
 import pytest
 from mmaction.models.backbones import ResNetTSM
+from mmaction.registry import MODELS
 from mmengine.config import Config
 
 from selfy_mmaction.datasets.pipelines import clip_frames
-from selfy_mmaction.engine.checks import check_lists, check_model
+from selfy_mmaction.engine.checks import check_frames, check_lists, check_model
+from selfy_mmaction.models.backbones import ResNetSELFY
+
+
+@MODELS.register_module()
+class DefaultFrames(ResNetSELFY):
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+
+
+@MODELS.register_module()
+class SixteenFrames(ResNetSELFY):
+
+    def __init__(self, depth, **kwargs):
+        super().__init__(depth, num_segments=16, **kwargs)
 
 
 @pytest.mark.parametrize('backbone, frames', [
+    (dict(type='DefaultFrames', depth=18), 8),
+    (dict(type='DefaultFrames', depth=18, num_segments=4), 4),
+    (dict(type='SixteenFrames', depth=18), 16),
     (dict(type='ResNetSELFY'), 8),
     (dict(type='MobileNetV2SELFY', num_segments=16), 16),
     (dict(type='ResNetTSM'), 8),
@@ -80,3 +99,26 @@ def test_a_flip_of_the_classes_passes(check_flip, tmp_path):
                 metainfo=dict(classes=names))
     # as MMAction2's own configs flip
     check_flip(dict(type='Flip', flip_ratio=0.5))
+
+
+@pytest.mark.parametrize(
+    'step, fits',
+    [
+        (dict(clip_len=1, num_clips=3), True),
+        (dict(clip_len=1, num_clips=3, twice_sample=True), True),
+        (dict(clip_len=3, num_clips=10), True),
+        (dict(clip_len=6), True),
+        (dict(clip_len=1, num_clips=25), False),
+        # frames of an eighth of the distance
+        (dict(clip_len=1, num_clips=24), False),
+    ])
+def test_views_are_sampled_as_in_training(step, fits):
+    cfg = Config(
+        dict(
+            model=dict(backbone=dict(type='ResNetSELFY', num_segments=3)),
+            test_dataloader=dict(dataset=dict(pipeline=[step]))))
+    if fits:
+        check_frames(cfg, 'test')
+        return
+    with pytest.raises(ValueError, match='sample 3; .* twice_sample=True of'):
+        check_frames(cfg, 'test')

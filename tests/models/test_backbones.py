@@ -210,6 +210,53 @@ def test_2d_weights(plain, selfy, tmp_path, capsys):
     assert 'wrapped_name' not in capsys.readouterr().out
 
 
+def damaged(kind, plain):
+    """A file for ``pretrained``, and what is said about it."""
+    weights = plain.state_dict()
+    key = 'layer1.0.conv1.conv.weight'
+    if kind == 'of a recognizer':
+        weights = {f'backbone.{name}': w for name, w in weights.items()}
+        key = 'conv1.conv.weight'
+    elif kind == 'without a stage':
+        weights = {n: w for n, w in weights.items() if 'layer1' not in n}
+    elif kind == 'complex':
+        weights[key] = weights[key].to(torch.complex64)
+    else:
+        weights[key] = weights[key][:, 1:]
+    return weights, key
+
+
+@pytest.mark.parametrize('options', [
+    dict(),
+    dict(is_shift=False),
+    dict(is_shift=False, pretrained2d=False, torchvision_pretrain=False)
+])
+@pytest.mark.parametrize(
+    'kind',
+    ['of a recognizer', 'without a stage', 'complex', 'of another width'])
+def test_pretrained_is_the_whole_backbone(kind, options, tmp_path):
+    path = str(tmp_path / '2d.pth')
+    weights, key = damaged(kind, tsm(is_shift=False))
+    torch.save(weights, path)
+    backbone = selfynet(pretrained=path, **options)
+    key = key.replace('weight', '(net.)?weight')
+    with pytest.raises(
+            ValueError,
+            match=fr'pretrained={path} has no fitting {key} \(of .* go to '
+            'load_from.$'):
+        backbone.init_weights()
+
+
+def test_the_2d_classifier_is_not_mentioned(tmp_path, caplog):
+    path = str(tmp_path / '2d.pth')
+    weights = tsm(is_shift=False).state_dict()
+    torch.save(dict(weights, **{'fc.bias': torch.ones(1000)}), path)
+    MMLogger.get_current_instance().addHandler(caplog.handler)
+    selfynet(pretrained=path).init_weights()
+    MMLogger.get_current_instance().removeHandler(caplog.handler)
+    assert 'fc.bias' not in caplog.text
+
+
 def test_torchvision_weights_are_found(tmp_path, monkeypatch):
     """Where torchvision would have put them; it need not be installed."""
     cache = tmp_path / 'hub' / 'checkpoints'

@@ -227,6 +227,15 @@ def test_pretrained_is_loaded(tmp_path):
         assert torch.equal(backbone(x), plain(x))
 
 
+@pytest.mark.parametrize('prefix, depth', [('backbone.', 3), ('', 2)])
+def test_pretrained_is_the_whole_backbone(prefix, depth, tmp_path):
+    path = str(tmp_path / 'x.pth')
+    weights = vit(depth=depth).state_dict()
+    torch.save({prefix + key: w for key, w in weights.items()}, path)
+    with pytest.raises(ValueError, match='x.pth has no fitting .* go to load'):
+        selfy_vit(pretrained=path).init_weights()
+
+
 def train(model):
     """Two steps; returns the names of the parameters that changed."""
     before = {name: p.detach().clone() for name, p in model.named_parameters()}

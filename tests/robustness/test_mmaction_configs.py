@@ -1,4 +1,5 @@
 """MMAction2's own configs with the README's five lines, in every tool."""
+import argparse
 import re
 import sys
 from pathlib import Path
@@ -9,6 +10,10 @@ import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+
+from selfy_mmaction.analysis import publishing, zoo
+from selfy_mmaction.analysis.complexity import get_complexity
+from selfy_mmaction.engine.checkpoint import load_checkpoint
 
 RECOGNITION = Path(mmaction.__file__).parent / '.mim/configs/recognition'
 KINETICS = {
@@ -100,13 +105,15 @@ SETTINGS = {
     'tsn': {
         'model.backbone.is_shift': False,
         'model.backbone.num_segments': 3,
-        'test_dataloader.dataset.pipeline.1.num_clips': 6
+        'test_dataloader.dataset.pipeline.1.num_clips': 3,
+        'test_dataloader.dataset.pipeline.1.twice_sample': True
     }
 }
 
 
 @pytest.mark.parametrize('kind', KINETICS)
-def test_every_tool_takes_them(kind, project, run, motion_root, capsys):
+def test_every_tool_takes_them(kind, project, run, load_tool, motion_root,
+                               capsys):
     config, weights = project(kind, **SETTINGS[kind])
     run('train', config, '--work-dir', 'run')
     log = capsys.readouterr().out
@@ -128,6 +135,22 @@ def test_every_tool_takes_them(kind, project, run, motion_root, capsys):
     run('export_onnx', config, checkpoint, 'model.onnx')
     run('predict', video, config, 'model.onnx', '--backend', 'onnx')
     run('check_data', config)
+    networks = load_tool('app').load_predictors(
+        argparse.Namespace(
+            config=str(config),
+            checkpoint=checkpoint,
+            device='cpu',
+            cfg_options={}))
+    assert all(len(network(video)) == 5 for network in networks)
+    # as in publish_model and update_zoo, which have the repository's configs
+    saved = load_checkpoint(checkpoint)
+    published = publishing.strip_checkpoint(saved, checkpoint, config)
+    assert published['state_dict'].keys() == saved['state_dict'].keys()
+    cfg = Config.fromfile(config)
+    entry = zoo.describe(f'selfy_{kind}_r18_mine', cfg,
+                         get_complexity(cfg, (32, 32)))
+    # the default of the backbone, and what the config says
+    assert entry['Metadata']['Frames'] == dict(tsm=8, tsn=3)[kind]
 
 
 def test_a_tsn_checkpoint_asks_for_no_shift(project, run_tool):
@@ -145,8 +168,8 @@ def test_frames_that_do_not_fit_are_named(project, run_tool, motion_root):
         'num_clips), but model.backbone.num_segments=8: make them equal.')
     message = (
         'test_dataloader samples 25 frames (clip_len x num_clips), but '
-        'model.backbone.num_segments=3: sample 3, or a multiple for several '
-        'views.')
+        'model.backbone.num_segments=3: sample 3; for more views add crops '
+        'or set twice_sample=True of SampleFrames.')
     config, _ = project(
         'tsn', **{
             'model.backbone.is_shift': False,
