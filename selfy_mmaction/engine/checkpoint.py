@@ -41,6 +41,10 @@ def load_checkpoint(path: str, to_resume: bool = False) -> dict:
             f'{path} has no {min(missing)}, without which no training can '
             'continue from it: to start from its weights, give it as '
             'load_from.')
+    fault = _find_resume_fault(saved) if to_resume else None
+    if fault:
+        raise ValueError(f'{path} cannot be resumed from ({fault}): give '
+                         'another one.')
     return saved
 
 
@@ -70,6 +74,27 @@ def _find_fault(saved: dict) -> str | None:
     if not isinstance(classes, (list, tuple)) or not all(
             isinstance(name, str) for name in classes):
         return 'its dataset_meta has no list of class names'
+    return None
+
+
+def _find_resume_fault(saved: dict) -> str | None:
+    """Why MMEngine must not resume from a checkpoint, if anything."""
+    meta, hub = saved['meta'], saved['message_hub']
+    if 'config' in meta:
+        return 'its meta has a config, which MMEngine would run'
+    for key in 'epoch', 'iter':
+        if type(meta.get(key)) is not int:
+            return f'the {key} of its meta is {meta.get(key)!r}'
+    if not isinstance(meta.get('seed'), (int, type(None))):
+        return f'the seed of its meta is {meta["seed"]!r}'
+    if not isinstance(hub, dict):
+        return f'its message_hub is a {type(hub).__name__}'
+    for key in 'log_scalars', 'runtime_info', 'resumed_keys':
+        names = hub.get(key)
+        if not isinstance(names, dict) or not all(
+                isinstance(name, str) and name.isprintable()
+                for name in names):
+            return f'{key} of its message_hub has no names'
     return None
 
 

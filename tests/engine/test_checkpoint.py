@@ -171,3 +171,27 @@ def test_no_name_of_a_weight_forges_a_line(tsm, tmp_path):
     torch.save(tsm, path)
     with pytest.raises(ValueError, match=r"^.*forged.pth .*'a\\n2026.*$"):
         load_checkpoint(str(path))
+
+
+HUB = dict(log_scalars={}, runtime_info={}, resumed_keys={})
+
+
+@pytest.mark.parametrize('meta, hub, fault', [
+    ({}, [1], 'its message_hub is a list'),
+    ({}, dict(HUB, runtime_info=3), 'runtime_info of its message_hub has no'),
+    ({}, dict(HUB, log_scalars={'a\nb': 1}), 'log_scalars of its message_hub'),
+    (dict(epoch='1'), HUB, "the epoch of its meta is '1'"),
+    (dict(seed='x'), HUB, "the seed of its meta is 'x'"),
+    (dict(config='import os'), HUB, 'its meta has a config, which MMEngine'),
+])
+def test_what_cannot_be_resumed_is_named(meta, hub, fault, tsm, tmp_path):
+    path = tmp_path / 'epoch_1.pth'
+    sound = dict(
+        tsm, meta=dict(epoch=1, iter=4), optimizer={}, message_hub=HUB)
+    torch.save(sound, path)
+    load_checkpoint(str(path), to_resume=True)
+    torch.save(dict(sound, meta=sound['meta'] | meta, message_hub=hub), path)
+    with pytest.raises(ValueError, match=f'epoch_1.pth cannot .*{fault}'):
+        load_checkpoint(str(path), to_resume=True)
+    # its weights can be taken
+    load_checkpoint(str(path))

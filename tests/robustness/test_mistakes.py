@@ -70,8 +70,9 @@ def project(repo, video_dir, tmp_path_factory):
     meta = dict(epoch=1, iter=3)
     weights = model.state_dict()
     torch.save(dict(state_dict=weights, meta=meta), root / 'weights.pth')
+    hub = dict(log_scalars={}, runtime_info={}, resumed_keys={})
     torch.save(
-        dict(state_dict=weights, meta=meta, optimizer={}, message_hub={}),
+        dict(state_dict=weights, meta=meta, optimizer={}, message_hub=hub),
         root / 'epoch_1.pth')
     (root / 'torn.pth').write_bytes((root / 'weights.pth').read_bytes()[:9999])
     weights['cls_head.fc_cls.bias'] = torch.full((8, ), torch.nan)
