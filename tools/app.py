@@ -206,7 +206,9 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor):
         return sheet.draw(query), draw_picture(seen, name, query, width)
 
     plain = dict(show_label=False, format='png', interactive=False, buttons=[])
-    with gr.Blocks(title='SELFY', analytics_enabled=False) as page:
+    with gr.Blocks(
+            title='SELFY', analytics_enabled=False,
+            delete_cache=serving.CLEANING) as page:
         state = gr.State()
         width = gr.Number(1280, visible=False)
         gr.Markdown(guide.WHAT)

@@ -3,6 +3,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 MAX_UPLOAD = '100mb'
+# Every hour, files of more than a day are deleted: uploads and pictures.
+CLEANING = 3600, 86_400
 
 
 class OwnPage:
@@ -13,12 +15,16 @@ class OwnPage:
 
     Args:
         app (Callable): The ASGI application to guard.
-        names (Sequence[str]): HOST:PORT that the page is known by.
+        port (int): Where the page is.
     """
 
-    def __init__(self, app: Callable, names: Sequence[str]) -> None:
+    def __init__(self, app: Callable, port: int) -> None:
         self.app = app
-        self.hosts = [name.encode() for name in names]
+        names = b'127.0.0.1', b'localhost'
+        self.hosts = [b'%s:%d' % (name, port) for name in names]
+        if port == 80:
+            # Browsers leave it out.
+            self.hosts += names
         self.origins = [b'http://' + name for name in self.hosts]
 
     async def __call__(self, scope: dict, receive: Callable,
@@ -26,7 +32,7 @@ class OwnPage:
         """Answer a request."""
         headers = dict(scope.get('headers', ()))
         if scope['type'] == 'lifespan' or (
-                headers.get(b'host') in self.hosts
+                headers.get(b'host', b'').lower() in self.hosts
                 and headers.get(b'origin', self.origins[0]) in self.origins):
             await self.app(scope, receive, send)
             return
@@ -51,12 +57,11 @@ def serve(page, port: int, folders: Sequence[Path], css: str) -> str:
     """
     import gradio as gr
     from starlette.middleware import Middleware
-    names = [f'127.0.0.1:{port}', f'localhost:{port}']
     try:
         _, address, _ = page.launch(
             server_name='127.0.0.1',
             server_port=port,
-            app_kwargs=dict(middleware=[Middleware(OwnPage, names)]),
+            app_kwargs=dict(middleware=[Middleware(OwnPage, port)]),
             allowed_paths=list(map(str, folders)),
             max_file_size=MAX_UPLOAD,
             share=False,

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,6 +18,7 @@ from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 from ports import get_free_port
 
+from selfy_mmaction.apis.serving import OwnPage
 from selfy_mmaction.apis.video import Video, write_video
 
 BROWSER = os.environ.get('CHROMIUM') or next(
@@ -50,7 +52,6 @@ def address(repo, tool_env, tmp_path_factory):
     finally:
         process.terminate()
         process.wait()
-
 
 @pytest.fixture(scope='module')
 def notes(tmp_path_factory):
@@ -123,6 +124,38 @@ def test_serves_no_other_site(address, headers, status):
         answer.read()
         assert answer.status == status
     page.close()
+
+
+@pytest.mark.parametrize('port, host, status', [
+    (80, b'127.0.0.1', 200),
+    (80, b'localhost', 200),
+    (80, b'localhost:80', 200),
+    (80, b'elsewhere.example', 403),
+    (7860, b'LocalHost:7860', 200),
+    (7860, b'localhost', 403),
+])
+def test_browsers_leave_out_port_80(port, host, status):
+    sent = []
+
+    async def page(scope, receive, send):
+        await send(dict(type='http.response.start', status=200))
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(b'host', host)]
+    if status == 200:
+        headers.append((b'origin', b'http://' + host.lower()))
+    asyncio.run(
+        OwnPage(page, port)(dict(type='http', headers=headers), None, send))
+    assert sent[0]['status'] == status
+
+
+def test_uploads_are_deleted_after_a_day(load_tool):
+    predictor = SimpleNamespace(model_file='x.pth', classes=['a', 'b'])
+    page = load_tool('app').build_page(predictor, predictor)
+    every, age = page.delete_cache
+    assert every < age == 24 * 60 * 60
 
 
 def test_uploads_are_bounded(address, tmp_path):
