@@ -52,6 +52,10 @@ def address(repo, tool_env, tmp_path_factory):
     finally:
         process.terminate()
         process.wait()
+    # not gradio's invitation to create a public link, nor a traceback
+    line, = log.read_text().splitlines()
+    assert line == f'The page is at {found[0]} (Ctrl-C ends it)'
+
 
 @pytest.fixture(scope='module')
 def notes(tmp_path_factory):
