@@ -54,7 +54,7 @@ def draw_costs(study: Study, milliseconds: Mapping[str, float],
     axes.set(
         xlabel='time per clip (ms)',
         ylabel='accuracy on all splits (%)',
-        xlim=(0, None))
+        xlim=(0, 1.1 * max(milliseconds.values())))
     axes.spines[['top', 'right']].set_visible(False)
     figure.legend(loc='outside right upper', frameon=False)
     save(figure, path)
