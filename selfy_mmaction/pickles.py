@@ -13,7 +13,6 @@ from typing import Any, BinaryIO
 from urllib.parse import urlparse
 
 import torch
-from filelock import FileLock  # PyTorch requires it
 from torch import Tensor
 
 from .files import check_archive_size
@@ -149,6 +148,9 @@ def load_url(url: str,
     path = osp.join(folder, osp.basename(urlparse(url).path))
     if not osp.isfile(path):
         os.makedirs(folder, exist_ok=True)
+        # PyTorch requires it, but imports it only to compile.
+        from filelock import FileLock
+
         # One of the processes of a training downloads, the others wait.
         with FileLock(f'{path}.lock'):
             if not osp.isfile(path):

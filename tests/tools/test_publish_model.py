@@ -182,7 +182,7 @@ class Hostile:
         'a.weight': torch.zeros(1)
     }, 'does not name its config in configs/: give --config.'),
     ([torch.zeros(1)], 'holds a list, not a checkpoint'),
-    (Hostile(), 'weights.pth is not a checkpoint, or has code in it: '),
+    (Hostile(), 'weights.pth is not a checkpoint, or has code in it ('),
 ])
 def test_other_files(run_tool, tmp_path, saved, words):
     path = tmp_path / 'weights.pth'
