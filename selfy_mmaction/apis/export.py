@@ -110,7 +110,8 @@ def export(predictor: VideoPredictor,
 
 @contextlib.contextmanager
 def quiet_exporter() -> Iterator[None]:
-    """Silence its warnings, such as of a missing torchvision."""
+    """Silence its warnings, such as of a missing torchvision, which no
+    recognizer needs."""
     logger = logging.getLogger('torch.onnx')
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -163,9 +164,6 @@ def write_model(recognizer: BaseModel,
     clips = torch.zeros(2, *shape, dtype=torch.uint8 if raw else torch.float)
     # A dimension of size 1 would be treated as a constant.
     number = torch.export.Dim('clips', min=2)
-    # It would warn of a missing torchvision, which no recognizer needs.
-    logging.getLogger('torch.onnx._internal.exporter._registration').setLevel(
-        logging.ERROR)
     try:
         with torch.no_grad(), quiet_exporter():
             program = torch.onnx.export(
