@@ -135,17 +135,17 @@ def enlarge(cfg: Config, side: int) -> Config:
     Small frames make few places, of which a picture shows little.
 
     Args:
-        cfg (Config): The config of a recognizer, whose test pipeline fixes
-            the size of the frames.
+        cfg (Config): The config of a recognizer.
         side (int): The longer side of the frames.
 
     Returns:
-        Config: A changed copy, or the same one if its frames are as large.
-
-    Raises:
-        ValueError: If the test pipeline does not fix their size.
+        Config: A changed copy, or the same one if its frames are as large, or
+        have no fixed size.
     """
-    longer = max(frame_size(cfg.test_dataloader.dataset.pipeline))
+    try:
+        longer = max(frame_size(cfg.test_dataloader.dataset.pipeline))
+    except ValueError:
+        return cfg
     if longer >= side:
         return cfg
     enlarged = copy.deepcopy(cfg)

@@ -97,3 +97,11 @@ def test_small_frames_are_enlarged(repo, name, size, enlarged):
         frame_size(x.test_dataloader.dataset.pipeline) for x in (cfg, larger)
     ]
     assert sizes == [size, enlarged]
+
+
+def test_frames_of_no_fixed_size_are_left(repo):
+    cfg = launch.load_config(str(repo / 'configs/selfy_tsm_r18_motion.py'), {})
+    for step in cfg.test_dataloader.dataset.pipeline:
+        if 'keep_ratio' in step:
+            step.keep_ratio = True
+    assert enlarge(cfg, 192) is cfg
