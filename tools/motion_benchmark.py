@@ -3,8 +3,9 @@
 Renders the clips where there are none, trains each network with each seed,
 tests it on all splits and writes table.md, classes.md (of the fast split),
 curves.svg and frames.png; with --ablations ablations.md, with --orders
-orders.md, too. --designs trains others instead, and writes designs.md and
-designs.svg, accuracy against time. Runs that are done are not done again.
+orders.md, too. --designs trains others instead, and writes designs.md,
+designs.svg, accuracy against time, and designs_curves.svg. Runs that are done
+are not done again.
 """
 import argparse
 import json
@@ -112,7 +113,8 @@ def tabulate_designs(args: argparse.Namespace) -> None:
                                            args.cfg_options)
     write(args, 'designs.md', designs.table(milliseconds))
     draw_costs(designs, milliseconds, args.out / 'designs.svg')
-    print(f'{args.out}/designs.svg')
+    draw_accuracies(designs, args.out / 'designs_curves.svg')
+    print(f'{args.out}/designs.svg\n{args.out}/designs_curves.svg')
 
 
 @errors.one_line_errors

@@ -31,7 +31,7 @@ def draw_accuracies(study: Study, path: Path) -> None:
         xlim=(0, 6.6),
         ylim=(0, 108))
     axes.spines[['top', 'right']].set_visible(False)
-    figure.legend(loc='outside lower center', ncols=4, frameon=False)
+    figure.legend(loc='outside lower center', ncols=2, frameon=False)
     save(figure, path)
 
 

@@ -121,11 +121,12 @@ def test_orders_have_a_table(run, tmp_path, monkeypatch):
         get_cells(out / 'table.md')['SELFY on TSM']['GMACs'])
 
 
-def test_chosen_designs_have_a_table_and_a_picture(run, tmp_path):
+def test_chosen_designs_have_a_table_and_pictures(run, tmp_path):
     names = ['offset 1', 'SELFY on TSM, 2 epochs']
     run('--seeds', '0', '1', '--designs', *names)
     out = tmp_path / 'out'
-    assert (out / 'designs.svg').stat().st_size > 10_000
+    for name in 'designs.svg', 'designs_curves.svg':
+        assert (out / name).stat().st_size > 10_000
     # Nothing else was trained.
     assert not (out / 'table.md').exists()
     assert len([*out.glob('*/*/result.json')]) == 4
