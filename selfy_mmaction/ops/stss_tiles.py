@@ -175,14 +175,14 @@ def build(H: int, W: int, U: int, V: int, one_batch: bool) -> Plan:
     return Plan((strips, cols.tile, cols.reach), queries, keys, tuple(spans))
 
 
-def moved(x: Any, device: torch.device, done: dict | None = None) -> Any:
+def on_device(x: Any, device: torch.device, done: dict | None = None) -> Any:
     """A plan on a device; tensors shared by its parts stay shared."""
     done = {} if done is None else done
     if id(x) not in done:
         if isinstance(x, Tensor):
             done[id(x)] = x.to(device)
         elif isinstance(x, tuple):
-            parts = [moved(part, device, done) for part in x]
+            parts = [on_device(part, device, done) for part in x]
             done[id(x)] = type(x)(
                 *parts) if hasattr(x, '_fields') else tuple(parts)
         else:
@@ -201,11 +201,11 @@ def _build_on(H: int, W: int, U: int, V: int, device: torch.device) -> Plan:
     with torch.inference_mode(False), torch.no_grad():
         built = build(H, W, U, V, device.type != 'cpu')
         if not on_cuda:
-            return moved(built, device)
+            return on_device(built, device)
     # Another thread has another stream: its memory belongs to no graph that
     # is being prepared on this one.
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(moved, built, device).result()
+        return thread.submit(on_device, built, device).result()
 
 
 _recent = lru_cache(maxsize=8)(_build_on)
