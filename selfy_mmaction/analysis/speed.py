@@ -18,7 +18,6 @@ from ..apis.export import ClipClassifier, write_model
 from ..apis.onnx import ONNXClassifier
 from ..models import SELFYBlock
 from ..ops import stss
-from ..ops.batch_norm import pytorch_layers
 from ..ops.reference import stss_einsum
 from .complexity import count_block
 from .kernels import benchmark_kernels
@@ -40,10 +39,6 @@ DEPLOYED = dict(
         type='TSMHead', num_classes=174, in_channels=2048, num_segments=8),
     data_preprocessor=dict(
         type='ActionDataPreprocessor', mean=[0] * 3, std=[1] * 3))
-_LAYOUTS = {
-    'channels first': torch.contiguous_format,
-    'channels last': torch.channels_last
-}
 
 
 def _train_step(module: nn.Module, x: Tensor) -> Callable[[], None]:
@@ -130,37 +125,20 @@ def _power(points: Sequence[tuple[float, float]]) -> float:
     return (x @ y / (x @ x)).item()
 
 
-class _PyTorchLayers(nn.Module):
-    """A copy of a block that PyTorch's own layers compute, on a CPU, too."""
-
-    def __init__(self, block: SELFYBlock, memory_format: torch.memory_format):
-        super().__init__()
-        self.block = copy.deepcopy(block).to(memory_format=memory_format)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N * T, C, H, W] => [N * T, C, H, W]"""
-        with pytorch_layers():
-            return self.block(x)
-
-
 def benchmark_block(watch: Stopwatch) -> list[list[str]]:
-    """The block on two clips, against the floor of its multiply-adds and
-    against the same of PyTorch's own layers."""
+    """The block on two clips, against the floor of its multiply-adds."""
     T, H, W, C = CLIP.values()
     block = SELFYBlock(C, T).to(watch.device)
     nn.init.ones_(block.residual_add.bn.weight)
     x = torch.randn(2 * T, C, H, W, device=watch.device).relu()
-    blocks = {'block': (block, x)}
-    for layout, memory_format in _LAYOUTS.items():
-        blocks[f"block of PyTorch's layers, {layout}"] = (_PyTorchLayers(
-            block, memory_format), x.to(memory_format=memory_format))
+    last = copy.deepcopy(block).to(memory_format=torch.channels_last)
+    blocks = {
+        'block': (block, x),
+        'block, channels last': (last, x.to(memory_format=torch.channels_last))
+    }
     macs, _ = count_block(block, H, W)
     rows = _time_blocks(watch, blocks, 2 * macs, training=False)
     rows += _time_blocks(watch, blocks, 2 * macs, training=True)
-    # Not before: once tensors as large as these were freed, malloc reuses
-    # memory that it gives back otherwise, and PyTorch's layers are faster
-    # than in a network.
-    _check_block(block, x)
     rows.append([
         'block, peak memory of a training step, the same',
         f'{peak_bytes(_train_step(block, x), watch.device) / 1e6:.0f} MB', ''
@@ -170,22 +148,6 @@ def benchmark_block(watch: Stopwatch) -> list[list[str]]:
     block.with_cp = True
     rows.append(_kept_row('block, kept for backward, with_cp=True', block, x))
     return rows
-
-
-def _check_block(block: SELFYBlock, x: Tensor) -> None:
-    """Hold outputs, gradients and statistics to those of PyTorch's layers.
-
-    In float64, since in float32 a ReLU flips now and then.
-    """
-    block = copy.deepcopy(block).double()
-    x = x.detach().double().requires_grad_()
-    results = []
-    for module in _PyTorchLayers(block, torch.contiguous_format), block:
-        out = module.train()(x)
-        gradients = torch.autograd.grad(out.square().sum(),
-                                        [x, *module.parameters()])
-        results.append([out, *gradients, *module.buffers(), module.eval()(x)])
-    check_parity(*reversed(results), 'the block')
 
 
 def _time_blocks(watch: Stopwatch, blocks: dict[str, tuple[nn.Module, Tensor]],

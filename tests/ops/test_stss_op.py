@@ -5,8 +5,7 @@ from torch.autograd import forward_ad
 from torch.library import opcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from selfy_mmaction.ops import stss, stss_op, stss_torch
-from selfy_mmaction.ops import stss_tiles
+from selfy_mmaction.ops import stss, stss_op, stss_tiles, stss_torch
 
 OFFSETS = (-2, -1, 0, 1, 2)
 # Operators that only change the view of their input.
