@@ -274,25 +274,6 @@ def test_no_second_derivative_without_torch_func():
         grad.sum().backward()
 
 
-def test_triton_must_agree():
-    """A kernel with other results is not used, and a warning says so."""
-    device = torch.device('cpu')
-
-    class Wrong:
-        products = stss_torch.products
-
-        @staticmethod
-        def products_backward(grad, q, *args):
-            out = stss_torch.products_backward(grad, q, *args)
-            # as if the channels after the first block were forgotten
-            return torch.cat([out[..., :128], 0 * out[..., 128:]], -1)
-
-    for dtype in torch.float32, torch.float16, torch.bfloat16:
-        assert stss_op._agree(stss_torch, device, dtype)
-        with pytest.warns(UserWarning, match='but PyTorch: .* differ'):
-            assert not stss_op._agree(Wrong, device, dtype)
-
-
 def test_an_unknown_choice_is_refused(monkeypatch):
     monkeypatch.setenv('SELFY_STSS', 'Torch')
     with pytest.raises(ValueError, match='SELFY_STSS=Torch is unknown'):
