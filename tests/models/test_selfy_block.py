@@ -8,8 +8,8 @@ from mmcv.cnn import fuse_conv_bn
 from official import DATA, official_tensor, standard_normal
 from torch import nn
 
-from selfy_mmaction.convert import convert_official_state_dict
 from selfy_mmaction.models import SELFYBlock, STSSConvExtraction
+from selfy_mmaction.models.convert import convert_official_state_dict
 
 GOLDEN = np.load(DATA / 'golden_block.npz')
 CASES = ('small', 'wide')

@@ -22,7 +22,6 @@ from torch import nn
 from selfy_mmaction.analysis import publishing
 from selfy_mmaction.analysis.dumps import load_dump
 from selfy_mmaction.apis.onnx import ONNXClassifier
-from selfy_mmaction.convert import convert_official_state_dict
 from selfy_mmaction.datasets.lists import check_list, read_classes
 from selfy_mmaction.datasets.releases import Preparation
 from selfy_mmaction.engine import errors
@@ -32,6 +31,7 @@ from selfy_mmaction.engine.checkpoint import (
     load_checkpoint,
 )
 from selfy_mmaction.models import SELFYBlock
+from selfy_mmaction.models.convert import convert_official_state_dict
 from selfy_mmaction.motion import clips
 
 HOSTILE_VALUES = [

@@ -12,7 +12,7 @@ from mmengine.runner import load_checkpoint
 from official import LAYOUTS, official_state_dict, tsm_code_state_dict
 from releases import read_classes
 
-from selfy_mmaction.convert import convert_official_state_dict
+from selfy_mmaction.models.convert import convert_official_state_dict
 
 ROOT = Path(__file__).parent.parent
 
