@@ -22,7 +22,7 @@ from mmengine.runner import Runner, load_checkpoint
 from selfy_mmaction.analysis import ensemble
 from selfy_mmaction.analysis.dumps import dump_results, load_dump
 from selfy_mmaction.analysis.zoo import Zoo
-from selfy_mmaction.datasets.pipelines import find_step
+from selfy_mmaction.datasets.recipes import find_step
 from selfy_mmaction.datasets.releases import Preparation
 from selfy_mmaction.engine.launch import check_dataloader
 

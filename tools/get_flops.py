@@ -2,7 +2,7 @@
 import argparse
 
 from selfy_mmaction.analysis.complexity import get_complexity
-from selfy_mmaction.datasets.pipelines import clip_frames, frame_size
+from selfy_mmaction.datasets.recipes import clip_frames, frame_size
 from selfy_mmaction.engine import errors, launch
 
 

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from ..datasets.pipelines import clip_frames
+from ..datasets.recipes import clip_frames
 from ..models import MOSSBlock
 from ..models.selfy_block import ResidualBlock
 

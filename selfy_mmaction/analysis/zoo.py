@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from mmengine.config import Config
 
-from ..datasets.pipelines import clip_frames, frame_size
+from ..datasets.recipes import clip_frames, frame_size
 from ..engine.errors import describe_error
 from ..files import write_text
 from .complexity import get_complexity

@@ -16,7 +16,7 @@ from ..analysis.complexity import get_complexity
 from ..analysis.dumps import dump_results, load_dump
 from ..analysis.stopwatch import Stopwatch, name_device
 from ..analysis.tables import format_table
-from ..datasets.pipelines import frame_size
+from ..datasets.recipes import frame_size
 from ..engine import hooks, launch
 from ..files import write_text
 from . import bench_clips

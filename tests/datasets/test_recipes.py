@@ -3,7 +3,7 @@ import pytest
 from mmaction.datasets.transforms import SampleFrames
 from mmengine.config import Config, ConfigDict
 
-from selfy_mmaction.datasets.pipelines import (
+from selfy_mmaction.datasets.recipes import (
     clip_frames,
     find_step,
     frame_size,
