@@ -19,12 +19,12 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 
-from selfy_mmaction.analysis import ensemble
-from selfy_mmaction.analysis.dumps import dump_results, load_dump
-from selfy_mmaction.analysis.zoo import Zoo
 from selfy_mmaction.datasets.recipes import find_step
 from selfy_mmaction.datasets.releases import Preparation
 from selfy_mmaction.engine.launch import check_dataloader
+from selfy_mmaction.evaluation import ensemble
+from selfy_mmaction.evaluation.dumps import dump_results, load_dump
+from selfy_mmaction.evaluation.zoo import Zoo
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
 LEFT_RIGHT = {

@@ -11,8 +11,8 @@ from mmengine.device import get_device
 from selfy_mmaction.analysis import kernels
 from selfy_mmaction.analysis.speed import PARTS
 from selfy_mmaction.analysis.stopwatch import Stopwatch, describe_machine
-from selfy_mmaction.analysis.tables import format_row, format_table
 from selfy_mmaction.engine import errors, launch
+from selfy_mmaction.evaluation.tables import format_row, format_table
 
 
 def parse_args() -> argparse.Namespace:

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from ..apis.export import ClipClassifier, write_model
 from ..apis.onnx import ONNXClassifier
+from ..evaluation.complexity import count_block
 from ..models import SELFYBlock
 from ..ops import stss
 from ..ops.reference import stss_einsum
-from .complexity import count_block
 from .kernels import benchmark_kernels
 from .stopwatch import (
     Stopwatch,

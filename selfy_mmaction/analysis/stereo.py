@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from ..apis.flow import STRIDE, TOLERANCE, FlowEstimator, get_mismatch
-from .tables import format_table
+from ..evaluation.tables import format_table
 
 # Ways to obtain displacements from STSS: settings of FlowEstimator.
 READINGS = {

@@ -12,12 +12,12 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 
-from ..analysis.complexity import get_complexity
-from ..analysis.dumps import dump_results, load_dump
 from ..analysis.stopwatch import Stopwatch, name_device
-from ..analysis.tables import format_table
 from ..datasets.recipes import frame_size
 from ..engine import hooks, launch
+from ..evaluation.complexity import get_complexity
+from ..evaluation.dumps import dump_results, load_dump
+from ..evaluation.tables import format_table
 from ..files import write_text
 from . import bench_clips
 

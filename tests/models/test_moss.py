@@ -9,7 +9,7 @@ from mmaction.engine import TSMOptimWrapperConstructor
 from mmaction.registry import MODELS
 from torch import nn
 
-from selfy_mmaction.analysis.complexity import count_block
+from selfy_mmaction.evaluation.complexity import count_block
 from selfy_mmaction.models import MOSSBlock
 from selfy_mmaction.models.convert import convert_moss_state_dict
 from selfy_mmaction.ops import stss

@@ -151,7 +151,7 @@ def test_operations_are_counted_on_the_meta_device():
     """By PyTorch's counter, and by ours from the sizes of the layers."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    from selfy_mmaction.analysis.complexity import count_block
+    from selfy_mmaction.evaluation.complexity import count_block
     block = SELFYBlock(512, 8).to('meta')
     x = torch.randn(16, 512, 28, 28, device='meta')
     with FlopCounterMode(display=False) as counter:

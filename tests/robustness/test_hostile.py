@@ -19,8 +19,6 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import nn
 
-from selfy_mmaction.analysis import publishing
-from selfy_mmaction.analysis.dumps import load_dump
 from selfy_mmaction.apis.onnx import ONNXClassifier
 from selfy_mmaction.datasets.lists import check_list, read_classes
 from selfy_mmaction.datasets.releases import Preparation
@@ -30,6 +28,8 @@ from selfy_mmaction.engine.checkpoint import (
     get_state_dict,
     load_checkpoint,
 )
+from selfy_mmaction.evaluation import publishing
+from selfy_mmaction.evaluation.dumps import load_dump
 from selfy_mmaction.models import SELFYBlock
 from selfy_mmaction.models.convert import convert_official_state_dict
 from selfy_mmaction.motion import clips

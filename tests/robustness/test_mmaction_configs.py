@@ -11,9 +11,9 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from selfy_mmaction.analysis import publishing, zoo
-from selfy_mmaction.analysis.complexity import get_complexity
 from selfy_mmaction.engine.checkpoint import load_checkpoint
+from selfy_mmaction.evaluation import publishing, zoo
+from selfy_mmaction.evaluation.complexity import get_complexity
 
 RECOGNITION = Path(mmaction.__file__).parent / '.mim/configs/recognition'
 KINETICS = {

@@ -9,7 +9,7 @@ import pytest
 import torch
 from processes import start_ranks
 
-from selfy_mmaction.analysis.dumps import load_dump
+from selfy_mmaction.evaluation.dumps import load_dump
 from selfy_mmaction.motion.clips import CLASSES
 
 

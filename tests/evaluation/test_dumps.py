@@ -10,7 +10,7 @@ from dumping import write_dump
 from mmaction.registry import METRICS
 from mmengine.config import Config
 
-from selfy_mmaction.analysis.dumps import dump_results, load_dump
+from selfy_mmaction.evaluation.dumps import dump_results, load_dump
 
 SCORES = np.array([[.9, .1, 0], [.25, .5, .25]], np.float32)
 FILES = ['/data/cook/a.mp4', '/data/run/b.mp4']

@@ -1,7 +1,7 @@
 """Which classes are confused, and in which clips."""
 import numpy as np
 
-from selfy_mmaction.analysis.confusions import find_confusions
+from selfy_mmaction.evaluation.confusions import find_confusions
 
 
 def test_clips_of_a_confusion_are_its_surest():

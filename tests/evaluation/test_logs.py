@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from logs import write_log
 
-from selfy_mmaction.analysis.logs import load_curves
+from selfy_mmaction.evaluation.logs import load_curves
 
 
 def test_resumed_training_is_one_curve(tmp_path):

@@ -7,10 +7,10 @@ import yaml
 from mmengine.config import Config
 from modelindex.load_model_index import load
 
-from selfy_mmaction.analysis.complexity import get_complexity
-from selfy_mmaction.analysis.dumps import KINDS
-from selfy_mmaction.analysis.zoo import COLLECTIONS, DATASETS, Zoo, describe
 from selfy_mmaction.apis.inference import VideoPredictor
+from selfy_mmaction.evaluation.complexity import get_complexity
+from selfy_mmaction.evaluation.dumps import KINDS
+from selfy_mmaction.evaluation.zoo import COLLECTIONS, DATASETS, Zoo, describe
 from selfy_mmaction.motion.clips import render_dataset
 
 

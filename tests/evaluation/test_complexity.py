@@ -2,7 +2,7 @@
 import pytest
 from mmengine.config import Config
 
-from selfy_mmaction.analysis.complexity import get_complexity
+from selfy_mmaction.evaluation.complexity import get_complexity
 from selfy_mmaction.models import SELFYBlock
 
 

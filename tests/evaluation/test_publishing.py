@@ -1,7 +1,7 @@
 """What is left out of a published checkpoint."""
 from mmengine.config import Config
 
-from selfy_mmaction.analysis.publishing import strip_paths
+from selfy_mmaction.evaluation.publishing import strip_paths
 
 
 def test_paths_in_a_config():
