@@ -11,8 +11,8 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import DefaultScope
+from stopwatch import Stopwatch, name_device
 
-from ..analysis.stopwatch import Stopwatch, name_device
 from ..datasets.recipes import frame_size
 from ..engine import hooks, launch
 from ..evaluation.complexity import get_complexity

@@ -1,8 +1,8 @@
 """The operator on a GPU: the kernels themselves, graphs and compilers."""
+import kernels
 import pytest
 import torch
 
-from selfy_mmaction.analysis import kernels
 from selfy_mmaction.ops import stss, stss_op, stss_torch
 
 pytestmark = pytest.mark.skipif(

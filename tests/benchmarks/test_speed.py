@@ -1,9 +1,8 @@
 """The benchmark: it compares what is equal."""
 import pytest
+import speed
 import torch
-
-from selfy_mmaction.analysis import speed
-from selfy_mmaction.analysis.stopwatch import Stopwatch
+from stopwatch import Stopwatch
 
 ONCE = Stopwatch(torch.device('cpu'), rounds=1)
 pytestmark = pytest.mark.usefixtures('small_clip')

@@ -3,11 +3,10 @@ import re
 import sys
 
 import pytest
+import speed
 import torch
 from mmengine.config import Config
-
-from selfy_mmaction.analysis import speed
-from selfy_mmaction.analysis.stopwatch import Stopwatch
+from stopwatch import Stopwatch
 
 pytestmark = pytest.mark.usefixtures('small_clip')
 

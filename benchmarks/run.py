@@ -5,12 +5,12 @@ what PyTorch's operators and the reference do, then their speed.
 """
 import argparse
 
+import kernels
 import torch
 from mmengine.device import get_device
+from speed import PARTS
+from stopwatch import Stopwatch, describe_machine
 
-from selfy_mmaction.analysis import kernels
-from selfy_mmaction.analysis.speed import PARTS
-from selfy_mmaction.analysis.stopwatch import Stopwatch, describe_machine
 from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.evaluation.tables import format_row, format_table
 

@@ -4,11 +4,11 @@ from importlib.util import find_spec
 from types import ModuleType
 
 import torch
+from stopwatch import Stopwatch, check_parity, show_time
 from torch import Tensor
 
-from ..ops import stss_torch
-from ..ops.reference import stss_einsum
-from .stopwatch import Stopwatch, check_parity, show_time
+from selfy_mmaction.ops import stss_torch
+from selfy_mmaction.ops.reference import stss_einsum
 
 WINDOW = (5, 9, 9)
 OFFSETS = (-2, -1, 0, 1, 2)
@@ -44,7 +44,7 @@ def benchmark_kernels(watch: Stopwatch) -> list[list[str]]:
     if not can_run(watch.device):
         raise ValueError('kernels: they need Triton and a CUDA device, but '
                          f'the device is {watch.device}.')
-    from ..ops import stss_triton
+    from selfy_mmaction.ops import stss_triton
     # Triton starts its kernels on the current device.
     with torch.cuda.device(watch.device):
         check_kernels(watch.device, stss_triton)

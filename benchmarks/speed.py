@@ -10,24 +10,24 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
+from kernels import benchmark_kernels
 from mmaction.registry import MODELS
 from mmengine.registry import DefaultScope
-from torch import Tensor, nn
-
-from ..apis.export import ClipClassifier, write_model
-from ..apis.onnx import ONNXClassifier
-from ..evaluation.complexity import count_block
-from ..models import SELFYBlock
-from ..ops import stss
-from ..ops.reference import stss_einsum
-from .kernels import benchmark_kernels
-from .stopwatch import (
+from stopwatch import (
     Stopwatch,
     check_parity,
     kept_bytes,
     peak_bytes,
     show_time,
 )
+from torch import Tensor, nn
+
+from selfy_mmaction.apis.export import ClipClassifier, write_model
+from selfy_mmaction.apis.onnx import ONNXClassifier
+from selfy_mmaction.evaluation.complexity import count_block
+from selfy_mmaction.models import SELFYBlock
+from selfy_mmaction.ops import stss
+from selfy_mmaction.ops.reference import stss_einsum
 
 CLIP = dict(frames=8, height=28, width=28, channels=512)
 # [N, T, C, H, W]: SELFYNet's, and those of models with copies of the op.

@@ -2,11 +2,12 @@
 import re
 from types import SimpleNamespace
 
+import kernels
 import pytest
+import speed
 import torch
+from stopwatch import Stopwatch
 
-from selfy_mmaction.analysis import kernels, speed
-from selfy_mmaction.analysis.stopwatch import Stopwatch
 from selfy_mmaction.ops import stss_torch
 
 CPU = torch.device('cpu')

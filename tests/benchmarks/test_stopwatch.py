@@ -1,8 +1,7 @@
 """Measures of time and memory."""
 import pytest
 import torch
-
-from selfy_mmaction.analysis.stopwatch import peak_bytes, show_time
+from stopwatch import peak_bytes, show_time
 
 
 def test_peak_of_memory():
