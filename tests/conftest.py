@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.cbook import get_sample_data
+from motion_clips import CLASSES
 
 from selfy_mmaction.apis.video import write_video
-from selfy_mmaction.motion.clips import CLASSES
 
 pytest_plugins = ['network_fixtures', 'tool_fixtures']
 ROOT = Path(__file__).resolve().parent.parent

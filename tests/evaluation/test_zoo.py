@@ -6,12 +6,12 @@ import pytest
 import yaml
 from mmengine.config import Config
 from modelindex.load_model_index import load
+from motion_clips import render_dataset
 
 from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.evaluation.complexity import get_complexity
 from selfy_mmaction.evaluation.dumps import KINDS
 from selfy_mmaction.evaluation.zoo import COLLECTIONS, DATASETS, Zoo, describe
-from selfy_mmaction.motion.clips import render_dataset
 
 
 @pytest.fixture

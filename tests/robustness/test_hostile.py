@@ -11,6 +11,7 @@ import signal
 import zipfile
 from collections import OrderedDict
 
+import motion_clips
 import numpy as np
 import onnx
 import pytest
@@ -32,7 +33,6 @@ from selfy_mmaction.evaluation import publishing
 from selfy_mmaction.evaluation.dumps import load_dump
 from selfy_mmaction.models import SELFYBlock
 from selfy_mmaction.models.convert import convert_official_state_dict
-from selfy_mmaction.motion import clips
 
 HOSTILE_VALUES = [
     None, True, -1, 0, 10**9, 10**30, 1e308,
@@ -231,7 +231,7 @@ def read_onnx(path):
 
 
 def read_motion(path):
-    clips.render_dataset(path.parent, 8, 8, seed=0, num_workers=1)
+    motion_clips.render_dataset(path.parent, 8, 8, seed=0, num_workers=1)
 
 
 LOADERS = {

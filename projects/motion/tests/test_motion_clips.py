@@ -5,16 +5,15 @@ import time
 
 import cv2
 import decord
+import motion_clips
 import numpy as np
 import pytest
-
-from selfy_mmaction.motion import clips
 
 
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp('data') / 'motion'
-    clips.render_dataset(root, num_train=8, num_val=24)
+    motion_clips.render_dataset(root, num_train=8, num_val=24)
     return root
 
 
@@ -43,17 +42,18 @@ def test_lists_name_every_video_and_class(root):
 
 
 def test_videos_decode_to_the_rendered_frames(root):
-    clip = clips.list_clips('val', 24, seed=0)[3]
+    clip = motion_clips.list_clips('val', 24, seed=0)[3]
     frames = read_video(root / 'videos' / clip.name)
-    rendered = np.stack(list(clips.render_frames(clip)))
+    rendered = np.stack(list(motion_clips.render_frames(clip)))
     assert frames.shape == rendered.shape
     # what the codec costs, in grey levels
     assert np.abs(frames.astype(int) - rendered).mean() < 8
 
 
 def test_same_seed_same_clips_other_seed_others(root, tmp_path):
-    clips.render_dataset(tmp_path / 'same', num_train=8, num_val=8)
-    clips.render_dataset(tmp_path / 'other', num_train=8, num_val=8, seed=1)
+    motion_clips.render_dataset(tmp_path / 'same', num_train=8, num_val=8)
+    motion_clips.render_dataset(
+        tmp_path / 'other', num_train=8, num_val=8, seed=1)
     for name in read_list(tmp_path / 'same', 'val')[0]:
         first, same, other = (
             read_video(folder / 'videos' / name)
@@ -63,7 +63,8 @@ def test_same_seed_same_clips_other_seed_others(root, tmp_path):
 
 
 def test_no_photograph_is_in_both_splits():
-    train, val = (set(clips.PHOTOGRAPHS[split]) for split in ('train', 'val'))
+    train, val = (
+        set(motion_clips.PHOTOGRAPHS[split]) for split in ('train', 'val'))
     assert len(train) > 1 and len(val) > 1 and not train & val
 
 
@@ -98,7 +99,7 @@ def estimate_class(frames):
 def test_clips_show_what_their_class_says(root):
     agree = [
         estimate_class(read_video(root / 'videos' /
-                                  name)) == clips.CLASSES[label]
+                                  name)) == motion_clips.CLASSES[label]
         for split in ('train', 'val')
         for name, label in zip(*read_list(root, split), strict=True)
     ]
@@ -110,8 +111,8 @@ def test_a_class_is_its_neighbour_played_backwards():
     for label in range(0, 8, 2):
         there, back = (
             list(
-                clips.render_frames(
-                    clips.QuickstartClip('', 'val', i, (7, i // 2))))
+                motion_clips.render_frames(
+                    motion_clips.QuickstartClip('', 'val', i, (7, i // 2))))
             for i in (label, label + 1))
         assert not np.array_equal(there[0], there[-1])
         assert np.array_equal(there, back[::-1])
@@ -121,11 +122,11 @@ def test_single_frames_are_distributed_alike_in_every_class():
     frames = []
     for label in range(8):
         rng = np.random.default_rng(label)
-        tracks = [clips.draw_tracks(label, rng) for _ in range(1000)]
+        tracks = [motion_clips.draw_tracks(label, rng) for _ in range(1000)]
         # A random frame of each clip: [5, 1000]
-        frames.append(
-            [[track[name][rng.integers(clips.FRAMES)] for track in tracks]
-             for name in sorted(tracks[0])])
+        frames.append([[
+            track[name][rng.integers(motion_clips.FRAMES)] for track in tracks
+        ] for name in sorted(tracks[0])])
     # [8, 5, 9], in units of the standard deviation
     deciles = np.quantile(frames, np.arange(0.1, 1, 0.1), axis=2)
     deciles = deciles.transpose(1, 2, 0) / np.std(
@@ -135,13 +136,13 @@ def test_single_frames_are_distributed_alike_in_every_class():
 
 def test_a_second_run_renders_nothing(root):
     before = {p: p.stat().st_mtime_ns for p in root.rglob('*')}
-    assert not clips.render_dataset(root, num_train=8, num_val=24)
+    assert not motion_clips.render_dataset(root, num_train=8, num_val=24)
     assert {p: p.stat().st_mtime_ns for p in root.rglob('*')} == before
 
 
 def test_other_clips_are_not_mistaken_for_those_asked_for(root):
     with pytest.raises(FileExistsError, match='remove it or choose another'):
-        clips.render_dataset(root, num_train=16, num_val=24)
+        motion_clips.render_dataset(root, num_train=16, num_val=24)
 
 
 @pytest.mark.parametrize('name, value, message', [
@@ -152,7 +153,9 @@ def test_other_clips_are_not_mistaken_for_those_asked_for(root):
 def test_a_bad_number_is_named(name, value, message, tmp_path):
     numbers = dict(num_train=8, num_val=8, num_workers=1)
     with pytest.raises(ValueError, match=message):
-        clips.render_dataset(tmp_path / 'motion', **{**numbers, name: value})
+        motion_clips.render_dataset(tmp_path / 'motion', **{
+            **numbers, name: value
+        })
     assert not list(tmp_path.iterdir())
 
 

@@ -22,8 +22,8 @@ import numpy as np
 from filelock import FileLock
 from mmengine import track_iter_progress
 
-from ..apis.video import write_video
-from ..files import write_text
+from selfy_mmaction.apis.video import write_video
+from selfy_mmaction.files import write_text
 
 # Class name -> the numbers that are played, and their direction. x points to
 # the right, y downwards. A static object moves against the camera. A class and

@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from motion_clips import PHOTOGRAPHS, cut_window, write_dataset
 
-from ..apis.video import write_video
-from .clips import PHOTOGRAPHS, cut_window, write_dataset
+from selfy_mmaction.apis.video import write_video
 
 
 class Motion(NamedTuple):

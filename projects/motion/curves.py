@@ -2,11 +2,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import bench_clips
+from experiment import CURVE, Study
 from matplotlib.figure import Figure
 
-from ..motion import bench_clips
-from ..motion.experiment import CURVE, Study
-from .charts import save
+from selfy_mmaction.visualization.charts import save
 
 
 def draw_accuracies(study: Study, path: Path) -> None:

@@ -2,9 +2,9 @@
 import json
 import sys
 
+import bench_clips
+import experiment
 import pytest
-
-from selfy_mmaction.motion import bench_clips, experiment
 
 
 @pytest.fixture(scope='module')

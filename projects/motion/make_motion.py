@@ -3,8 +3,9 @@ import argparse
 import os
 from pathlib import Path
 
+import bench_clips
+
 from selfy_mmaction.engine import errors, launch
-from selfy_mmaction.motion import bench_clips, clips
 
 # kind -> its module, and its numbers of training and validation clips
 KINDS = dict(quickstart=(clips, 1600, 400), benchmark=(bench_clips, 4800, 180))

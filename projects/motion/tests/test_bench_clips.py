@@ -2,10 +2,10 @@
 import json
 import re
 
+import bench_clips
+import motion_clips
 import numpy as np
 import pytest
-
-from selfy_mmaction.motion import bench_clips, clips
 
 
 def many(split, label):
@@ -175,7 +175,7 @@ def test_a_second_run_renders_nothing_and_other_clips_are_refused(root):
     with pytest.raises(FileExistsError, match='remove it or choose another'):
         bench_clips.render_dataset(root, 120, 6)
     with pytest.raises(FileExistsError, match='remove it or choose another'):
-        clips.render_dataset(root, 40, 8)
+        motion_clips.render_dataset(root, 40, 8)
     settings = json.loads((root / 'motion.json').read_text())
     assert settings['kind'] == 'benchmark'
 

@@ -1,9 +1,9 @@
 """The networks of the motion benchmark, and what is made of results."""
 import json
 
+import bench_clips
+import experiment
 import pytest
-
-from selfy_mmaction.motion import bench_clips, experiment
 
 
 def test_ranges_of_the_curve_are_those_of_the_splits(tmp_path):

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import bench_clips
 import numpy as np
 import torch
 from mmaction.registry import MODELS
@@ -13,13 +14,12 @@ from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 from stopwatch import Stopwatch, name_device
 
-from ..datasets.recipes import frame_size
-from ..engine import hooks, launch
-from ..evaluation.complexity import get_complexity
-from ..evaluation.dumps import dump_results, load_dump
-from ..evaluation.tables import format_table
-from ..files import write_text
-from . import bench_clips
+from selfy_mmaction.datasets.recipes import frame_size
+from selfy_mmaction.engine import hooks, launch
+from selfy_mmaction.evaluation.complexity import get_complexity
+from selfy_mmaction.evaluation.dumps import dump_results, load_dump
+from selfy_mmaction.evaluation.tables import format_table
+from selfy_mmaction.files import write_text
 
 # Name -> config.
 NETWORKS = {

@@ -12,14 +12,16 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from selfy_mmaction.engine import errors, launch
-from selfy_mmaction.files import write_text
-from selfy_mmaction.motion import bench_clips, experiment
-from selfy_mmaction.visualization.study import (
+import bench_clips
+import experiment
+from curves import (
     draw_accuracies,
     draw_costs,
     draw_splits,
 )
+
+from selfy_mmaction.engine import errors, launch
+from selfy_mmaction.files import write_text
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 
