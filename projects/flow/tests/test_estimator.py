@@ -5,14 +5,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmaction.models import ResNet
-
-from selfy_mmaction.apis.flow import (
+from estimator import (
     STRIDE,
     FlowEstimator,
     estimate_flow,
     get_mismatch,
 )
+from mmaction.models import ResNet
 
 
 def shifted(photo, shifts, side=160):

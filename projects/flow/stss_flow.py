@@ -12,8 +12,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from estimator import FlowEstimator, estimate_flow
 
-from selfy_mmaction.apis.flow import FlowEstimator, estimate_flow
 from selfy_mmaction.apis.video import Video, check_video_path, write_video
 from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.files import printable

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from mmaction.models import ResNet
 from torch import Tensor, nn
 
-from ..engine.checkpoint import get_state_dict, load_checkpoint
-from ..ops import soft_argmax, stss
+from selfy_mmaction.engine.checkpoint import get_state_dict, load_checkpoint
+from selfy_mmaction.ops import soft_argmax, stss
 
 # Pixels from one position of the first residual stage to the next.
 STRIDE = 4
