@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from local_page import OwnPage
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 from ports import get_free_port
 
-from selfy_mmaction.apis.serving import OwnPage
 from selfy_mmaction.apis.video import Video, write_video
 
 BROWSER = os.environ.get('CHROMIUM') or next(

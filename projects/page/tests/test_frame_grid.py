@@ -1,8 +1,7 @@
 """The sheet of frames on which a place is chosen."""
 import numpy as np
 import pytest
-
-from selfy_mmaction.visualization.sheet import Sheet
+from frame_grid import Sheet
 
 
 @pytest.mark.parametrize('query', [(0, 0, 0), (3, 2, 4), (7, 5, 9)])

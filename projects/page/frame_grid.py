@@ -4,7 +4,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ..apis.similarity import Position, SelfSimilarity
+from selfy_mmaction.apis.similarity import Position, SelfSimilarity
 
 # Narrower frames are enlarged to this, and the gap between them, in pixels.
 _WIDTH = 256

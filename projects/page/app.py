@@ -10,10 +10,13 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import local_page
 import numpy as np
+import page_texts
+from frame_grid import Sheet
 from mmengine.device import get_device
 
-from selfy_mmaction.apis import serving, sliding
+from selfy_mmaction.apis import sliding
 from selfy_mmaction.apis import video as media
 from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.apis.similarity import (
@@ -24,9 +27,8 @@ from selfy_mmaction.apis.similarity import (
 )
 from selfy_mmaction.containers import SUFFIXES
 from selfy_mmaction.engine import errors, launch
-from selfy_mmaction.visualization import charts, guide
+from selfy_mmaction.visualization import charts
 from selfy_mmaction.visualization.pictures import draw, to_image
-from selfy_mmaction.visualization.sheet import Sheet
 
 # Gradio reports each start to its makers unless told not to, on import.
 os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
@@ -207,11 +209,12 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor):
 
     plain = dict(show_label=False, format='png', interactive=False, buttons=[])
     with gr.Blocks(
-            title='SELFY', analytics_enabled=False,
-            delete_cache=serving.CLEANING) as page:
+            title='SELFY',
+            analytics_enabled=False,
+            delete_cache=local_page.CLEANING) as page:
         state = gr.State()
         width = gr.Number(1280, visible=False)
-        gr.Markdown(guide.WHAT)
+        gr.Markdown(page_texts.WHAT)
         with gr.Row():
             with gr.Column():
                 clip = gr.File(
@@ -234,15 +237,15 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor):
                 timeline = gr.Image(
                     visible=False, elem_classes='timeline', **plain)
                 gr.Markdown(
-                    guide.describe_limits(predictor.classes, is_published,
-                                          LONG))
+                    page_texts.describe_limits(predictor.classes, is_published,
+                                               LONG))
         with gr.Column(visible=False) as details:
             with gr.Row():
                 with gr.Column():
                     gr.Markdown('### Click a place to compare it')
                     frames = gr.Image(elem_classes='frames', **plain)
                 with gr.Column():
-                    gr.Markdown(guide.COLOURS)
+                    gr.Markdown(page_texts.COLOURS)
             picture = gr.Image(elem_classes='picture', **plain)
         # Asked at each event: the answer at the page's load may come too late.
         js = '(first, _) => [first, window.innerWidth]'
@@ -268,7 +271,7 @@ def main() -> None:
     if not 0 < args.port < 65536:
         raise ValueError(f'--port {args.port}: give a number from 1 to 65535.')
     page = build_page(*load_predictors(args))
-    address = serving.serve(page, args.port, [DEMO], CSS)
+    address = local_page.serve(page, args.port, [DEMO], CSS)
     print(f'The page is at {address} (Ctrl-C ends it)', flush=True)
     page.block_thread()
 
