@@ -7,12 +7,12 @@ import inspect
 from collections.abc import Sequence
 from functools import partial
 
-import torch
 from mmaction.models.backbones.vit_mae import VisionTransformer
 from torch import Tensor, nn
 
 from ..registry import MODELS
 from .backbones import _SELFYBackbone
+from .layouts import add_to_tokens
 
 
 @MODELS.register_module()
@@ -133,14 +133,7 @@ class ViTSELFY(_SELFYBackbone, VisionTransformer):
     def _add_motion(self, name: str, layer: nn.Module, args: tuple,
                     tokens: Tensor) -> Tensor:
         """[B, T' * h * w, C] => [B, T' * h * w, C]"""
-        # [B, T' * h * w, C] => [B * T', h, w, C] => [B * T', C, h, w]
-        maps = tokens.reshape(-1, *self._map_size, tokens.shape[-1])
-        maps = self.selfy[name](maps.permute(0, 3, 1, 2))
-        # => [B * T', h, w, C] => [B, T' * h * w, C]
-        maps = maps.permute(0, 2, 3, 1).reshape(tokens.shape)
-        # In the tokens' own memory order, which determines the order of sums
-        # in later layers, and so the last digit of the scores.
-        return torch.empty_like(tokens).copy_(maps)
+        return add_to_tokens(self.selfy[name], tokens, self._map_size)
 
     def init_weights(self) -> None:
         """Initialise from a checkpoint, or from scratch."""
