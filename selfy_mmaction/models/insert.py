@@ -1,8 +1,10 @@
 """The SELFY block in any network; needs only torch."""
+import copy
 import difflib
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, partial
 from itertools import chain
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -44,11 +46,6 @@ def _new(mixin: type, base: type) -> nn.Module:
     return cls.__new__(cls)
 
 
-def _is_sequence(module: nn.Module) -> bool:
-    """Whether one more child is one more layer."""
-    return type(module).forward is nn.Sequential.forward
-
-
 def _find(model: nn.Module, name: str) -> nn.Module:
     """The submodule of this name, if a block can follow it."""
     try:
@@ -59,12 +56,10 @@ def _find(model: nn.Module, name: str) -> nn.Module:
         raise ValueError(f'{type(model).__name__} has no submodule {name!r}; '
                          f'the nearest are {near}.') from None
     if hasattr(module, 'selfy'):
-        raise ValueError(f'{name} has a block: remove_selfy(model) takes it '
-                         'out.')
-    containers = nn.Sequential, nn.ModuleList, nn.ModuleDict
-    if isinstance(module, containers) and not _is_sequence(module):
-        raise ValueError(f'{name} is a {type(module).__name__}, which no '
-                         'block can follow: name one of its entries.')
+        raise ValueError(f'{name} has a block: remove_selfy takes it out.')
+    if isinstance(module, (nn.ModuleList, nn.ModuleDict)):
+        raise ValueError(f'{name} is a {type(module).__name__}: no block can '
+                         'follow that, but one of its entries.')
     if 'forward' in vars(module):
         raise ValueError(f'The forward of {name} was replaced, perhaps by '
                          'accelerate: insert the block before that.')
@@ -83,58 +78,81 @@ def _examples(model: nn.Module, T: int,
         sizes = [(grid[0] * rows, grid[1] * columns)] if grid else []
         for size in *sizes, (224, 224):
             for shape in shapes:
-                # With a gradient, since all parameters may be frozen.
-                yield first.weight.new_zeros(*shape, *size, requires_grad=True)
+                yield first.weight.new_zeros(*shape, *size)
+
+
+class _Stub(nn.Module):
+    """In the place of a block, it shows whether the parent calls it."""
+    output = None
+
+    def forward(self, x):
+        self.output = x
+        return x
 
 
 class _AllSeen(Exception):
     """Ends a pass when nothing more is to be seen."""
 
 
-def _observe(model: nn.Module, places: dict[nn.Module, Place],
-             examples: Iterable[Tensor]) -> dict[nn.Module, tuple]:
-    """Run the network up to the outputs of the submodules.
+class _Seen(NamedTuple):
+    """The output at a place, and what it comes from."""
+    x: Tensor
+    relu: bool  # the output of a ReLU
+    is_layer: bool  # whether one more child is one more layer
 
-    Returns:
-        dict[nn.Module, tuple]: Each output, and whether a ReLU computes it.
-    """
-    seen, faults, modules = {}, [], list(model.modules())
 
-    def see(module, _, output):
-        x = places[module].read(output)
-        places[module] = places[module].settle(x)
-        seen[module] = x.detach(), type(x.grad_fn).__name__ == 'ReluBackward0'
+def _run(model: nn.Module, places: dict[str, Place],
+         x: Tensor) -> dict[str, _Seen]:
+    """Run the network on an example, up to the places."""
+    # A copy with the same weights, since a pass may change all else.
+    model = copy.deepcopy(model, {id(p): p for p in model.parameters()})
+    model.eval()
+    seen = {}
+
+    def see(name, module, _, output):
+        x, last = places[name].read(output), module.selfy.output
+        if last is not None and last is not output:
+            raise OutputError(f'{name} would call the block between its own '
+                              'children: name one of them.')
+        places[name] = places[name].settle(x)
+        relu = type(x.grad_fn).__name__ == 'ReluBackward0'
+        seen[name] = _Seen(x.detach(), relu, last is output)
         if len(seen) == len(places):
             raise _AllSeen
 
-    modes = [module.training for module in modules]
-    handles = [module.register_forward_hook(see) for module in places]
-    try:
-        for module in modules:
-            module.training = False
-        # Of the graph only the nodes are needed, none of the tensors.
-        with torch.enable_grad(), saved_tensors_hooks(lambda _: None, id):
-            for x in examples:
-                seen.clear()
-                try:
-                    model(x.clone())
-                except _AllSeen:
-                    return seen
-                except Exception as error:
-                    faults.append(error)
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
-        for handle in handles:
-            handle.remove()
+    for name in places:
+        module = model.get_submodule(name)
+        module.selfy = _Stub()
+        module.register_forward_hook(partial(see, name))
+    # Of the graph, which frozen weights have no part in, only the nodes are
+    # needed, none of the tensors.
+    with torch.enable_grad(), saved_tensors_hooks(lambda _: None, id):
+        try:
+            model(x.requires_grad_().clone())
+        except _AllSeen:
+            return seen
+    raise ValueError('it does not call all of them')
+
+
+def _observe(model: nn.Module, places: dict[str, Place]) -> dict[str, _Seen]:
+    """Run the network on the first example that it takes.
+
+    Raises:
+        ValueError: If it takes none, or a block cannot be added to an output.
+    """
+    place, faults = [*places.values()][0], []
+    for x in _examples(model, place.num_segments, place.grid):
+        try:
+            return _run(model, places, x)
+        except Exception as error:
+            faults.append(error)
     for fault in faults:
         if isinstance(fault, OutputError):
             raise fault
-    why = str(faults[0]).partition('\n')[0] if faults else 'they are not run'
+    why = str(faults[0]).partition('\n')[0] if faults else 'no convolution'
     raise ValueError(
-        f'The channels of {", ".join(p.after for p in places.values())} '
-        f'cannot be found in {type(model).__name__} ({why}): give in_channels.'
-    )
+        f'{type(model).__name__} cannot be run on zeros to see the output of '
+        f'{", ".join(places)} ({why}): give in_channels.')
 
 
 def insert_selfy(model: nn.Module,
@@ -150,8 +168,9 @@ def insert_selfy(model: nn.Module,
 
     Until it is trained, the network computes the same, bit for bit. Its
     parameters keep their names; those of a block are in ``AFTER.selfy``. The
-    submodule's class becomes a subclass of it, which calls the block; in an
-    ``nn.Sequential`` the block is the last layer instead.
+    submodule's class becomes a subclass of it, which calls the block; one
+    that runs its children one by one, as ``nn.Sequential``, has the block as
+    its last layer instead.
 
     A block adds motion to maps [N * T, C, H, W] or [N * T, H, W, C]; with a
     grid, to tokens of frames [N * T, prefix + h * w, C] or of clips
@@ -185,22 +204,26 @@ def insert_selfy(model: nn.Module,
         raise ValueError('num_segments must be a positive integer, but got '
                          f'{num_segments!r}.')
     grid = grid and tuple(grid)
-    places = {
-        _find(model, name): Place(name, num_segments, layout, grid,
-                                  prefix_tokens)
+    modules = {
+        _find(model, name): name
         for name in ([after] if isinstance(after, str) else after)
     }
+    places = {
+        name: Place(name, num_segments, layout, grid, prefix_tokens)
+        for name in modules.values()
+    }
     try:
-        seen = _observe(model, places, _examples(model, num_segments, grid))
+        seen = _observe(model, places)
     except ValueError:
         if in_channels is None:
             raise
         seen = {}
-    blocks = {}
-    for module, place in places.items():
-        x, relu = seen.get(module) or (next(
-            chain(module.parameters(), model.parameters())), False)
-        channels = -1 if grid or place.layout == 'NHWC' else 1
+    blocks = []
+    for module, name in modules.items():
+        like = next(chain(module.parameters(), model.parameters()), None)
+        is_layer = isinstance(module, nn.Sequential)
+        x, relu, is_layer = seen.get(name, (like, False, is_layer))
+        channels = -1 if grid or places[name].layout == 'NHWC' else 1
         built = MODELS.build({
             'type': 'SELFYBlock',
             'in_channels': in_channels or x.shape[channels],
@@ -209,21 +232,18 @@ def insert_selfy(model: nn.Module,
             **block
         })
         built.__class__ = _derive(_Block, type(built))
-        built.place = place
-        blocks[module] = built.to(x).train(module.training)
-    for module, built in blocks.items():
-        if not _is_sequence(module):
+        built.place = places[name]
+        built.to(x).train(module.training)
+        blocks.append((module, built, is_layer))
+    for module, built, is_layer in blocks:
+        if not is_layer:
             module.__class__ = _derive(_Followed, type(module))
         module.selfy = built
     return model
 
 
 def remove_selfy(model: nn.Module) -> nn.Module:
-    """Take the blocks of :func:`insert_selfy` out of a network again.
-
-    Returns:
-        nn.Module: The network, as it was.
-    """
+    """Take all blocks of :func:`insert_selfy` out again; return the model."""
     for module in list(model.modules()):
         if isinstance(getattr(module, 'selfy', None), _Block):
             del module.selfy
