@@ -96,36 +96,35 @@ class _AllSeen(Exception):
 
 class _Seen(NamedTuple):
     """The output at a place, and what it comes from."""
+    place: Place
     x: Tensor
     relu: bool  # the output of a ReLU
     is_layer: bool  # whether one more child is one more layer
 
 
-def _run(model: nn.Module, places: dict[str, Place],
-         x: Tensor) -> dict[str, _Seen]:
+def _run(model: nn.Module, places: list[Place], x: Tensor) -> dict[str, _Seen]:
     """Run the network on an example, up to the places."""
     # A copy with the same weights, since a pass may change all else.
     model = copy.deepcopy(model, {id(p): p for p in model.parameters()})
     model.eval()
     seen = {}
 
-    def see(name, module, _, output):
-        x, last = places[name].read(output), module.selfy.output
+    def see(place, module, _, output):
+        x, last = place.read(output), module.selfy.output
         if last is not None and last is not output:
-            raise OutputError(f'{name} would call the block between its own '
-                              'children: name one of them.')
-        places[name] = places[name].settle(x)
+            raise OutputError(f'{place.after} would call the block between '
+                              'its own children: name one of them.')
         relu = type(x.grad_fn).__name__ == 'ReluBackward0'
-        seen[name] = _Seen(x.detach(), relu, last is output)
+        seen[place.after] = _Seen(
+            place.settle(x), x.detach(), relu, last is output)
         if len(seen) == len(places):
             raise _AllSeen
 
-    for name in places:
-        module = model.get_submodule(name)
+    for place in places:
+        module = model.get_submodule(place.after)
         module.selfy = _Stub()
-        module.register_forward_hook(partial(see, name))
-    # Of the graph, which frozen weights have no part in, only the nodes are
-    # needed, none of the tensors.
+        module.register_forward_hook(partial(see, place))
+    # Of the graph only the nodes are needed, none of the tensors.
     with torch.enable_grad(), saved_tensors_hooks(lambda _: None, id):
         try:
             model(x.requires_grad_().clone())
@@ -134,14 +133,14 @@ def _run(model: nn.Module, places: dict[str, Place],
     raise ValueError('it does not call all of them')
 
 
-def _observe(model: nn.Module, places: dict[str, Place]) -> dict[str, _Seen]:
+def _observe(model: nn.Module, places: list[Place]) -> dict[str, _Seen]:
     """Run the network on the first example that it takes.
 
     Raises:
         ValueError: If it takes none, or a block cannot be added to an output.
     """
-    place, faults = [*places.values()][0], []
-    for x in _examples(model, place.num_segments, place.grid):
+    faults = []
+    for x in _examples(model, places[0].num_segments, places[0].grid):
         try:
             return _run(model, places, x)
         except Exception as error:
@@ -150,9 +149,9 @@ def _observe(model: nn.Module, places: dict[str, Place]) -> dict[str, _Seen]:
         if isinstance(fault, OutputError):
             raise fault
     why = str(faults[0]).partition('\n')[0] if faults else 'no convolution'
-    raise ValueError(
-        f'{type(model).__name__} cannot be run on zeros to see the output of '
-        f'{", ".join(places)} ({why}): give in_channels.')
+    names = ', '.join(place.after for place in places)
+    raise ValueError(f'{type(model).__name__} does not run on zeros to show '
+                     f'what {names} gives ({why}): give in_channels.')
 
 
 def insert_selfy(model: nn.Module,
@@ -204,26 +203,26 @@ def insert_selfy(model: nn.Module,
         raise ValueError('num_segments must be a positive integer, but got '
                          f'{num_segments!r}.')
     grid = grid and tuple(grid)
-    modules = {
-        _find(model, name): name
+    places = {
+        _find(model, name): Place(name, num_segments, layout, grid,
+                                  prefix_tokens)
         for name in ([after] if isinstance(after, str) else after)
     }
-    places = {
-        name: Place(name, num_segments, layout, grid, prefix_tokens)
-        for name in modules.values()
-    }
+    if not places:
+        raise ValueError('after must name a submodule, but is empty.')
     try:
-        seen = _observe(model, places)
+        seen = _observe(model, [*places.values()])
     except ValueError:
         if in_channels is None:
             raise
         seen = {}
     blocks = []
-    for module, name in modules.items():
+    for module, place in places.items():
         like = next(chain(module.parameters(), model.parameters()), None)
         is_layer = isinstance(module, nn.Sequential)
-        x, relu, is_layer = seen.get(name, (like, False, is_layer))
-        channels = -1 if grid or places[name].layout == 'NHWC' else 1
+        place, x, relu, is_layer = seen.get(place.after,
+                                            (place, like, False, is_layer))
+        channels = -1 if grid or place.layout == 'NHWC' else 1
         built = MODELS.build({
             'type': 'SELFYBlock',
             'in_channels': in_channels or x.shape[channels],
@@ -232,7 +231,7 @@ def insert_selfy(model: nn.Module,
             **block
         })
         built.__class__ = _derive(_Block, type(built))
-        built.place = places[name]
+        built.place = place
         built.to(x).train(module.training)
         blocks.append((module, built, is_layer))
     for module, built, is_layer in blocks:
