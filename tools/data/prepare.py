@@ -11,11 +11,12 @@ import argparse
 import os
 import sys
 
-from selfy_mmaction.datasets.releases import (
+from releases import (
     RELEASES,
     FolderPreparation,
     Preparation,
 )
+
 from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.files import printable
 

@@ -7,11 +7,11 @@ from collections import Counter
 import cv2
 import pytest
 from mmaction.registry import DATASETS
+from releases import FolderPreparation
+from releases.folder import is_directional
+from releases.splitting import Clip, hold_out
 
 from selfy_mmaction.apis.video import Video, write_video
-from selfy_mmaction.datasets.releases import FolderPreparation
-from selfy_mmaction.datasets.releases.folder import is_directional
-from selfy_mmaction.datasets.releases.splitting import Clip, hold_out
 
 
 @pytest.fixture(scope='module')

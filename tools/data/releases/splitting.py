@@ -9,8 +9,8 @@ import numpy as np
 from decord import DECORDError, VideoReader
 from mmaction.datasets.transforms import DecordDecode, DecordInit
 
-from ..loading import BadClip, GuardedLoader, refuse
-from ..scan import read_frames
+from selfy_mmaction.datasets.loading import BadClip, GuardedLoader, refuse
+from selfy_mmaction.datasets.scan import read_frames
 
 # Two clips whose thumbnails have a higher correlation count as copies, or as
 # cuts of one recording. Among forty of the quickstart's clips, a scaled copy

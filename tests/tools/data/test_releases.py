@@ -9,11 +9,10 @@ import subprocess
 import sys
 
 import pytest
-import releases
+import release_files
 from mmaction.registry import DATASETS
-
-from selfy_mmaction.datasets.releases import Preparation
-from selfy_mmaction.datasets.releases.media import (
+from releases import Preparation
+from releases.files_of_release import (
     check_media,
     count_video_frames,
 )
@@ -24,14 +23,14 @@ def videos(tmp_path_factory):
     """A video of each kind."""
     folder = tmp_path_factory.mktemp('kinds')
     return dict(
-        mp4=releases.make_video(folder / 'one.mp4'),
-        webm=releases.make_video(folder / 'one.webm'))
+        mp4=release_files.make_video(folder / 'one.mp4'),
+        webm=release_files.make_video(folder / 'one.webm'))
 
 
 @pytest.fixture
 def release(tmp_path, repo, videos):
     """Writes a release and returns its clips."""
-    return lambda dataset: releases.RELEASES[dataset](
+    return lambda dataset: release_files.RELEASES[dataset](
         tmp_path, repo=repo, **videos)
 
 
@@ -46,7 +45,7 @@ def snapshot(root):
     }
 
 
-@pytest.mark.parametrize('dataset', releases.RELEASES)
+@pytest.mark.parametrize('dataset', release_files.RELEASES)
 def test_lists_hold_each_clip_with_its_label(dataset, release, tmp_path,
                                              capfd):
     clips = release(dataset)
@@ -154,13 +153,13 @@ def test_unsound_lines_are_reported_and_left_out(release, tmp_path):
     release('sthv1')
     train = tmp_path / 'something-something-v1-train.csv'
     with open(train, 'a') as file:
-        file.write(f'11;{releases.LEFT}\n'  # twice
-                   f'21;{releases.LEFT}\n'  # in val, too
-                   f'../../etc;{releases.LEFT}\n'
-                   f'/etc;{releases.LEFT}\n'
-                   f'a b;{releases.LEFT}\n'
+        file.write(f'11;{release_files.LEFT}\n'  # twice
+                   f'21;{release_files.LEFT}\n'  # in val, too
+                   f'../../etc;{release_files.LEFT}\n'
+                   f'/etc;{release_files.LEFT}\n'
+                   f'a b;{release_files.LEFT}\n'
                    '15;Juggling something\n'
-                   f'16;{releases.LEFT}\n')  # no frames
+                   f'16;{release_files.LEFT}\n')  # no frames
     preparation = Preparation('sthv1', tmp_path, partial_copy=True)
     assert not preparation.run()
     assert [
@@ -351,7 +350,8 @@ def test_kinetics_misses_some_and_has_others(release, tmp_path):
 def test_frames_of_a_release_of_videos(release, tmp_path):
     clips = release('diving48')
     for name in [*clips['train'], *clips['val']]:
-        releases.make_frames(tmp_path / 'rawframes' / name, 'img_{:05}.jpg')
+        release_files.make_frames(tmp_path / 'rawframes' / name,
+                                  'img_{:05}.jpg')
     assert Preparation('diving48', tmp_path, 'rawframes', True).run()
     assert read(
         tmp_path /
@@ -364,9 +364,10 @@ def write_official(folder, prefix, classes, frames=20):
     paths = []
     for split, numbers in ('train', (11, 12)), ('val', (21, 22)):
         path = folder / f'something_{split}.txt'
+        sides = release_files.LEFT, release_files.RIGHT
         path.write_text(''.join(
             f'{prefix}{i} {frames} '
-            f'{names.index((releases.LEFT, releases.RIGHT)[i % 2])}\n'
+            f'{names.index(sides[i % 2])}\n'
             for i in numbers))
         paths.append(str(path))
     return paths
@@ -378,10 +379,10 @@ def test_official_lists_count_their_labels_alphabetically(
     lists = write_official(tmp_path, '/Dataset/SSV1/', class_names)
     assert Preparation(
         'sthv1', tmp_path, partial_copy=True, official_lists=lists).run()
-    right = class_names.index(releases.RIGHT)
-    assert right != sorted(class_names).index(releases.RIGHT)
+    right = class_names.index(release_files.RIGHT)
+    assert right != sorted(class_names).index(release_files.RIGHT)
     assert read(tmp_path / 'sthv1_train_list_rawframes.txt') == [
-        f'11 20 {right}', f'12 20 {class_names.index(releases.LEFT)}'
+        f'11 20 {right}', f'12 20 {class_names.index(release_files.LEFT)}'
     ]
     # their numbers of frames are checked
     lists = write_official(tmp_path, '/Dataset/SSV1/', class_names, 21)

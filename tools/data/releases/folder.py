@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ...containers import find_videos
-from ...files import is_inside, write_text
-from .media import check_media
+from selfy_mmaction.containers import find_videos
+from selfy_mmaction.files import is_inside, write_text
+
+from .files_of_release import check_media
 from .release import SPLITS, Findings
 from .splitting import Clip, Content, find_twins, hold_out, look
 
