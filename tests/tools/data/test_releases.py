@@ -365,10 +365,9 @@ def write_official(folder, prefix, classes, frames=20):
     for split, numbers in ('train', (11, 12)), ('val', (21, 22)):
         path = folder / f'something_{split}.txt'
         sides = release_files.LEFT, release_files.RIGHT
-        path.write_text(''.join(
-            f'{prefix}{i} {frames} '
-            f'{names.index(sides[i % 2])}\n'
-            for i in numbers))
+        path.write_text(''.join(f'{prefix}{i} {frames} '
+                                f'{names.index(sides[i % 2])}\n'
+                                for i in numbers))
         paths.append(str(path))
     return paths
 
