@@ -71,7 +71,8 @@ def parse_args() -> argparse.Namespace:
             metavar='FILE',
             help='table with the columns clip (a path below ROOT) and label '
             '(a class), instead of a folder per class; clips with the same '
-            'group, a third column, are kept in one split'),
+            'group, a third column, are kept in one split; a column split '
+            '(train, val or test) is used instead of a random split'),
         folder.add_argument(
             '--val-share',
             type=float,

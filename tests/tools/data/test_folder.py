@@ -7,11 +7,13 @@ from collections import Counter
 import cv2
 import pytest
 from mmaction.registry import DATASETS
+from mmengine.config import Config
 from releases import FolderPreparation
 from releases.folder import is_directional
 from releases.splitting import Clip, hold_out
 
 from selfy_mmaction.apis.video import Video, write_video
+from selfy_mmaction.datasets.recipes import use_folder
 
 
 @pytest.fixture(scope='module')
@@ -110,6 +112,64 @@ def test_groups_of_a_table_stay_together(root, tmp_path):
     }
     assert len(scenes['val']) == 1 and len(scenes['train']) == 2
     assert not scenes['train'] & scenes['val']
+
+
+def write_split(root, tmp_path, parts):
+    """A table in which each scene has the next of some parts."""
+    lines = ['clip,label,group,split']
+    for i in range(6):
+        for side in 'left', 'right':
+            lines.append(f'turn {side}/{side}{i}.mp4,{side},scene {i // 2},'
+                         f'{parts[i % len(parts)]}')
+    table = tmp_path / 'table.csv'
+    table.write_text('\n'.join(lines))
+    return FolderPreparation(root, table)
+
+
+@pytest.mark.parametrize('parts', [
+    ('train', 'train', 'test'),
+    ('train', 'val', 'test'),
+    ('val', 'train', 'train'),
+])
+def test_the_split_of_a_table_is_used(repo, root, tmp_path, parts):
+    assert FolderPreparation(root).run()  # a random split before
+    preparation = write_split(root, tmp_path, parts)
+    assert preparation.run()
+    for part in 'train', 'val', 'test':
+        assert part in parts or not (
+            root / f'folder_{part}_list_videos.txt').exists()
+    for part in {*parts}:
+        numbers = {int(path[-5]) for path in listed(root, part)}
+        assert numbers == {i for i in range(6) if parts[i % 3] == part}
+    assert find(preparation,
+                '^warning: groups on two sides of the split: scene ')
+    rows = [line.split()[0] for line in preparation.table().splitlines()]
+    assert rows[1:] == [p for p in ('train', 'val', 'test') if p in parts]
+
+    cfg = Config.fromfile(repo / 'configs/_base_/datasets/folder.py')
+    cfg.val_cfg = dict(type='ValLoop')
+    use_folder(cfg, str(root))
+    lists = [
+        loader and loader.dataset.ann_file.split('_')[1]
+        for loader in (cfg.train_dataloader, cfg.val_dataloader,
+                       cfg.test_dataloader)
+    ]
+    validated = 'val' if 'val' in parts else None
+    assert lists == ['train', validated, 'test' if 'test' in parts else 'val']
+    assert bool(cfg.val_cfg) == bool(cfg.val_evaluator) == bool(validated)
+
+
+@pytest.mark.parametrize('parts, message', [
+    (('train', 'Test'), "has the split 'Test': give train, val, test for"),
+    (('train', ''), "has the split '': give train, val, test for every clip"),
+    (('train', ), 'no lists are written'),
+    (('test', ), 'no lists are written'),
+])
+def test_an_unsound_split_is_named(root, tmp_path, parts, message):
+    preparation = write_split(root, tmp_path, parts)
+    assert not preparation.run()
+    assert find(preparation, f'^error: .*{message}')
+    assert not list(root.glob('folder_*_list_videos.txt'))
 
 
 def test_what_is_thin_is_said(root, clips):

@@ -12,13 +12,16 @@ from selfy_mmaction.containers import find_videos
 from selfy_mmaction.files import is_inside, write_text
 
 from .files_of_release import check_media
-from .release import SPLITS, Findings
+from .release import Findings
 from .splitting import Clip, Content, find_twins, hold_out, look
 
 # Classes with fewer clips, and clips with fewer frames, get a warning.
 FEW_CLIPS = 5
 FEW_FRAMES = 8
+# The parts of a split, and what their clips are called.
+_PARTS = dict(train='training', val='validation', test='test')
 _SPLIT_NAMES = {'train', 'training', 'val', 'valid', 'validation', 'test'}
+_LIST = 'folder_{}_list_videos.txt'
 # A horizontal flip changes these; vertical directions stay.
 _DIRECTION = re.compile(
     r'(?<![a-z])(left|right)(wards?)?(?![a-z])|clockwise|(?<![a-z])c?cw\b')
@@ -35,7 +38,8 @@ class FolderPreparation:
         root (str): The folder of the data.
         table (str, optional): A csv with the columns ``clip``, a path below
             ``root``, and ``label``, the name of its class. With a column
-            ``group``, the clips of a group go to the same split.
+            ``group``, the clips of a group go to the same split. A column
+            ``split`` is the split: train, val or test.
         val_share (float): The share of each class for validation.
         seed (int): Seed of the random split.
         workers (int): How many processes check the clips.
@@ -71,7 +75,7 @@ class FolderPreparation:
         self.workers, self.timeout = workers, timeout
         self.findings = Findings()
         # split -> column of the summary -> number
-        self.summary = {split: Counter() for split in SPLITS}
+        self.summary = {}
 
     @property
     def problems_file(self) -> Path:
@@ -93,16 +97,13 @@ class FolderPreparation:
         contents = self._look(clips)
         clips = [clip for clip in clips if clip.path in contents]
         classes = sorted({clip.label for clip in clips})
-        held = hold_out(clips, self.val_share, random.Random(self.seed))
-        splits = dict(
-            train=[clip for clip in clips if clip.group not in held],
-            val=[clip for clip in clips if clip.group in held])
+        splits = self._split(clips)
         self._report(splits, classes, contents)
-        if all(splits.values()) and len(classes) > 1:
+        if all(splits.values()) and len(splits) > 1 and len(classes) > 1:
             self._write(splits, classes)
         else:
             self.findings.add('too few clips can be read for training and '
-                              'validation; no lists are written')
+                              'validation or test; no lists are written')
         lines = self.findings.lines()
         if lines:
             write_text(self.problems_file, '\n'.join([*lines, '']))
@@ -127,9 +128,10 @@ class FolderPreparation:
         self._warn('folders without a video, which are not classes', empty)
         return clips
 
-    def _select(self, clips: Iterable[Clip]) -> list[Clip]:
+    def _select(self, clips: Sequence[Clip]) -> list[Clip]:
         """The clips that can be listed, each once, in order of their paths."""
         selected = {}
+        is_split = any(clip.split for clip in clips)
         for clip in sorted(clips):
             if not clip.label:
                 self.findings.add(f'{clip.path!r} has no class')
@@ -141,6 +143,9 @@ class FolderPreparation:
                 self.findings.add(f'{clip.path!r} leads out of {self.root}')
             elif not (self.root / clip.path).is_file():
                 self.findings.add(f'{clip.path} does not exist')
+            elif is_split and clip.split not in _PARTS:
+                self.findings.add(f'{clip.path} has the split {clip.split!r}: '
+                                  f'give {", ".join(_PARTS)} for every clip')
             elif clip.path in selected:
                 self.findings.add(f'{clip.path} is listed twice, as '
                                   f'{selected[clip.path].label} and as '
@@ -175,6 +180,25 @@ class FolderPreparation:
                 contents[clip.path] = content
         return contents
 
+    def _split(self, clips: Sequence[Clip]) -> dict[str, list[Clip]]:
+        """The clips of each part: those of the table, or drawn."""
+        if not any(clip.split for clip in clips):
+            held = hold_out(clips, self.val_share, random.Random(self.seed))
+            clips = [
+                clip._replace(split='val' if clip.group in held else 'train')
+                for clip in clips
+            ]
+            parts = ['train', 'val']
+        else:
+            parts = [
+                part for part in _PARTS
+                if part in {'train', *(clip.split for clip in clips)}
+            ]
+        return {
+            part: [clip for clip in clips if clip.split == part]
+            for part in parts
+        }
+
     def _report(
         self,
         splits: Mapping[str, Sequence[Clip]],
@@ -186,28 +210,32 @@ class FolderPreparation:
             split: Counter(clip.label for clip in of_split)
             for split, of_split in splits.items()
         }
-        total = counts['train'] + counts['val']
-        for split in SPLITS:
-            self.summary[split].update(
-                clips=len(splits[split]), classes=len(counts[split]))
+        total = sum(counts.values(), Counter())
+        self.summary = {
+            split: dict(clips=len(splits[split]), classes=len(counts[split]))
+            for split in splits
+        }
         self._warn(f'classes with fewer than {FEW_CLIPS} clips',
                    [name for name in classes if total[name] < FEW_CLIPS])
-        self._warn(
-            'classes without a validation clip, since they have one clip or '
-            'one group',
-            [name for name in classes if name not in counts['val']])
         self._warn(
             f'clips with fewer than {FEW_FRAMES} frames, some of which the '
             'network sees twice', [
                 path for path, content in contents.items()
                 if content.frames < FEW_FRAMES
             ])
-        twins = find_twins(splits, contents)
-        self._warn(
-            f'{len(twins)} of {len(splits["val"])} validation clips look like '
-            'a training clip, so that they say little; if they are cuts of '
-            'one recording, give it as the group in a --csv',
-            [f'{a} and {b}' for a, b in twins])
+        self._warn('groups on two sides of the split', _shared_groups(splits))
+        for part in [*splits][1:]:
+            clips, kind = splits[part], _PARTS[part]
+            self._warn(
+                f'classes without a {kind} clip, since they have one clip or '
+                'one group, or by the split of the table',
+                [name for name in classes if name not in counts[part]])
+            twins = find_twins(splits['train'], clips, contents)
+            self._warn(
+                f'{len(twins)} of {len(clips)} {kind} clips look like a '
+                'training clip, so that they say little; if they are cuts of '
+                'one recording, give it as the group in a --csv',
+                [f'{a} and {b}' for a, b in twins])
         self._warn(
             'classes that a flip may turn into others: training flips them '
             'unless frozen_classes of the config names them',
@@ -225,9 +253,12 @@ class FolderPreparation:
         lists = {'classes.txt': classes}
         for split, of_split in splits.items():
             # A tab, since folder names may have spaces.
-            lists[f'folder_{split}_list_videos.txt'] = [
+            lists[_LIST.format(split)] = [
                 f'{clip.path}\t{numbers[clip.label]}' for clip in of_split
             ]
+        for part in _PARTS.keys() - splits:
+            # of an earlier run
+            (self.root / _LIST.format(part)).unlink(missing_ok=True)
         for name, lines in lists.items():
             write_text(self.root / name, '\n'.join([*lines, '']))
 
@@ -242,7 +273,7 @@ class FolderPreparation:
 
 
 def read_table(path: Path) -> list[Clip]:
-    """Read a csv with the columns clip and label, and maybe group.
+    """Read a csv with the columns clip, label, and maybe group, split.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -256,10 +287,11 @@ def read_table(path: Path) -> list[Clip]:
         rows = csv.DictReader(io.StringIO(text, newline=''))
         clips = []
         for row in rows:
-            path, label, group = ((row.get(key) or '').strip()
-                                  for key in ('clip', 'label', 'group'))
+            path, label, group, split = ((row.get(key) or '').strip()
+                                         for key in ('clip', 'label', 'group',
+                                                     'split'))
             # A clip without a group is its own group.
-            clips.append(Clip(path, label, group or path))
+            clips.append(Clip(path, label, group or path, split))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f'{path} is not a csv in UTF-8 ({error}): save it '
                          'as one.') from error
@@ -269,6 +301,14 @@ def read_table(path: Path) -> list[Clip]:
                          'line should be `clip,label` or `clip,label,group`, '
                          'with commas.')
     return clips
+
+
+def _shared_groups(splits: Mapping[str, Sequence[Clip]]) -> set[str]:
+    """The groups with clips in more than one part."""
+    parts = Counter(group for clips in splits.values()
+                    for group in {clip.group
+                                  for clip in clips})
+    return {group for group, number in parts.items() if number > 1}
 
 
 def is_directional(name: str) -> bool:
