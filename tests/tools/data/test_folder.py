@@ -78,8 +78,13 @@ def test_folders_are_classes(root):
         for path, label in clips.items():
             assert (root / path).is_file()
             assert path.startswith(f'{label}/')
-    assert [line.split() for line in preparation.table().splitlines()
-            ] == [['clips', 'classes'], ['train', '8', '2'], ['val', '4', '2']]
+    assert [line.split()[-3:] for line in preparation.table().splitlines()
+            ] == [['train', 'val'], ['left', '4', '2'], ['right', '4', '2'],
+                  ['all', '8', '4']]
+    assert preparation.notes == [
+        'Wrote classes.txt, folder_train_list_videos.txt, '
+        f'folder_val_list_videos.txt to {root}.'
+    ]
     assert find(
         preparation, "^warning: .* frozen_classes of the config "
         "names them: 'turn left', 'turn right'$")
@@ -114,6 +119,28 @@ def test_groups_of_a_table_stay_together(root, tmp_path):
     assert not scenes['train'] & scenes['val']
 
 
+@pytest.mark.parametrize('column, groups, told', [
+    ('subject', 3, "warning: column 'subject' of the table is not used: if "
+     'its clips must stay on one side of the split, call it group'),
+    ('light', 3, "warning: column 'light' of the table is not used$"),
+    ('group', 3, "warning: validation has one group alone, 'scene 0': the"),
+    ('group', 3, 'warning: 33.3% of the clips are for validation in place of'),
+    ('group', 1, "error: all clips are of one group, 'scene 0', which stays"),
+])
+def test_what_a_table_says_of_groups(root, tmp_path, column, groups, told):
+    """As a spreadsheet on Windows in Europe may write it."""
+    table = tmp_path / 'table.csv'
+    table.write_text(f'clip;label;{column}\n' + ''.join(
+        f'turn {side}\\{side}{i}.mp4;{side};scene {i % groups}\n'
+        for side in ('left', 'right') for i in range(6)))
+    assert FolderPreparation(root).run()  # lists of an earlier run
+    preparation = FolderPreparation(root, table)
+    assert preparation.run() == preparation.has_lists == (groups > 1)
+    assert find(preparation, f'^{told}')
+    assert (column == 'group' and groups > 1) == bool(
+        [n for n in preparation.notes if 'For validation: scene ' in n])
+
+
 def write_split(root, tmp_path, parts):
     """A table in which each scene has the next of some parts."""
     lines = ['clip,label,group,split']
@@ -143,8 +170,9 @@ def test_the_split_of_a_table_is_used(repo, root, tmp_path, parts):
         assert numbers == {i for i in range(6) if parts[i % 3] == part}
     assert find(preparation,
                 '^warning: groups on two sides of the split: scene ')
-    rows = [line.split()[0] for line in preparation.table().splitlines()]
-    assert rows[1:] == [p for p in ('train', 'val', 'test') if p in parts]
+    assert preparation.table().splitlines()[0].split() == [
+        part for part in ('train', 'val', 'test') if part in parts
+    ]
 
     cfg = Config.fromfile(repo / 'configs/_base_/datasets/folder.py')
     cfg.val_cfg = dict(type='ValLoop')
@@ -258,7 +286,7 @@ def test_unsound_lines_of_a_table(root, tmp_path):
 
 
 @pytest.mark.parametrize('text, message', [
-    ('clip;label\na;b\n', "no column 'clip': its first line should be `clip,"),
+    ('name,label\na,b\n', "table.csv has no column 'clip': its first line"),
     ('clip\na\n', "has no column 'label'"),
     ('clip,label\n\xff', 'is not a csv in UTF-8'),
     ('clip,label\nturn left/left0.mp4,a\n', 'has clips of 1 classes: give'),

@@ -1,7 +1,5 @@
 """Your own videos: a folder of clips per class, or a table of clips."""
 
-import csv
-import io
 import random
 import re
 from collections import Counter
@@ -11,6 +9,7 @@ from pathlib import Path
 from selfy_mmaction.containers import find_videos
 from selfy_mmaction.files import is_inside, write_text
 
+from .clip_table import read_table
 from .files_of_release import check_media
 from .release import Findings
 from .splitting import Clip, Content, find_twins, hold_out, look
@@ -18,6 +17,8 @@ from .splitting import Clip, Content, find_twins, hold_out, look
 # Classes with fewer clips, and clips with fewer frames, get a warning.
 FEW_CLIPS = 5
 FEW_FRAMES = 8
+# More are not printed one by one.
+MANY_CLASSES = 30
 # The parts of a split, and what their clips are called.
 _PARTS = dict(train='training', val='validation', test='test')
 _SPLIT_NAMES = {'train', 'training', 'val', 'valid', 'validation', 'test'}
@@ -74,13 +75,20 @@ class FolderPreparation:
         self.val_share, self.seed = val_share, seed
         self.workers, self.timeout = workers, timeout
         self.findings = Findings()
-        # split -> column of the summary -> number
-        self.summary = {}
+        # split -> class -> number of clips
+        self.summary: dict[str, Counter] = {}
+        # What was done, in lines.
+        self.notes: list[str] = []
 
     @property
     def problems_file(self) -> Path:
         """The file that the findings are written to."""
         return self.root / 'folder_problems.txt'
+
+    @property
+    def has_lists(self) -> bool:
+        """Whether lists were written."""
+        return (self.root / _LIST.format('train')).is_file()
 
     def run(self) -> bool:
         """Check the clips and write their lists.
@@ -102,8 +110,8 @@ class FolderPreparation:
         if all(splits.values()) and len(splits) > 1 and len(classes) > 1:
             self._write(splits, classes)
         else:
-            self.findings.add('too few clips can be read for training and '
-                              'validation or test; no lists are written')
+            self.findings.add(self._find_lack(splits, classes))
+            self._remove_lists(_PARTS)
         lines = self.findings.lines()
         if lines:
             write_text(self.problems_file, '\n'.join([*lines, '']))
@@ -113,7 +121,10 @@ class FolderPreparation:
 
     def _read(self) -> list[Clip]:
         if self.table_file:
-            return read_table(self.table_file)
+            clips, unused = read_table(self.table_file)
+            for line in unused:
+                self.findings.add(line, is_error=False)
+            return clips
         clips = []
         for path in find_videos(str(self.root)):
             path = Path(path).relative_to(self.root)
@@ -189,6 +200,7 @@ class FolderPreparation:
                 for clip in clips
             ]
             parts = ['train', 'val']
+            self._report_draw(clips, held)
         else:
             parts = [
                 part for part in _PARTS
@@ -198,6 +210,40 @@ class FolderPreparation:
             part: [clip for clip in clips if clip.split == part]
             for part in parts
         }
+
+    def _report_draw(self, clips: Sequence[Clip], held: set[str]) -> None:
+        """Say which groups were drawn, and where that is little."""
+        grouped = any(clip.group != clip.path for clip in clips)
+        if not grouped or not held:
+            return
+        self.notes.append(f'For validation: {_name_some(held, 20)}.')
+        if len(held) == 1:
+            self.findings.add(
+                f'validation has one group alone, {min(held)!r}: the accuracy '
+                'on it may be far from that on another',
+                is_error=False)
+        share = sum(clip.group in held for clip in clips) / len(clips)
+        if abs(share - self.val_share) > self.val_share / 4:
+            self.findings.add(
+                f'{share:.1%} of the clips are for validation in place of '
+                f'{self.val_share:.1%}: the groups are few and large',
+                is_error=False)
+
+    def _find_lack(self, splits: Mapping[str, Sequence[Clip]],
+                   classes: Sequence[str]) -> str:
+        """Why these clips make no lists."""
+        groups = {clip.group for clips in splits.values() for clip in clips}
+        if len(classes) < 2:
+            why = f'clips of {len(classes)} classes can be read'
+        elif len(groups) == 1:
+            why = (f'all clips are of one group, {min(groups)!r}, which stays '
+                   'on one side of the split: give two or more')
+        elif len(splits) == 1:
+            why = f'the split of the table has {min(splits)} alone'
+        else:
+            empty = min(splits, key=lambda part: len(splits[part]))
+            why = f'no clip is left for {_PARTS[empty]}'
+        return f'{why}; no lists are written, those of an earlier run removed'
 
     def _report(
         self,
@@ -211,10 +257,7 @@ class FolderPreparation:
             for split, of_split in splits.items()
         }
         total = sum(counts.values(), Counter())
-        self.summary = {
-            split: dict(clips=len(splits[split]), classes=len(counts[split]))
-            for split in splits
-        }
+        self.summary = counts
         self._warn(f'classes with fewer than {FEW_CLIPS} clips',
                    [name for name in classes if total[name] < FEW_CLIPS])
         self._warn(
@@ -256,51 +299,28 @@ class FolderPreparation:
             lists[_LIST.format(split)] = [
                 f'{clip.path}\t{numbers[clip.label]}' for clip in of_split
             ]
-        for part in _PARTS.keys() - splits:
-            # of an earlier run
-            (self.root / _LIST.format(part)).unlink(missing_ok=True)
+        self._remove_lists(_PARTS.keys() - splits)
         for name, lines in lists.items():
             write_text(self.root / name, '\n'.join([*lines, '']))
+        self.notes.append(f'Wrote {", ".join(lists)} to {self.root}.')
+
+    def _remove_lists(self, parts: Iterable[str]) -> None:
+        """Remove lists of an earlier run."""
+        for part in parts:
+            (self.root / _LIST.format(part)).unlink(missing_ok=True)
 
     def table(self) -> str:
-        """The summary, a split per row."""
-        rows = [f'{"":6}{"clips":>12}{"classes":>12}']
-        rows += [
-            f'{split:6}{numbers["clips"]:>12}{numbers["classes"]:>12}'
-            for split, numbers in self.summary.items()
-        ]
-        return '\n'.join(rows)
-
-
-def read_table(path: Path) -> list[Clip]:
-    """Read a csv with the columns clip, label, and maybe group, split.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not such a table.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f'--csv {path} does not exist.')
-    try:
-        # Spreadsheet programs write a byte-order mark.
-        text = path.read_text(encoding='utf-8-sig')
-        rows = csv.DictReader(io.StringIO(text, newline=''))
-        clips = []
-        for row in rows:
-            path, label, group, split = ((row.get(key) or '').strip()
-                                         for key in ('clip', 'label', 'group',
-                                                     'split'))
-            # A clip without a group is its own group.
-            clips.append(Clip(path, label, group or path, split))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f'{path} is not a csv in UTF-8 ({error}): save it '
-                         'as one.') from error
-    missing = {'clip', 'label'} - set(rows.fieldnames or ())
-    if missing:
-        raise ValueError(f'{path} has no column {min(missing)!r}: its first '
-                         'line should be `clip,label` or `clip,label,group`, '
-                         'with commas.')
-    return clips
+        """The number of clips, a class per row; only the sum of many."""
+        total = sum(self.summary.values(), Counter())
+        names = sorted(total) if len(total) <= MANY_CLASSES else []
+        width = max(map(len, [*names, 'all']))
+        rows = [('', *self.summary)]
+        rows += [(name, *(count[name] for count in self.summary.values()))
+                 for name in names]
+        rows += [('all', *(count.total() for count in self.summary.values()))]
+        return '\n'.join(f'{name:{width}}' + ''.join(f'{x:>8}'
+                                                     for x in numbers)
+                         for name, *numbers in rows)
 
 
 def _shared_groups(splits: Mapping[str, Sequence[Clip]]) -> set[str]:
