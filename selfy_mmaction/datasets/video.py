@@ -38,6 +38,9 @@ _CODECS = ('av1', 'cfhd', 'cinepak', 'dnxhd', 'dvvideo', 'ffv1', 'ffvhuff',
 _SIDE = 4096
 # MPEG-4 packets below this number of bytes may stand for no frame.
 _NO_FRAME = 20
+# Titles need not be UTF-8, which PyAV knows from version 19 on.
+_TITLES = {} if int(av.__version__.split('.')[0]) > 18 else dict(
+    metadata_errors='replace')
 
 
 class VideoError(ValueError):
@@ -137,7 +140,7 @@ class VideoFile:
             self._container = av.open(
                 # FFmpeg takes a name such as http:... for an address.
                 f'file:{os.path.abspath(self.path)}',
-                metadata_errors='replace',
+                **_TITLES,
                 container_options=dict(
                     format_whitelist=','.join(_FORMATS),
                     codec_whitelist=','.join(_CODECS),
@@ -153,13 +156,13 @@ class VideoFile:
         """Choose the track that the ffmpeg command takes."""
         streams = self._container.streams
         tracks = [
-            x for x in streams.video
-            if not x.disposition & av.stream.Disposition.attached_pic
+            x for x in streams.video if x.codec_context and not x.disposition
+            & av.stream.Disposition.attached_pic
         ]
         if not tracks:
             held = ', '.join(sorted({x.type for x in streams})) or 'nothing'
-            raise VideoError(
-                f'{printable(self.path)} holds no video, only {held}.')
+            raise VideoError(f'{printable(self.path)} has no video track of a '
+                             f'known codec; it holds {held}.')
         track = self._track = max(
             tracks,
             key=lambda x: x.width * x.height + 5_000_000 * bool(
@@ -178,7 +181,7 @@ class VideoFile:
         try:
             codec.open()
         except av.FFmpegError:
-            self._fail('is of an unknown kind')
+            self._fail('has a codec that is not read here')
 
     def _read_index(self) -> None:
         """Find the number and the times of the frames, and the first frame.
@@ -245,20 +248,20 @@ class VideoFile:
     def _index_frames(self) -> None:
         """Find the frames by decoding all of them."""
         self._by_packets = False
-        self._seek(0)
+        self._seek()
         times = array('d')
         for _, frame in self._decoder:
             time = frame.dts if frame.pts is None else frame.pts
             times.append(np.nan if time is None else time)
-        times = np.array(times)
-        steps = np.diff(times)
-        # Where recordings were joined, time begins anew.
-        usual = np.median(steps[steps > 0]) if (steps > 0).any() else 1
+        steps = np.diff(times) * float(self._track.time_base)
+        # Where recordings were joined, time begins anew; bare streams have
+        # none.
+        usual = np.median(steps[steps > 0]) if (steps > 0).any() else 1 / (
+            self._track.guessed_rate or 25)
         steps[~(steps >= 0)] = usual
-        self.times = np.cumsum([0, *steps]) * float(self._track.time_base)
-        self.times = self.times[:len(times)]
+        self.times = np.cumsum([0, *steps])[:len(times)]
         self._marks, self._keys = np.arange(len(times)), np.zeros(1)
-        self._seek(0)
+        self._seek()
 
     def _packets(self) -> Iterator[av.Packet]:
         """Yield the packets of the track; damage may end them early."""
@@ -278,15 +281,16 @@ class VideoFile:
                     if mark is not None:
                         yield mark, frame
 
-    def _seek(self, key: int) -> None:
-        """Go to the last key frame before a mark, or to the beginning."""
-        if self._by_packets:
-            self._container.seek(int(key), stream=self._track)
+    def _seek(self, key: int | None = None) -> None:
+        """Go to a key frame, or by default to the beginning."""
+        if self._by_packets and key is not None:
+            with suppress(av.FFmpegError):
+                self._container.seek(int(key), stream=self._track)
         else:
             self.close()
             self._open()
         self._decoder = self._decode()
-        self._mark = -np.inf
+        self._index, self._mark = -1, -np.inf
 
     def _advance(self, mark: int) -> bool:
         """Decode on to a frame; tell whether it is there."""
@@ -297,14 +301,17 @@ class VideoFile:
     def _find(self, index: int) -> av.VideoFrame:
         """Decode a frame, on from the last one or from a key frame."""
         mark = self._marks[index]
-        key = self._keys[np.searchsorted(self._keys, mark, 'right') - 1]
-        if not key <= self._mark <= mark:
-            self._seek(key)
+        if self._mark != mark:
+            key = self._keys[np.searchsorted(self._keys, mark, 'right') - 1]
+            # A key frame that comes next is reached without a jump.
+            if self._mark > mark or key > self._marks[self._index + 1]:
+                self._seek(key)
         if not self._advance(mark):
-            # Where decoding from a key frame does not do
-            self._seek(self._keys[0])
+            # Some frames can only be decoded from the beginning.
+            self._seek()
             if not self._advance(mark):
                 self._fail(f'lacks frame {index} of {len(self)}')
+        self._index = index
         return self._frame
 
     def _to_rgb(self, frame: av.VideoFrame) -> np.ndarray:
