@@ -104,7 +104,8 @@ class VideoFile:
     @property
     def fps(self) -> float:
         """Mean number of frames per second; 1 for a single frame."""
-        return (len(self) - 1) / self.times[-1] if self.times[-1] > 0 else 1.
+        last = float(self.times[-1])
+        return (len(self) - 1) / last if last else 1.
 
     def frames(self, indices: Sequence[int]) -> np.ndarray:
         """Decode some frames.
