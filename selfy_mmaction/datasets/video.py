@@ -7,7 +7,7 @@ import os
 import shlex
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from itertools import chain, count
 from typing import NoReturn
 
@@ -23,16 +23,15 @@ SUFFIXES = ('.3g2', '.3gp', '.asf', '.avi', '.dv', '.f4v', '.flv', '.gif',
             '.qt', '.rm', '.rmvb', '.ts', '.vob', '.webm', '.wmv', '.wtv')
 # FFmpeg also reads playlists, which make it open other files and addresses,
 # and hundreds of rare formats, whose decoders few have tested.
-_FORMATS = ('asf', 'avi', 'dv', 'flv', 'gif', 'h264', 'hevc', 'ivf', 'm4v',
-            'matroska', 'mov', 'mpeg', 'mpegts', 'mpegvideo', 'mxf', 'nut',
-            'ogg', 'rm', 'wtv')
-_CODECS = ('av1', 'cfhd', 'cinepak', 'dnxhd', 'dvvideo', 'ffv1', 'ffvhuff',
-           'flv', 'gif', 'h263', 'h263i', 'h264', 'hevc', 'huffyuv', 'indeo3',
-           'indeo5', 'libdav1d', 'mjpeg', 'mpeg1video', 'mpeg2video', 'mpeg4',
-           'msmpeg4', 'msmpeg4v1', 'msmpeg4v2', 'msrle', 'msvideo1', 'png',
-           'prores', 'qtrle', 'rawvideo', 'rv10', 'rv20', 'rv30', 'rv40',
-           'svq1', 'svq3', 'theora', 'utvideo', 'vc1', 'vp6', 'vp6f', 'vp8',
-           'vp9', 'vvc', 'wmv1', 'wmv2', 'wmv3')
+_KNOWN = dict(
+    protocol_whitelist='file',
+    format_whitelist='asf,avi,dv,flv,gif,h264,hevc,ivf,m4v,matroska,mov,mpeg,'
+    'mpegts,mpegvideo,mxf,nut,ogg,rm,wtv',
+    codec_whitelist='av1,cfhd,cinepak,dnxhd,dvvideo,ffv1,ffvhuff,flv,gif,h263,'
+    'h263i,h264,hevc,huffyuv,indeo3,indeo5,libdav1d,mjpeg,mpeg1video,'
+    'mpeg2video,mpeg4,msmpeg4,msmpeg4v1,msmpeg4v2,msrle,msvideo1,png,prores,'
+    'qtrle,rawvideo,rv10,rv20,rv30,rv40,svq1,svq3,theora,utvideo,vc1,vp6,vp6f,'
+    'vp8,vp9,vvc,wmv1,wmv2,wmv3')
 # A clip of 16 frames of this size takes 0.8 GB in each data loading process,
 # and networks see a hundredth of it.
 _SIDE = 4096
@@ -47,14 +46,13 @@ class VideoError(ValueError):
     """A file is not a video, or is damaged."""
 
 
-class VideoFile:
+class VideoFile(AbstractContextManager):
     """The frames of a video file, as a player shows them.
 
-    Frames that an edit list hides do not count, phone videos are upright,
-    frames of another size are scaled to that of the first, and of several
-    tracks the one that the ``ffmpeg`` command takes is read. One frame is in
-    memory at a time, and decoding takes one thread: data loading processes run
-    in parallel already.
+    Frames that an edit list hides do not count, phone videos are upright, a
+    frame of another size is scaled to that of the first, and of two tracks the
+    one that the ``ffmpeg`` command takes is read. One frame is in memory at a
+    time. Decoding takes one thread: data loading processes are parallel.
 
     Args:
         path (str | os.PathLike): The file. Files from strangers are safe: no
@@ -73,7 +71,7 @@ class VideoFile:
 
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = os.fspath(path)
-        self._container = None
+        self._container, self._kind = None, ''
         self._reformatter = av.video.reformatter.VideoReformatter()
         try:
             self._open()
@@ -89,9 +87,6 @@ class VideoFile:
         """Yield the frames in order, RGB of type uint8, [H, W, 3]."""
         for index in range(len(self)):
             yield self._to_rgb(self._find(index))
-
-    def __enter__(self) -> 'VideoFile':
-        return self
 
     def __exit__(self, *_) -> None:
         self.close()
@@ -132,57 +127,53 @@ class VideoFile:
 
     def _open(self) -> None:
         """Open the file, or open it again, at its beginning."""
-        name = printable(self.path)
         if not os.path.isfile(self.path):
-            raise FileNotFoundError(f'video {name} does not exist.')
+            raise FileNotFoundError(
+                f'video {printable(self.path)} does not exist.')
         with open(self.path, 'rb') as file:  # else the system says why not
             head = file.read(8)
+        # FFmpeg takes a bare name such as http:... for an address.
+        url = f'file:{os.path.abspath(self.path)}'
         try:
-            self._container = av.open(
-                # FFmpeg takes a name such as http:... for an address.
-                f'file:{os.path.abspath(self.path)}',
-                **_TITLES,
-                container_options=dict(
-                    format_whitelist=','.join(_FORMATS),
-                    codec_whitelist=','.join(_CODECS),
-                    protocol_whitelist='file'))
-        except av.FFmpegError as error:
-            raise VideoError(f'{name} is not a video that can be read: it ' + (
-                f'begins with {head!r}.' if head else 'is empty.')) from error
+            self._container = av.open(url, container_options=_KNOWN, **_TITLES)
+        except av.FFmpegError:
+            self._fail(f'is not a video that can be read: it begins with '
+                       f'{head!r}' if head else 'is an empty file')
         # Do not invent times: those of B-frames would be wrong.
         self._container.flags &= ~av.container.Flags.gen_pts.value
-        self._choose_track()
+        self._format = self._container.format.name.split(',')[0]
+        self._track = self._choose_track()
+        for stream in self._container.streams:
+            if stream is not self._track:
+                stream.discard = av.stream.Discard.all
 
-    def _choose_track(self) -> None:
+    def _choose_track(self) -> av.VideoStream:
         """Choose the track that the ffmpeg command takes."""
-        streams = self._container.streams
+        cover = av.stream.Disposition.attached_pic
+        default = av.stream.Disposition.default
         tracks = [
-            x for x in streams.video if x.codec_context and not x.disposition
-            & av.stream.Disposition.attached_pic
+            x for x in self._container.streams.video
+            if x.codec_context and not x.disposition & cover
         ]
         if not tracks:
-            held = ', '.join(sorted({x.type for x in streams})) or 'nothing'
-            raise VideoError(f'{printable(self.path)} has no video track of a '
-                             f'known codec; it holds {held}.')
-        track = self._track = max(
+            self._fail('holds no video')
+        track = max(
             tracks,
-            key=lambda x: x.width * x.height + 5_000_000 * bool(
-                x.disposition & av.stream.Disposition.default))
-        for other in streams:
-            if other is not track:
-                other.discard = av.stream.Discard.all
-        if track.width * track.height > _SIDE**2:
-            self._fail(
-                f'has frames of {track.width} x {track.height} pixels, more '
-                f'than {_SIDE} x {_SIDE}', '-vf scale=-2:1080')
+            key=lambda x: x.width * x.height + 5e6 * bool(x.disposition &
+                                                          default))
         codec = track.codec_context
         codec.thread_count = 1
-        codec.options = dict(
-            codec_whitelist=','.join(_CODECS), max_pixels=str(_SIDE**2))
-        try:
-            codec.open()
-        except av.FFmpegError:
-            self._fail('has a codec that is not read here')
+        codec.options = {
+            'max_pixels': str(_SIDE**2),
+            'codec_whitelist': _KNOWN['codec_whitelist']
+        }
+        # Not later: PyAV may crash on the name of a codec that fails to open.
+        self._kind = f' ({codec.name} in {self._format})'
+        if codec.width * codec.height > _SIDE**2:
+            self._fail(
+                f'has frames of {codec.width} x {codec.height} pixels, more '
+                f'than {_SIDE} x {_SIDE}', '-vf scale=-2:1080')
+        return track
 
     def _read_index(self) -> None:
         """Find the number and the times of the frames, and the first frame.
@@ -193,37 +184,26 @@ class VideoFile:
         self._by_packets = self._index_packets()
         if self._by_packets:
             self._seek(self._keys[0])
-            # Two fields in two packets may make one frame.
-            self._by_packets = (
-                self._advance(self._marks[0])
-                and not self._frame.interlaced_frame)
-        if not self._by_packets:
+        # Two fields in two packets may make one frame.
+        if (not self._by_packets or not self._advance(self._marks[0])
+                or self._frame.interlaced_frame):
             self._index_frames()
-        if not len(self.times):
-            self._fail('has no frame that can be decoded')
         first = self._find(0)
         self._coded_size = first.width, first.height
         matrix = first.side_data.get('DISPLAYMATRIX')
         # Where the axes x and y of the coded frame point to on the screen
-        self._axes = np.frombuffer(matrix, np.int32).reshape(
+        self._axes = np.frombuffer(matrix, np.int32).astype(float).reshape(
             3, 3)[:2, :2] if matrix else np.eye(2)
-        self._is_turned = abs(self._axes[0, 1]) > abs(self._axes[0, 0])
-        self.size = self._coded_size[::1 if self._is_turned else -1]
+        self.size = self._to_rgb(first).shape[:2]
 
     def _index_packets(self) -> bool:
-        """Find the frames by their packets, without decoding.
-
-        Returns:
-            bool: Whether each packet is known to be a frame at its time, and
-            key frames can be found again.
-        """
-        kind = self._container.format.name
+        """Find the frames by their packets; tell whether to rely on them."""
         codec = self._track.codec_context
-        if not (kind.startswith(
-            ('mov', 'matroska')) or kind == 'avi' and not codec.has_b_frames):
+        if self._format not in ('mov', 'matroska',
+                                'avi') or (self._format == 'avi'
+                                           and codec.has_b_frames):
             return False
         marks, keys = array('q'), array('q')
-        first = None
         for packet in self._packets():
             if packet.pts is None or packet.is_corrupt or (
                     codec.name == 'mpeg4' and packet.size < _NO_FRAME):
@@ -231,20 +211,17 @@ class VideoFile:
             # Hidden frames of VP8, which others refer to
             if codec.name == 'vp8' and not memoryview(packet)[0] & 0x10:
                 continue
-            if first is None:
-                first = packet.pts
-            if packet.pts < first:
-                return False
             if packet.is_keyframe:
                 keys.append(packet.pts)
+            # Frames before the first key frame may be missing.
+            if not keys or packet.pts < keys[0]:
+                return False
             if not packet.is_discard:
                 marks.append(packet.pts)
         self._marks, self._keys = np.unique(marks), np.unique(keys)
-        if not 0 < len(marks) == len(self._marks) or first not in keys:
-            return False
-        self.times = (self._marks - self._marks[0]) * float(
+        self.times = (self._marks - self._marks[:1]) * float(
             self._track.time_base)
-        return True
+        return 0 < len(marks) == len(self._marks)
 
     def _index_frames(self) -> None:
         """Find the frames by decoding all of them."""
@@ -255,18 +232,20 @@ class VideoFile:
             time = frame.dts if frame.pts is None else frame.pts
             times.append(np.nan if time is None else time)
         steps = np.diff(times) * float(self._track.time_base)
-        # Where recordings were joined, time begins anew; bare streams have
-        # none.
-        usual = np.median(steps[steps > 0]) if (steps > 0).any() else 1 / (
-            self._track.guessed_rate or 25)
-        steps[~(steps >= 0)] = usual
-        self.times = np.cumsum([0, *steps])[:len(times)]
+        usual = steps[steps > 0] if (steps > 0).any() else (
+            1 / (self._track.guessed_rate or 25))
+        # Where recordings were joined, time begins anew; some have none.
+        steps[~(steps >= 0)] = np.median(usual)
+        self.times = np.cumsum([0, *steps])
         self._marks, self._keys = np.arange(len(times)), np.zeros(1)
+        if not len(times):
+            self._fail('has no frame that can be decoded')
         self._seek()
 
     def _packets(self) -> Iterator[av.Packet]:
         """Yield the packets of the track; damage may end them early."""
-        with suppress(av.FFmpegError):
+        # PyAV's IndexError: of a track that begins in the middle
+        with suppress(av.FFmpegError, IndexError):
             for packet in self._container.demux(self._track):
                 if packet.size:
                     yield packet
@@ -321,18 +300,15 @@ class VideoFile:
         image = self._reformatter.reformat(
             frame, width, height, 'rgb24', interpolation='BICUBIC',
             threads=1).to_ndarray()
-        axes = self._axes
-        if self._is_turned:
+        (a, b), (c, d) = self._axes
+        if abs(b) > abs(a):
             # [H, W, 3] => [W, H, 3]
-            image, axes = image.swapaxes(0, 1), axes[::-1]
-        x, y = np.where(axes.diagonal() < 0, -1, 1)
-        return image[::y, ::x]
+            image, a, d = image.swapaxes(0, 1), c, b
+        return image[::-1 if d < 0 else 1, ::-1 if a < 0 else 1]
 
     def _fail(self, fault: str, options: str = '-c:v libx264') -> NoReturn:
         """Raise an error that tells what the file is, and what helps."""
-        kind = self._container.format.name.split(',')[0]
-        codec = self._track.codec_context.name
-        name = shlex.quote(printable(self.path))
-        raise VideoError(
-            f'{printable(self.path)} ({codec} in {kind}) {fault}: '
-            f'`ffmpeg -i {name} {options} repaired.mp4` may help.')
+        name = printable(self.path)
+        help = (f': `ffmpeg -i {shlex.quote(name)} {options} repaired.mp4` '
+                'may help') if self._kind else ''
+        raise VideoError(f'{name}{self._kind} {fault}{help}.')
