@@ -23,7 +23,7 @@ from curves import (
 from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.files import write_text
 
-CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
 
 def parse_args() -> argparse.Namespace:

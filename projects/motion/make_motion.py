@@ -4,11 +4,13 @@ import os
 from pathlib import Path
 
 import bench_clips
+import motion_clips
 
 from selfy_mmaction.engine import errors, launch
 
 # kind -> its module, and its numbers of training and validation clips
-KINDS = dict(quickstart=(clips, 1600, 400), benchmark=(bench_clips, 4800, 180))
+KINDS = dict(
+    quickstart=(motion_clips, 1600, 400), benchmark=(bench_clips, 4800, 180))
 
 
 def parse_args() -> argparse.Namespace:
@@ -49,9 +51,9 @@ def main() -> None:
     train = train if args.train is None else args.train
     val = val if args.val is None else args.val
     out = args.out or Path('data/motion' if module is
-                           clips else 'data/motion_bench')
+                           motion_clips else 'data/motion_bench')
     if module.render_dataset(out, train, val, args.seed, args.workers):
-        each = '' if module is clips else ' of each split'
+        each = '' if module is motion_clips else ' of each split'
         print(f'\nRendered {train} + {val} clips{each} to {out}.')
     else:
         print(f'{out} is there already.')

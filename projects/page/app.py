@@ -34,7 +34,7 @@ from selfy_mmaction.visualization.pictures import draw, to_image
 os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
 os.environ['HF_HUB_DISABLE_TELEMETRY'] = '1'
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / 'demo'
 NAME = 'selfy_tsm_r18_motion'
 # Of frames, in pixels: for the block, unless the network takes larger ones,

@@ -1,4 +1,4 @@
-"""What a visitor of the page of tools/app.py asks, and the answers."""
+"""What a visitor of the page of projects/page/app.py asks, and the answers."""
 from collections.abc import Sequence
 
 WHAT = """\

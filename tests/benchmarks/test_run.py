@@ -1,4 +1,4 @@
-"""tools/benchmark.py at small sizes: what it prints."""
+"""benchmarks/run.py at small sizes: what it prints."""
 import re
 import sys
 
@@ -18,7 +18,7 @@ def test_the_tool_prints_its_table_alone(part, load_tool, published,
     warnings of the exporter."""
     monkeypatch.setattr(speed, 'DEPLOYED', Config.fromfile(published[0]).model)
     monkeypatch.setattr(sys, 'argv', ['benchmark.py', part, '--rounds', '1'])
-    load_tool('benchmark').main()
+    load_tool('benchmarks/run').main()
     out, err = capfd.readouterr()
     assert err == ''
     assert not recwarn.list
@@ -36,7 +36,7 @@ def test_a_cpu_has_no_rows_of_kernels(load_tool, monkeypatch, capsys):
         monkeypatch.delitem(speed.PARTS, part)
     monkeypatch.setattr(sys, 'argv',
                         ['benchmark.py', '--device', 'cpu', '--rounds', '1'])
-    load_tool('benchmark').main()
+    load_tool('benchmarks/run').main()
     assert '| op |' in capsys.readouterr().out
     with pytest.raises(ValueError, match='need Triton and a CUDA device'):
         speed.PARTS['kernels'](Stopwatch(torch.device('cpu'), 1))

@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 from official import LAYOUTS, official_state_dict, tsm_code_state_dict
-from releases import read_classes
+from release_files import read_classes
 
 from selfy_mmaction.models.convert import convert_official_state_dict
 

@@ -15,14 +15,14 @@ import motion_clips
 import numpy as np
 import onnx
 import pytest
-import releases
+import release_files
 import torch
 from mmengine.logging import HistoryBuffer
+from releases import Preparation
 from torch import nn
 
 from selfy_mmaction.apis.onnx import ONNXClassifier
 from selfy_mmaction.datasets.lists import check_list, read_classes
-from selfy_mmaction.datasets.releases import Preparation
 from selfy_mmaction.engine import errors
 from selfy_mmaction.engine.checkpoint import (
     check_state_dict,
@@ -287,13 +287,13 @@ def test_hostile_metadata_of_a_model(tmp_path):
     assert found[False] > 50
 
 
-@pytest.mark.parametrize('dataset', releases.RELEASES)
+@pytest.mark.parametrize('dataset', release_files.RELEASES)
 def test_damaged_annotations(dataset, tmp_path, repo, capfd):
-    video = releases.make_video(tmp_path /
-                                ('v.webm' if dataset == 'sthv2' else 'v.mp4'))
+    video = release_files.make_video(
+        tmp_path / ('v.webm' if dataset == 'sthv2' else 'v.mp4'))
     root = tmp_path / dataset
     root.mkdir()
-    releases.RELEASES[dataset](
+    release_files.RELEASES[dataset](
         root, repo=repo, mp4=video, webm=video, dataset=dataset)
 
     def prepare(_):

@@ -135,7 +135,7 @@ def test_every_tool_takes_them(kind, project, run, load_tool, motion_root,
     run('export_onnx', config, checkpoint, 'model.onnx')
     run('predict', video, config, 'model.onnx', '--backend', 'onnx')
     run('check_data', config)
-    networks = load_tool('app').load_predictors(
+    networks = load_tool('projects/page/app').load_predictors(
         argparse.Namespace(
             config=str(config),
             checkpoint=checkpoint,

@@ -1,4 +1,4 @@
-"""tools/stss_flow.py."""
+"""projects/flow/stss_flow.py."""
 import shutil
 import sys
 
@@ -17,7 +17,7 @@ def test_video_and_picture(load_tool, monkeypatch, video_dir, tmp_path,
     def run(*args, video=str(video_dir / 'right0.mp4')):
         args = '--fps', '12', '--short-side', '100', *args
         monkeypatch.setattr(sys, 'argv', ['stss_flow.py', video, *args])
-        load_tool('stss_flow').main()
+        load_tool('projects/flow/stss_flow').main()
 
     run()
     assert 'right0_flow.mp4' in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""tools/motion_benchmark.py on a few clips, from nothing to its tables."""
+"""projects/motion/benchmark.py on a few clips, from nothing to its tables."""
 import json
 import sys
 
@@ -17,7 +17,7 @@ def data(tmp_path_factory):
 @pytest.fixture
 def run(load_tool, monkeypatch, data, tmp_path):
     """Run the tool with two networks and one ablation."""
-    tool = load_tool('motion_benchmark')
+    tool = load_tool('projects/motion/benchmark')
     monkeypatch.chdir(tmp_path)
     for table, names in ((experiment.NETWORKS, ('TSN', 'SELFY on TSM')),
                          (experiment.ABLATIONS, ('offset 1', ))):

@@ -162,8 +162,8 @@ def test_a_bad_number_is_named(name, value, message, tmp_path):
 def test_of_two_renderings_at_once_one_waits(repo, tmp_path):
     command = [
         sys.executable,
-        str(repo / 'tools/data/make_motion.py'), 'motion', '--train', '80',
-        '--val', '8', '--workers', '1'
+        str(repo / 'projects/motion/make_motion.py'), 'motion', '--train',
+        '80', '--val', '8', '--workers', '1'
     ]
     both = [
         subprocess.Popen(
@@ -181,7 +181,7 @@ def test_a_killed_rendering_is_not_taken_for_a_whole(repo, tmp_path):
     out = tmp_path / 'motion'
     command = [
         sys.executable,
-        str(repo / 'tools/data/make_motion.py'),
+        str(repo / 'projects/motion/make_motion.py'),
         str(out), '--train', '400', '--val', '8', '--workers', '1'
     ]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL)

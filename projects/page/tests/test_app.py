@@ -1,4 +1,4 @@
-"""The web page of tools/app.py, with the published network."""
+"""The web page of projects/page/app.py, with the published network."""
 import asyncio
 import http.client
 import os
@@ -34,7 +34,7 @@ def address(repo, tool_env, tmp_path_factory):
     port = str(get_free_port())
     with open(log, 'w') as file:
         process = subprocess.Popen(
-            [sys.executable, repo / 'tools/app.py', '--port', port],
+            [sys.executable, repo / 'projects/page/app.py', '--port', port],
             cwd=folder,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -157,7 +157,7 @@ def test_browsers_leave_out_port_80(port, host, status):
 
 def test_uploads_are_deleted_after_a_day(load_tool):
     predictor = SimpleNamespace(model_file='x.pth', classes=['a', 'b'])
-    page = load_tool('app').build_page(predictor, predictor)
+    page = load_tool('projects/page/app').build_page(predictor, predictor)
     every, age = page.delete_cache
     assert every < age == 24 * 60 * 60
 
@@ -289,9 +289,9 @@ def test_a_long_clip_gets_a_timeline(visit, pan, tmp_path):
 
 def test_names_what_is_wrong(run_tool, address):
     port = urlsplit(address).port
-    error = run_tool('app', '--port', port, '--device', 'cpu')
+    error = run_tool('projects/page/app', '--port', port, '--device', 'cpu')
     assert f'cannot be served at port {port}: is it taken?' in error
-    error = run_tool('app', 'config.py')
+    error = run_tool('projects/page/app', 'config.py')
     assert 'config.py is given without a checkpoint' in error
-    error = run_tool('app', '--port', '0')
+    error = run_tool('projects/page/app', '--port', '0')
     assert '--port 0: give a number from 1 to 65535' in error

@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from .reading import find_annotation, read_text, to_int
+from .annotation_files import find_annotation, read_text, to_int
 from .release import Annotation, Findings, Release
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from .reading import (
+from .annotation_files import (
     check_names,
     find_annotation,
     read_columns,

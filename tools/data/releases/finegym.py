@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from .reading import (
+from .annotation_files import (
     find_annotation,
     find_optional,
     read_columns,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from .reading import (
+from .annotation_files import (
     find_annotation,
     find_optional,
     read_items,

@@ -7,19 +7,21 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from ...files import is_inside, write_text
+from selfy_mmaction.files import is_inside, write_text
+
 from . import diving48, finegym, kinetics, something
-from .media import (
+from .annotation_files import read_official, read_text
+from .files_of_release import (
     VIDEO_ENDINGS,
     check_media,
     count_frames,
     count_video_frames,
     index_videos,
 )
-from .reading import read_official, read_text
 from .release import SPLITS, Annotation, Findings, Release
 
-PACKAGE = Path(__file__).resolve().parents[2]
+# The folder of configs/ and tools/: a source tree, or what MIM installs.
+ROOT = Path(__file__).resolve().parents[3]
 RELEASES = {
     **something.RELEASES,
     **kinetics.RELEASES,
@@ -36,14 +38,8 @@ def load_classes(release: Release, root: Path,
     """
     if release.read_classes:
         return release.read_classes(root, findings)
-    name = f'configs/_base_/datasets/{release.class_file}'
-    # beside the package in a source tree, inside it once installed
-    paths = [folder / name for folder in (PACKAGE.parent, PACKAGE / '.mim')]
-    for path in paths:
-        if path.is_file():
-            return read_text(path).splitlines()
-    raise FileNotFoundError(
-        f'{paths[0]} does not exist: install the package again.')
+    path = ROOT / 'configs/_base_/datasets' / release.class_file
+    return read_text(path).splitlines()
 
 
 def select_clips(
@@ -139,6 +135,7 @@ class Preparation:
         self.decode = decode
         self.workers = workers
         self.findings = Findings()
+        self.notes: list[str] = []
         # split -> column of the summary -> number
         self.summary = {split: Counter() for split in SPLITS}
         if not self.root.is_dir():

@@ -8,8 +8,8 @@ from pathlib import Path
 from decord import DECORDError, VideoReader
 from mmengine.utils import track_iter_progress
 
-from ...containers import find_fault
-from ..scan import read_all
+from selfy_mmaction.containers import find_fault
+from selfy_mmaction.datasets.scan import read_all
 
 VIDEO_ENDINGS = ('.mp4', '.webm', '.avi', '.mkv')
 

@@ -10,8 +10,7 @@ from motion_clips import CLASSES
 
 from selfy_mmaction.apis.video import write_video
 
-pytest_plugins = ['network_fixtures', 'tool_fixtures']
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(
