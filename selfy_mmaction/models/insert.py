@@ -151,7 +151,8 @@ def _observe(model: nn.Module, places: list[Place]) -> dict[str, _Seen]:
     why = str(faults[0]).partition('\n')[0] if faults else 'no convolution'
     names = ', '.join(place.after for place in places)
     raise ValueError(f'{type(model).__name__} does not run on zeros to show '
-                     f'what {names} gives ({why}): give in_channels, and the grid of tokens.')
+                     f'what {names} gives ({why}): give in_channels, and the '
+                     'grid if these are tokens.')
 
 
 def insert_selfy(model: nn.Module,
