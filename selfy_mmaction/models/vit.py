@@ -12,7 +12,7 @@ from mmaction.models.backbones.vit_mae import VisionTransformer
 from torch import Tensor, nn
 
 from ..registry import MODELS
-from .backbones import _SELFYBackbone
+from .backbones import _Blocks, _SELFYBackbone
 
 
 @MODELS.register_module()
@@ -146,11 +146,10 @@ class ViTSELFY(_SELFYBackbone, VisionTransformer):
         """Initialise from a checkpoint, or from scratch."""
         # The initialisation of the transformer's linear layers would
         # overwrite that of the blocks.
-        blocks, self.selfy = self.selfy, nn.ModuleDict()
+        blocks, self.selfy = self.selfy, _Blocks()
         super().init_weights()
         self.selfy = blocks
-        for block in blocks.values():
-            block.init_weights()
+        blocks.init_weights()
 
     def train(self, mode: bool = True) -> 'ViTSELFY':
         """Set the mode; frozen parts stay in evaluation mode."""
