@@ -317,7 +317,7 @@ def test_autocast(training, dtype):
 
 @pytest.mark.parametrize('needs_gradient', [True, False])
 def test_little_is_kept_for_recomputing(needs_gradient):
-    from stopwatch import kept_bytes
+    from measure import kept_bytes
     block = awake(SELFYBlock(512, 8, with_cp=True)).train()
     x = torch.randn(8, 512, 28, 28, requires_grad=needs_gradient)
     assert kept_bytes(lambda: block(x)) < 45e6
