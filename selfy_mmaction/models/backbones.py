@@ -132,7 +132,7 @@ class _SELFYBackbone:
 
     def load_original_weights(self, logger: MMLogger) -> None:
         """Load a 2D network, which has no weights for the blocks."""
-        blocks, self.selfy = self.selfy, _Blocks()
+        blocks, self.selfy = self.selfy, nn.ModuleDict()
         # MMAction2 prints a line for each shifted convolution, and logs the
         # names of the 2D classifier.
         with contextlib.redirect_stdout(io.StringIO()):
@@ -149,7 +149,8 @@ class _SELFYBackbone:
         self._loads_pretrained = self.pretrained is not None
         super().init_weights()
         self._loads_pretrained = False
-        if not self.selfy.is_init:  # MMEngine loaded weights alone
+        # MMEngine does not where it loads weights.
+        if self.selfy and not self.selfy.is_init:
             self.selfy.init_weights()
 
     def _check_pretrained(self, given: dict) -> None:

@@ -12,7 +12,7 @@ from mmaction.models.backbones.vit_mae import VisionTransformer
 from torch import Tensor, nn
 
 from ..registry import MODELS
-from .backbones import _Blocks, _SELFYBackbone
+from .backbones import _SELFYBackbone
 
 
 @MODELS.register_module()
@@ -146,7 +146,7 @@ class ViTSELFY(_SELFYBackbone, VisionTransformer):
         """Initialise from a checkpoint, or from scratch."""
         # The initialisation of the transformer's linear layers would
         # overwrite that of the blocks.
-        blocks, self.selfy = self.selfy, _Blocks()
+        blocks, self.selfy = self.selfy, nn.ModuleDict()
         super().init_weights()
         self.selfy = blocks
         blocks.init_weights()
