@@ -1,4 +1,4 @@
-"""STSS and its kernels: functions on tensors; layers are in models/.
+"""STSS and its operator: functions on tensors; layers are in models/.
 
 Everything here needs only torch.
 """
