@@ -8,11 +8,11 @@ from typing import NamedTuple
 import bench_clips
 import numpy as np
 import torch
+from measure import name_device, time_in_turn
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import DefaultScope
-from stopwatch import Stopwatch, name_device
 
 from selfy_mmaction.datasets.recipes import frame_size
 from selfy_mmaction.engine import hooks, launch
@@ -224,7 +224,7 @@ def time_designs(names: Sequence[str],
         clip = torch.randn(1, T, 3, *frame_size(cfg.test_pipeline))
         networks[name] = partial(network, clip.to(device))
     with torch.no_grad():
-        seconds = Stopwatch(device, rounds).times(**networks)
+        seconds = time_in_turn(networks, device, rounds)
     return {name: 1e3 * seconds[name] for name in names}
 
 
