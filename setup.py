@@ -3,6 +3,7 @@
 MIM finds configs, tools and the model index in ``selfy_mmaction/.mim``: links
 to the originals in an editable installation, copies in any other.
 """
+import re
 import shutil
 from pathlib import Path
 
@@ -15,9 +16,8 @@ PACKAGE = 'selfy_mmaction'
 
 def version():
     """The package's version, read without importing PyTorch."""
-    scope = {}
-    exec((ROOT / PACKAGE / 'version.py').read_text(), scope)
-    return scope['__version__']
+    text = (ROOT / PACKAGE / '__init__.py').read_text()
+    return re.search(r"^__version__ = '(.+)'$", text, re.MULTILINE)[1]
 
 
 class BuildWithMIM(build_py):

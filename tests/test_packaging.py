@@ -1,6 +1,5 @@
 """Installations of a copy of the tree, each in an environment of its own."""
 import filecmp
-import runpy
 import shutil
 import subprocess
 import tarfile
@@ -8,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from environments import Environment
+
+import selfy_mmaction
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ('configs', 'tools', 'model-index.yml')
@@ -75,8 +76,7 @@ def test_install(env, tree):
     version = env.run(
         '-c', 'from importlib.metadata import version as v;'
         'print(v("selfy-mmaction2"))').stdout.strip()
-    assert version == runpy.run_path(
-        str(ROOT / 'selfy_mmaction' / 'version.py'))['__version__']
+    assert version == selfy_mmaction.__version__
     # MIM takes the folder of the first recorded file for the package.
     record, = env.site.glob('selfy_mmaction2-*.dist-info/RECORD')
     assert record.read_text().startswith('selfy_mmaction/')

@@ -45,7 +45,7 @@ inputs() {
     "$python" -VV
     echo "$PWD"
     cat requirements/tested.txt setup.py pyproject.toml \
-        selfy_mmaction/version.py tools/setup_env.sh
+        selfy_mmaction/__init__.py tools/setup_env.sh
 }
 
 make_env() {
