@@ -4,7 +4,6 @@ import functools
 import http.server
 import os
 import pickle
-import shutil
 import socket
 import subprocess
 import sys
@@ -32,15 +31,13 @@ ROOT = Path(__file__).resolve().parent.parent
 SITE = Path(sysconfig.get_path('purelib'))
 
 
-def python(*args, path=(), **kwargs):
-    """Run a fresh Python that finds the packages in ``path`` first."""
-    search = os.pathsep.join(map(str, [*path, ROOT]))
-    env = dict(os.environ, PYTHONPATH=search, PYTHONWARNINGS='ignore')
+def python(*args, path=ROOT):
+    """Run a fresh Python that finds our package, or those in a folder."""
+    env = dict(os.environ, PYTHONPATH=str(path), PYTHONWARNINGS='ignore')
     return subprocess.run([sys.executable, *args],
                           capture_output=True,
                           text=True,
-                          env=env,
-                          **kwargs)
+                          env=env)
 
 
 # MMAction2's import
@@ -89,6 +86,7 @@ def site(tmp_path):
         if not entry.name.startswith(
             ('mmaction', 'mmengine', 'mmcv', '__editable__')):
             (folder / entry.name).symlink_to(entry)
+    (folder / 'selfy_mmaction').symlink_to(ROOT / 'selfy_mmaction')
     return folder
 
 
@@ -99,7 +97,7 @@ def test_without_mmaction(site):
         'from selfy_mmaction import SELFYBlock, stss;'
         'print(*stss(torch.rand(1, 2, 3, 4, 4)).shape, torch.load is load);'
         'from selfy_mmaction import ResNetSELFY',
-        path=[site])
+        path=site)
     assert run.stdout.strip() == '1 2 4 4 5 9 9 True', run.stderr
     assert run.stderr.splitlines()[-1] == (
         'ImportError: ResNetSELFY needs MMAction2: pip install mmaction2 '
@@ -120,7 +118,7 @@ def test_other_names():
         selfy_mmaction.Selfy  # noqa: B018
 
 
-@pytest.mark.parametrize('version', ['1.1.0', '1.0.0rc1', '0.24.1'])
+@pytest.mark.parametrize('version', ['1.1.0', '0.24.1'])
 def test_too_old_mmaction_is_one_line(version, tmp_path, monkeypatch):
     (tmp_path / 'mmaction').mkdir()
     (tmp_path / 'mmaction/__init__.py').write_text('assert False')
@@ -183,20 +181,15 @@ def load(path, weights_only=True):
 def assert_same(a, b):
     """Compare what two ways of reading one file give."""
     assert type(a) is type(b)
-    if isinstance(a, dict):
-        assert a.keys() == b.keys()
-        for key in a:
-            assert_same(a[key], b[key])
-    elif isinstance(a, (list, tuple)):
+    if isinstance(a, HistoryBuffer):
+        assert_same(vars(a), vars(b))
+    elif isinstance(a, (dict, list, tuple)):
+        if isinstance(a, dict):
+            a, b = [*a.items()], [*b.items()]
         for x, y in zip(a, b, strict=True):
             assert_same(x, y)
-    elif isinstance(a, HistoryBuffer):
-        assert_same(vars(a), vars(b))
-        assert a.statistics('mean') == b.statistics('mean')
-    elif isinstance(a, np.ndarray):
-        assert a.dtype == b.dtype and np.array_equal(a, b)
-    elif isinstance(a, torch.Tensor):
-        assert torch.equal(a, b)
+    elif isinstance(a, (np.ndarray, torch.Tensor)):
+        assert a.dtype == b.dtype and bool((a == b).all())
     else:
         assert a == b
 
@@ -377,37 +370,11 @@ def test_mmengine_runs_no_code_in_files(local, serve, tmp_path):
     assert not (tmp_path / 'mark').exists()
 
 
-LOAD = """
-import mmengine.runner
-import selfy_mmaction
-for source in 'evil.pth', 'open-mmlab://evil':
-    try:
-        mmengine.runner.CheckpointLoader.load_checkpoint(source, 'cpu')
-    except Exception as error:
-        print(type(error).__name__)
-"""
-# onedl-mmengine has this function, and calls it instead of torch.load.
-FALLS_BACK = """
-def _safe_torch_load(file, map_location=None):
-    return torch.load(file, map_location, weights_only=False)
-"""
-
-
-def test_an_engine_that_falls_back_runs_no_code(tmp_path, monkeypatch):
-    monkeypatch.setenv('MMENGINE_HOME', str(tmp_path))
-    shutil.copytree(
-        Path(mmengine.__file__).parent,
-        tmp_path / 'mmengine',
-        ignore=shutil.ignore_patterns('__pycache__'))
-    loaders = tmp_path / 'mmengine/runner/checkpoint.py'
-    loaders.write_text(
-        loaders.read_text().replace('torch.load(', '_safe_torch_load(') +
-        FALLS_BACK)
-    torch.save(Call(os.mkdir, str(tmp_path / 'mark')), tmp_path / 'evil.pth')
-    (tmp_path / 'open_mmlab.json').write_text('{"evil": "evil.pth"}')
-    run = python('-c', LOAD, path=[tmp_path], cwd=tmp_path)
-    assert [x for x in run.stdout.split()
-            if x.endswith('Error')] == ['ValueError', 'UnpicklingError']
+def test_an_engine_that_falls_back_runs_no_code(tmp_path):
+    """onedl-mmengine calls this, and without us once more, unsafely."""
+    torch.save(Call(os.mkdir, str(tmp_path / 'mark')), tmp_path / 'x.pth')
+    with pytest.raises(pickle.UnpicklingError):
+        mmengine.runner.checkpoint._safe_torch_load(tmp_path / 'x.pth')
     assert not (tmp_path / 'mark').exists()
 
 
