@@ -12,6 +12,10 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 PACKAGE = 'selfy_mmaction'
+# Where PyPI has a wheel of decord for today's Pythons.
+HAS_DECORD = ' or '.join(
+    f'(platform_system == "{system}" and platform_machine == "{machine}")'
+    for system, machine in (('Linux', 'x86_64'), ('Windows', 'AMD64')))
 
 
 def version():
@@ -67,10 +71,17 @@ setup(
         # Earlier versions cannot load MMEngine's checkpoints safely.
         'torch>=2.6',
         'mmengine>=0.10.3,<1',
-        'mmaction2>=1.2.0,<1.3',
-        'decord>=0.4.1',
-        'filelock',
-        # MMAction2 imports it without declaring it.
+        'av',
+        f'decord>=0.4.1; {HAS_DECORD}',
+        # It requires decord: elsewhere tools/setup_env.sh installs it alone.
+        f'mmaction2>=1.2.0,<1.3; {HAS_DECORD}',
+        # What it needs beside decord; it does not declare the last.
+        'einops',
+        'matplotlib',
+        'numpy',
+        'opencv-contrib-python',
+        'Pillow',
+        'scipy',
         'importlib_metadata',
         # MMEngine needs distutils and pkg_resources, which 82 removed.
         'setuptools<82',
@@ -78,7 +89,7 @@ setup(
     extras_require={
         # MMAction2 needs the module mmcv but requires no distribution of it.
         # An installed mmcv works as well; both at once do not.
-        'lite': ['mmcv-lite>=2.0.0,<2.2'],
+        'lite': ['mmcv-lite>=2.0.0,<3'],
         # The photographs that the quickstart's clips are rendered from.
         'motion': ['scikit-image'],
         # PyTorch writes ONNX models with the first two; the third runs them,
