@@ -68,6 +68,9 @@ make_env() {
     echo 'Installing requirements/tested.txt into .venv ...'
     "$python" -m pip install --no-input --disable-pip-version-check \
         -r requirements/tested.txt
+    # It requires decord, which has no wheel on ARM: there it is left out.
+    "$python" -m pip install --no-input --disable-pip-version-check --quiet \
+        --no-deps "$(grep -o '^mmaction2==[^;]*' requirements/tested.txt)"
     "$python" -m pip install --no-input --disable-pip-version-check --quiet \
         --no-build-isolation --no-deps -e .
 
