@@ -3,6 +3,7 @@
 MIM finds configs, tools and the model index in ``selfy_mmaction/.mim``: links
 to the originals in an editable installation, copies in any other.
 """
+import os
 import re
 import shutil
 from pathlib import Path
@@ -30,6 +31,8 @@ class BuildWithMIM(build_py):
     def run(self):
         # setuptools before 64, which openmim requires, has no such mode.
         editable = getattr(self, 'editable_mode', False)
+        # Windows lets only administrators make links.
+        link = editable and os.name != 'nt'
         if editable:
             mim = ROOT / PACKAGE / '.mim'
         else:
@@ -42,7 +45,7 @@ class BuildWithMIM(build_py):
         mim.mkdir(parents=True)
         for name in ('configs', 'tools', 'model-index.yml'):
             source, target = ROOT / name, mim / name
-            if editable:
+            if link:
                 target.symlink_to(Path('..', '..', name))
             elif source.is_dir():
                 shutil.copytree(
