@@ -1,0 +1,191 @@
+"""Train networks on real recordings, test them and tabulate the accuracies.
+
+DIR has a folder per set, with the clips and clips.csv. Trainings that are done
+are not done again, and one that was interrupted goes on; several processes at
+a time share the work.
+"""
+import argparse
+import copy
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from selfy_mmaction.analysis.complexity import get_complexity
+from selfy_mmaction.datasets.pipelines import frame_size
+from selfy_mmaction.engine import errors, hooks, launch
+from selfy_mmaction.files import write_text
+
+import report
+from direction import use_direction
+
+HERE = Path(__file__).resolve().parent
+PREPARE = HERE.parent.parent / 'tools/data/prepare.py'
+SEEDS = 0, 1, 2
+# Name -> changed arguments of the backbone of SELFY on TSM.
+NETWORKS = {
+    'TSN': dict(is_shift=False, selfy_indices=()),
+    'TSM': dict(selfy_indices=()),
+    'SELFY on TSN': dict(is_shift=False),
+    'SELFY on TSM': dict(),
+}
+
+
+class Training(NamedTuple):
+    """A training.
+
+    Attributes:
+        name: The set, which has a config and a folder of its name.
+        task: 'classes' or 'direction'.
+        network: A key of NETWORKS.
+        seed: Random seed.
+    """
+    name: str
+    task: str
+    network: str
+    seed: int
+
+    def folder(self, out: Path) -> Path:
+        """Its folder."""
+        network = self.network.replace(' ', '_')
+        return out / f'{self.name}_{self.task}' / network / f'{self.seed}'
+
+    def load_config(self, options: dict) -> Config:
+        """Its config.
+
+        Args:
+            options (dict): Settings that replace those of the config.
+        """
+        cfg = launch.load_config(
+            str(HERE / f'configs/selfy_tsm_r18_{self.name}.py'), options)
+        cfg.model.backbone.update(NETWORKS[self.network])
+        if self.task == 'direction':
+            use_direction(cfg)
+        cfg.randomness = dict(seed=self.seed)
+        cfg.launcher = 'none'
+        return cfg
+
+
+# In the order of the trainings: first all networks of one seed.
+TRAININGS = [
+    Training(name, task, network, seed)
+    for name in ('msr_action3d', 'avletters', 'miracl_words')
+    for task in ('classes', 'direction') for seed in SEEDS
+    for network in NETWORKS
+]
+
+
+def train_and_test(training: Training, out: Path, options: dict) -> dict:
+    """Train, or go on, and test the last checkpoint.
+
+    Returns:
+        dict: The complexity of :func:`get_complexity`; ``seconds``, the
+        median time of a training step without loading; ``train`` and
+        ``test``, the numbers of right and of all clips of each class.
+    """
+    cfg = training.load_config(options)
+    cfg.work_dir = str(training.folder(out))
+    cfg.resume = (training.folder(out) / 'last_checkpoint').exists()
+    result = dict(training._asdict(),
+                  **get_complexity(cfg, frame_size(cfg.test_pipeline)))
+    runner = launch.build_runner(cfg, stages=('train', 'test'))
+    runner.register_hook(hooks.CheckDataHook())
+    use_bfloat16(runner.model.backbone)
+    runner.train()
+    step, load = (
+        runner.message_hub.get_scalar(f'train/{key}').data[0]
+        for key in ('time', 'data_time'))
+    result['seconds'] = float(np.median(step - load))
+    for split in 'train', 'test':
+        loader = copy.deepcopy(cfg.test_dataloader)
+        loader.dataset.ann_file = cfg[f'{split}_dataloader'].dataset.ann_file
+        result[split] = count_right(runner.model,
+                                    Runner.build_dataloader(loader))
+    return result
+
+
+def use_bfloat16(backbone: torch.nn.Module) -> None:
+    """Compute the products in bfloat16, in half the time; MMEngine's wrapper
+    does so on GPUs only."""
+    backbone.to(memory_format=torch.channels_last)
+    backbone.forward = torch.autocast('cpu', torch.bfloat16)(backbone.forward)
+    backbone.register_forward_hook(lambda *args: args[-1].float())
+
+
+@torch.no_grad()
+def count_right(model: torch.nn.Module, loader) -> dict[str, list[int]]:
+    """Numbers of right and of all clips, for each class."""
+    model.eval()
+    classes = loader.dataset.metainfo['classes']
+    counts = {name: [0, 0] for name in classes}
+    for batch in loader:
+        for sample in model.test_step(batch):
+            label = sample.gt_label.item()
+            counts[classes[label]][0] += int(
+                sample.pred_score.argmax().item() == label)
+            counts[classes[label]][1] += 1
+    return counts
+
+
+def missing(out: Path) -> Iterator[tuple[Training, Path]]:
+    """The trainings that have no result and that no other process does."""
+    for training in TRAININGS:
+        folder = training.folder(out)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(folder / 'lock', timeout=0):
+                if not (folder / 'result.json').exists():
+                    yield training, folder / 'result.json'
+        except Timeout:
+            continue
+
+
+def parse_args() -> argparse.Namespace:
+    parser = launch.ArgumentParser(__doc__)
+    parser.add_argument(
+        '--data',
+        type=Path,
+        default='data/recordings',
+        help='folder of the sets; data/recordings by default')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default='work_dirs/recordings',
+        help='folder of the results; work_dirs/recordings by default')
+    parser.add_argument(
+        '--table',
+        action='store_true',
+        help='train nothing, tabulate what is there')
+    launch.add_config_options(parser)
+    return parser.parse_args()
+
+
+@errors.one_line_errors
+def main() -> None:
+    args = parse_args()
+    os.environ['RECORDINGS'] = str(args.data.resolve())
+    if not args.table:
+        for name in dict.fromkeys(t.name for t in TRAININGS):
+            root = args.data / name
+            if not (root / 'classes.txt').exists():
+                command = [sys.executable, PREPARE, 'folder', root]
+                subprocess.run([*command, '--csv', root / 'clips.csv'],
+                               check=True)
+        for training, path in missing(args.out):
+            print(*training, flush=True)
+            result = train_and_test(training, args.out, args.cfg_options)
+            write_text(path, json.dumps(result, indent=1))
+    report.write(args.out, NETWORKS)
+
+
+if __name__ == '__main__':
+    main()

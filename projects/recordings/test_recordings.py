@@ -1,0 +1,146 @@
+"""The study of real recordings, on clips that are made here."""
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.runner import Runner
+
+from selfy_mmaction.apis.video import write_video
+
+HERE = Path(__file__).resolve().parent
+SMALL = [
+    'model.backbone.selfy.window=(3,3,3)', 'train_cfg.max_epochs=2',
+    'param_scheduler.0.total_steps=2'
+]
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """The module, with two networks."""
+    monkeypatch.syspath_prepend(HERE)
+    spec = importlib.util.spec_from_file_location('run', HERE / 'run.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    chosen = [
+        training for training in module.TRAININGS
+        if training.name == 'msr_action3d' and training.seed == 0
+        and training.network in ('TSM', 'SELFY on TSN')
+    ]
+    monkeypatch.setattr(module, 'TRAININGS', chosen)
+    monkeypatch.setattr(module.report, 'SETS',
+                        dict(msr_action3d=('MSR-Action3D', ['bright'])))
+    return module
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """Two classes of clips that brighten or darken, and their split."""
+    monkeypatch.setenv('RECORDINGS', str(tmp_path / 'data'))
+    root = tmp_path / 'data/msr_action3d'
+    root.mkdir(parents=True)
+    lines = ['clip,label,group,split']
+    for i in range(6):
+        ramp = np.linspace(0, 200, 10)[::1 if i % 2 else -1]
+        frames = np.broadcast_to(ramp[:, None, None, None], (10, 40, 40, 3))
+        write_video(root / f'{i}.mp4', frames.astype('uint8') + i, 12)
+        lines.append(f'{i}.mp4,{["dark", "bright"][i % 2]},{i // 2},'
+                     f'{"test" if i > 3 else "train"}')
+    (root / 'clips.csv').write_text('\n'.join(lines))
+    return tmp_path / 'data'
+
+
+@pytest.fixture
+def start(run, data, tmp_path, monkeypatch):
+    """Run the command."""
+
+    def start(*args):
+        monkeypatch.setattr(sys, 'argv', [
+            'run.py', '--data',
+            str(data), '--out',
+            str(tmp_path / 'out'), *args, '--cfg-options', *SMALL
+        ])
+        run.main()
+
+    return start
+
+
+def test_from_clips_to_tables_and_again(start, run, tmp_path, monkeypatch):
+    # The second training is interrupted in its second epoch.
+    save = Runner.save_checkpoint
+    train = run.train_and_test
+
+    def interrupt(self, *args, **kwargs):
+        if 'SELFY_on_TSN' in self.work_dir and self.epoch == 1:
+            raise OSError('The disk is full.')
+        save(self, *args, **kwargs)
+
+    monkeypatch.setattr(Runner, 'save_checkpoint', interrupt)
+    with pytest.raises(SystemExit):
+        start()
+    monkeypatch.setattr(Runner, 'save_checkpoint', save)
+    out = tmp_path / 'out'
+    first, = out.rglob('result.json')
+    made = first.stat().st_mtime_ns
+    done = []
+    monkeypatch.setattr(run, 'train_and_test', lambda *args:
+                        (done.append(args[0]), train(*args))[1])
+    start()
+    assert [(training.task, training.network)
+            for training in done] == [('classes', 'SELFY on TSN'),
+                                      ('direction', 'TSM'),
+                                      ('direction', 'SELFY on TSN')]
+    assert first.stat().st_mtime_ns == made
+    logs = (out / 'msr_action3d_classes/SELFY_on_TSN/0').glob('*/*.log')
+    assert 'resumed epoch: 1' in max(logs).read_text()
+    start()
+    assert len(done) == 3
+
+    results = [
+        json.loads(path.read_text()) for path in out.rglob('result.json')
+    ]
+    totals = {
+        (r['task'], r['network']): [[n for _, n in r[part].values()]
+                                    for part in ('train', 'test')]
+        for r in results if 'task' in r
+    }
+    for (task, _), counts in totals.items():
+        # Every clip is played in both directions.
+        n = 2 if task == 'direction' else 1
+        assert counts == [[2 * n, 2 * n], [n, n]]
+    text = (out / 'tables.md').read_text()
+    assert 'MSR-Action3D: classes' in text and '| SELFY on TSN | 1 |' in text
+
+
+def test_backwards_is_forwards_reversed(run, data):
+    root = data / 'msr_action3d'
+    (root / 'classes.txt').write_text('bright\ndark\n')
+    for split in 'train', 'test':
+        (root / f'folder_{split}_list_videos.txt').write_text('1.mp4\t0\n')
+    cfg = run.Training('msr_action3d', 'direction', 'TSM', 0).load_config({})
+    loader = Runner.build_dataloader(cfg.test_dataloader)
+    forwards, backwards = (
+        loader.dataset[i]['inputs'].float().mean((1, 2, 3)) for i in (0, 1))
+    assert (forwards.diff() > 0).all()
+    assert (forwards.flip(0) == backwards).all()
+    assert [loader.dataset[i]['data_samples'].gt_label.item()
+            for i in (0, 1)] == [0, 1]
+
+
+def test_the_table_has_means_and_spreads(run):
+    report = sys.modules['report']
+    results = [
+        dict(
+            network='TSM',
+            test=dict(a=[right, 10], b=[10, 10]),
+            train=dict(a=[1, 1], b=[1, 1]),
+            flops=10**9,
+            stss_flops=10**9,
+            params=10**6,
+            seconds=0.5) for right in (0, 10)
+    ]
+    assert report.table(results, ['TSN', 'TSM'], ['a']).splitlines()[-1] == (
+        '| TSM | 2 | 75.0 ± 35.4 | 50.0 ± 70.7 | 100.0 ± 0.0 | 2.00 | 1.00 '
+        '| 0.50 |')
