@@ -19,7 +19,11 @@ SETS = {
     'avletters': ('AVLetters', ['B', 'P', 'D', 'T', 'Q', 'U']),
     'miracl_words': ('MIRACL-VC1, words', []),
 }
-TASKS = dict(classes='classes', direction='forwards or backwards')
+TASKS = dict(
+    classes='classes',
+    direction='forwards or backwards',
+    few_7='classes from 7 clips each',
+    few_3='classes from 3 clips each')
 
 
 def load(out: Path) -> list[dict]:
@@ -114,7 +118,7 @@ def write(out: Path, networks: Sequence[str]) -> None:
             ]
             if not runs:
                 continue
-            chosen = movements if task == 'classes' else []
+            chosen = [] if task == 'direction' else movements
             lines += [
                 f'### {title}: {words}', '',
                 table(runs, networks, chosen), ''

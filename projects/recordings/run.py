@@ -26,10 +26,11 @@ from selfy_mmaction.engine import errors, hooks, launch
 from selfy_mmaction.files import write_text
 
 import report
-from direction import use_direction
+import tasks
 
 HERE = Path(__file__).resolve().parent
-PREPARE = HERE.parent.parent / 'tools/data/prepare.py'
+ROOT = HERE.parent.parent
+PUBLISHED = 'checkpoints/selfy_tsm_r18_motion_*.pth'
 SEEDS = 0, 1, 2
 # Name -> changed arguments of the backbone of SELFY on TSM.
 NETWORKS = {
@@ -38,6 +39,25 @@ NETWORKS = {
     'SELFY on TSN': dict(is_shift=False),
     'SELFY on TSM': dict(),
 }
+_SOFT_ARGMAX = dict(_delete_=True, type='STSSSoftArgmaxExtraction')
+ABLATIONS = {
+    'extraction by soft-argmax': dict(selfy=dict(extraction=_SOFT_ARGMAX)),
+    'window 5 x 5 x 5': dict(selfy=dict(window=(5, 5, 5))),
+    'offsets 0 to 3': dict(selfy=dict(window=(4, 9, 9), offsets=(0, 1, 2, 3))),
+}
+# The network of rendered motion, whose weights are published: from scratch,
+# and from these weights.
+_RENDERED = dict(
+    num_stages=2,
+    strides=(1, 2),
+    dilations=(1, 1),
+    out_indices=(1, ),
+    selfy=dict(
+        extraction=dict(channels=(4, 16, 64, 64)),
+        integration=dict(channels=(64, 64, 64, 64))),
+    selfy_indices=(1, ))
+SCRATCH, TRANSFER = 'two stages, from scratch', 'two stages, from rendered'
+DESIGNS = {**NETWORKS, **ABLATIONS, SCRATCH: _RENDERED, TRANSFER: _RENDERED}
 
 
 class Training(NamedTuple):
@@ -45,8 +65,8 @@ class Training(NamedTuple):
 
     Attributes:
         name: The set, which has a config and a folder of its name.
-        task: 'classes' or 'direction'.
-        network: A key of NETWORKS.
+        task: 'classes', 'direction', or 'few_N' with N clips per class.
+        network: A key of DESIGNS.
         seed: Random seed.
     """
     name: str
@@ -67,9 +87,15 @@ class Training(NamedTuple):
         """
         cfg = launch.load_config(
             str(HERE / f'configs/selfy_tsm_r18_{self.name}.py'), options)
-        cfg.model.backbone.update(NETWORKS[self.network])
+        cfg.merge_from_dict(dict(model=dict(backbone=DESIGNS[self.network])))
+        if cfg.model.backbone.num_stages == 2:
+            cfg.model.cls_head.in_channels = 128
+        if self.network == TRANSFER:
+            cfg.load_from, = map(str, ROOT.glob(PUBLISHED))
         if self.task == 'direction':
-            use_direction(cfg)
+            tasks.use_direction(cfg)
+        elif self.task != 'classes':
+            tasks.use_few(cfg, int(self.task.removeprefix('few_')))
         cfg.randomness = dict(seed=self.seed)
         cfg.launcher = 'none'
         return cfg
@@ -81,6 +107,12 @@ TRAININGS = [
     for name in ('msr_action3d', 'avletters', 'miracl_words')
     for task in ('classes', 'direction') for seed in SEEDS
     for network in NETWORKS
+] + [
+    Training('msr_action3d', task, network, seed)
+    for task, networks in (('classes', (*ABLATIONS, SCRATCH, TRANSFER)),
+                           ('few_7', (SCRATCH, TRANSFER)),
+                           ('few_3', (SCRATCH, TRANSFER))) for seed in SEEDS
+    for network in networks
 ]
 
 
@@ -95,6 +127,8 @@ def train_and_test(training: Training, out: Path, options: dict) -> dict:
     cfg = training.load_config(options)
     cfg.work_dir = str(training.folder(out))
     cfg.resume = (training.folder(out) / 'last_checkpoint').exists()
+    if cfg.resume:
+        cfg.load_from = None
     result = dict(training._asdict(),
                   **get_complexity(cfg, frame_size(cfg.test_pipeline)))
     runner = launch.build_runner(cfg, stages=('train', 'test'))
@@ -174,17 +208,18 @@ def main() -> None:
     args = parse_args()
     os.environ['RECORDINGS'] = str(args.data.resolve())
     if not args.table:
+        prepare = ROOT / 'tools/data/prepare.py'
         for name in dict.fromkeys(t.name for t in TRAININGS):
             root = args.data / name
             if not (root / 'classes.txt').exists():
-                command = [sys.executable, PREPARE, 'folder', root]
+                command = [sys.executable, prepare, 'folder', root]
                 subprocess.run([*command, '--csv', root / 'clips.csv'],
                                check=True)
         for training, path in missing(args.out):
             print(*training, flush=True)
             result = train_and_test(training, args.out, args.cfg_options)
-            write_text(path, json.dumps(result, indent=1))
-    report.write(args.out, NETWORKS)
+            write_text(path, json.dumps(result))
+    report.write(args.out, DESIGNS)
 
 
 if __name__ == '__main__':

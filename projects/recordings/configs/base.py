@@ -15,8 +15,8 @@ for pipeline in (train_loader.dataset.pipeline, test_loader.dataset.pipeline,
                  _base_.test_pipeline):
     # The clips are cropped to the person or the lips already.
     find_step(pipeline, 'Resize').scale = (96, 96)
-# Gentle crops: in few steps, the network does not even learn the training clips
-# if crops go down to two thirds.
+# Gentle crops: if they go down to two thirds, so few steps do not suffice to
+# learn the training clips.
 find_step(train_loader.dataset.pipeline, 'Crop').scales = (1, 0.875)
 # Decoding takes a small part of a step.
 for loader in train_loader, test_loader:
