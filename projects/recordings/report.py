@@ -1,6 +1,6 @@
 """Tables and pictures of the results."""
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,7 @@ def accuracies(results: Iterable[dict],
 
 
 def table(results: Sequence[dict], networks: Iterable[str],
-          movements: Sequence[str]) -> str:
+          movements: Sequence[str], seconds: Mapping[str, float]) -> str:
     """Markdown: the accuracies of networks on a task, and their cost."""
     rows = []
     for network in networks:
@@ -60,7 +60,7 @@ def table(results: Sequence[dict], networks: Iterable[str],
         rows.append([
             network, f'{len(runs)}', *map(mean, cells), f'{macs / 1e9:.2f}',
             f'{runs[0]["params"] / 1e6:.2f}',
-            f'{np.median([run["seconds"] for run in runs]):.2f}'
+            f'{seconds[network]:.2f}' if seconds else '-'
         ])
     return format_table([
         'network', 'seeds', 'test', *(['movements'] if movements else []),
@@ -109,7 +109,8 @@ def draw_classes(results: Sequence[dict], path: Path,
 
 def write(out: Path, networks: Sequence[str]) -> None:
     """Write tables.md, and for each set classes_SET.svg, of what is there."""
-    lines, results = [], load(out)
+    lines, results, times = [], load(out), out / 'times.json'
+    seconds = json.loads(times.read_text()) if times.exists() else {}
     for name, (title, movements) in SETS.items():
         for task, words in TASKS.items():
             runs = [
@@ -121,7 +122,7 @@ def write(out: Path, networks: Sequence[str]) -> None:
             chosen = [] if task == 'direction' else movements
             lines += [
                 f'### {title}: {words}', '',
-                table(runs, networks, chosen), ''
+                table(runs, networks, chosen, seconds), ''
             ]
             pair = 'TSM', 'SELFY on TSM'
             if task == 'classes' and {*pair} <= {r['network'] for r in runs}:

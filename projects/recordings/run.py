@@ -14,13 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from filelock import FileLock, Timeout
+from mmaction.registry import MODELS
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from selfy_mmaction.analysis.complexity import get_complexity
+from selfy_mmaction.analysis.stopwatch import Stopwatch
 from selfy_mmaction.datasets.pipelines import frame_size
 from selfy_mmaction.engine import errors, hooks, launch
 from selfy_mmaction.files import write_text
@@ -120,8 +122,7 @@ def train_and_test(training: Training, out: Path, options: dict) -> dict:
     """Train, or go on, and test the last checkpoint.
 
     Returns:
-        dict: The complexity of :func:`get_complexity`; ``seconds``, the
-        median time of a training step without loading; ``train`` and
+        dict: The complexity of :func:`get_complexity`; ``train`` and
         ``test``, the numbers of right and of all clips of each class.
     """
     cfg = training.load_config(options)
@@ -135,10 +136,6 @@ def train_and_test(training: Training, out: Path, options: dict) -> dict:
     runner.register_hook(hooks.CheckDataHook())
     use_bfloat16(runner.model.backbone)
     runner.train()
-    step, load = (
-        runner.message_hub.get_scalar(f'train/{key}').data[0]
-        for key in ('time', 'data_time'))
-    result['seconds'] = float(np.median(step - load))
     for split in 'train', 'test':
         loader = copy.deepcopy(cfg.test_dataloader)
         loader.dataset.ann_file = cfg[f'{split}_dataloader'].dataset.ann_file
@@ -170,6 +167,25 @@ def count_right(model: torch.nn.Module, loader) -> dict[str, list[int]]:
     return counts
 
 
+def time_networks(rounds: int = 10) -> dict[str, float]:
+    """Seconds that each network takes forwards and backwards on a batch.
+
+    They run in turn, so that what else the machine does slows all of them.
+    """
+    steps = {}
+    for name in DESIGNS:
+        cfg = Training('msr_action3d', 'classes', name, 0).load_config({})
+        with DefaultScope.overwrite_default_scope('mmaction'):
+            model = MODELS.build(cfg.model)
+        use_bfloat16(model.backbone)
+        size = frame_size(cfg.test_pipeline)
+        clips = torch.randn(cfg.train_dataloader.batch_size, 8, 3, *size)
+        steps[name] = lambda model=model, clips=clips: model(clips).sum(
+        ).backward()
+    seconds = Stopwatch(torch.device('cpu'), rounds).times(**steps)
+    return {name: seconds[name] for name in DESIGNS}
+
+
 def missing(out: Path) -> Iterator[tuple[Training, Path]]:
     """The trainings that have no result and that no other process does."""
     for training in TRAININGS:
@@ -181,6 +197,16 @@ def missing(out: Path) -> Iterator[tuple[Training, Path]]:
                     yield training, folder / 'result.json'
         except Timeout:
             continue
+
+
+def prepare(data: Path) -> None:
+    """List the clips of the sets, once."""
+    tool = ROOT / 'tools/data/prepare.py'
+    for name in dict.fromkeys(training.name for training in TRAININGS):
+        root = data / name
+        if not (root / 'classes.txt').exists():
+            command = [sys.executable, tool, 'folder', root]
+            subprocess.run([*command, '--csv', root / 'clips.csv'], check=True)
 
 
 def parse_args() -> argparse.Namespace:
@@ -199,6 +225,10 @@ def parse_args() -> argparse.Namespace:
         '--table',
         action='store_true',
         help='train nothing, tabulate what is there')
+    parser.add_argument(
+        '--times',
+        action='store_true',
+        help='train nothing, but time a step of each network for the tables')
     launch.add_config_options(parser)
     return parser.parse_args()
 
@@ -208,13 +238,10 @@ def main() -> None:
     args = parse_args()
     os.environ['RECORDINGS'] = str(args.data.resolve())
     if not args.table:
-        prepare = ROOT / 'tools/data/prepare.py'
-        for name in dict.fromkeys(t.name for t in TRAININGS):
-            root = args.data / name
-            if not (root / 'classes.txt').exists():
-                command = [sys.executable, prepare, 'folder', root]
-                subprocess.run([*command, '--csv', root / 'clips.csv'],
-                               check=True)
+        prepare(args.data)
+    if args.times:
+        write_text(args.out / 'times.json', json.dumps(time_networks()))
+    elif not args.table:
         for training, path in missing(args.out):
             print(*training, flush=True)
             result = train_and_test(training, args.out, args.cfg_options)

@@ -170,9 +170,10 @@ def test_the_table_has_means_and_spreads(run):
             train=dict(a=[1, 1], b=[1, 1]),
             flops=10**9,
             stss_flops=10**9,
-            params=10**6,
-            seconds=0.5) for right in (0, 10)
+            params=10**6) for right in (0, 10)
     ]
-    assert report.table(results, ['TSN', 'TSM'], ['a']).splitlines()[-1] == (
+    assert report.table(results, ['TSN', 'TSM'], [
+        'a'
+    ], dict(TSM=0.5)).splitlines()[-1] == (
         '| TSM | 2 | 75.0 ± 35.4 | 50.0 ± 70.7 | 100.0 ± 0.0 | 2.00 | 1.00 '
         '| 0.50 |')
