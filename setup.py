@@ -85,7 +85,7 @@ setup(
         # for which it is sufficient.
         'onnx': ['onnx', 'onnxscript', 'onnxruntime'],
         'tensorboard': ['tensorboard'],
-        # The web page of tools/app.py.
+        # The web page of projects/page/app.py.
         'app': ['gradio>=6'],
         'tests': [
             'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'scikit-image',

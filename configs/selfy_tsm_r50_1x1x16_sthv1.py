@@ -1,6 +1,6 @@
 _base_ = 'selfy_tsm_r50_sthv1.py'
 
-from selfy_mmaction.datasets.pipelines import use_frames
+from selfy_mmaction.datasets.recipes import use_frames
 
 # 16 frames, as in the paper.
 use_frames(_base_, 16)

@@ -5,7 +5,7 @@ _base_ = [
     '_base_/schedules/sgd_50e.py', '_base_/default_runtime.py'
 ]
 
-from selfy_mmaction.datasets.pipelines import use_folder
+from selfy_mmaction.datasets.recipes import use_folder
 
 # frozen_classes: those that a flip would change, such as 'turn left'.
 use_folder(_base_, 'data/mine', frozen_classes=[])

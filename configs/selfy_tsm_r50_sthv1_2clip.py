@@ -1,6 +1,6 @@
 _base_ = 'selfy_tsm_r50_sthv1.py'
 
-from selfy_mmaction.datasets.pipelines import find_step
+from selfy_mmaction.datasets.recipes import find_step
 
 # The best rows of the paper average two clips of a video. The official code
 # tests one: the middle frames of the segments. The second is that of TSM's

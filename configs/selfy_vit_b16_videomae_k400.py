@@ -4,7 +4,7 @@ _base_ = [
     '_base_/schedules/videomae_50e.py', '_base_/default_runtime.py'
 ]
 
-from selfy_mmaction.datasets.pipelines import find_step
+from selfy_mmaction.datasets.recipes import find_step
 
 model = dict(cls_head=dict(num_classes=400))
 _base_.model.data_preprocessor.blending.augments[0].num_classes = 400

@@ -4,7 +4,7 @@ _base_ = [
     '_base_/schedules/videomae_50e.py', '_base_/default_runtime.py'
 ]
 
-from selfy_mmaction.datasets.pipelines import find_step
+from selfy_mmaction.datasets.recipes import find_step
 
 # Ours: the backbone of MMAction2's VideoMAE network for Kinetics-400, since
 # its zoo has none for Something-Something; the head is new. VideoMAE

@@ -3,7 +3,7 @@ _base_ = [
     '_base_/schedules/sgd_50e.py', '_base_/mean_class_runtime.py'
 ]
 
-from selfy_mmaction.datasets.pipelines import use_frames
+from selfy_mmaction.datasets.recipes import use_frames
 
 # 16 frames, as in the paper. Ours: the recipe of Something-Something.
 use_frames(_base_, 16)

@@ -1,6 +1,6 @@
 _base_ = 'tsm_r50_k400.py'
 
-from selfy_mmaction.datasets.pipelines import use_frames
+from selfy_mmaction.datasets.recipes import use_frames
 
 # The baseline of the SELFYNet of 16 frames.
 use_frames(_base_, 16)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from mmaction.datasets.transforms import DecordInit
 from PIL import Image
+from releases.files_of_release import count_video_frames
+from releases.splitting import look
 
 from selfy_mmaction import containers
 from selfy_mmaction.apis.video import Video
 from selfy_mmaction.containers import find_cut, find_fault
 from selfy_mmaction.datasets.loading import BadClip, GuardedLoader, refuse
-from selfy_mmaction.datasets.releases.media import count_video_frames
-from selfy_mmaction.datasets.releases.splitting import look
 
 # What FFmpeg takes for videos, and would open other files or addresses for.
 PLAYLISTS = {

@@ -14,7 +14,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from selfy_mmaction.analysis.complexity import get_complexity
+from selfy_mmaction.evaluation.complexity import get_complexity
 from selfy_mmaction.ops import stss
 from selfy_mmaction.ops.reference import stss_einsum
 

@@ -8,8 +8,7 @@ import threading
 
 import pytest
 from environments import Environment
-
-from selfy_mmaction.motion.clips import render_dataset
+from motion_clips import render_dataset
 
 NAME = 'selfy_tsm_r18_motion'
 PACKAGE = 'selfy-mmaction2'

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import releases
+import release_files
 import torch
 from mmaction.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from mmaction.structures import ActionDataSample
@@ -18,13 +18,13 @@ from mmengine.evaluator import Evaluator
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint
+from releases import Preparation
 
-from selfy_mmaction.analysis import ensemble
-from selfy_mmaction.analysis.dumps import dump_results, load_dump
-from selfy_mmaction.analysis.zoo import Zoo
-from selfy_mmaction.datasets.pipelines import find_step
-from selfy_mmaction.datasets.releases import Preparation
+from selfy_mmaction.datasets.recipes import find_step
 from selfy_mmaction.engine.launch import check_dataloader
+from selfy_mmaction.evaluation import ensemble
+from selfy_mmaction.evaluation.dumps import dump_results, load_dump
+from selfy_mmaction.evaluation.zoo import Zoo
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
 LEFT_RIGHT = {
@@ -89,13 +89,13 @@ def prepare(tmp_path_factory, repo):
     """Prepares the miniature release of a data set, once."""
     folder = tmp_path_factory.mktemp('kinds')
     videos = dict(
-        mp4=releases.make_video(folder / 'one.mp4'),
-        webm=releases.make_video(folder / 'one.webm'))
+        mp4=release_files.make_video(folder / 'one.mp4'),
+        webm=release_files.make_video(folder / 'one.webm'))
 
     @cache
     def prepare(dataset):
         root = tmp_path_factory.mktemp(dataset)
-        releases.RELEASES[dataset](root, repo=repo, **videos)
+        release_files.RELEASES[dataset](root, repo=repo, **videos)
         assert Preparation(dataset, root, partial_copy=True).run()
         return root
 
@@ -594,9 +594,9 @@ def test_other_storage_is_the_documented_line(name, call, folder, steps,
         Config.fromfile(p) for p in (path, CONFIGS / f'{name}.py'))
     dataset = get_dataset(name)
     root = prepare(dataset)
-    storage, make = 'rawframes', releases.make_frames
+    storage, make = 'rawframes', release_files.make_frames
     if 'use_videos' in call:
-        storage, make = 'videos', lambda place, _: releases.make_video(
+        storage, make = 'videos', lambda place, _: release_files.make_video(
             place.with_suffix('.mp4'))
     for stage in 'train', 'val', 'test':
         data = cfg[f'{stage}_dataloader'].dataset

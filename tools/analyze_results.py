@@ -15,11 +15,11 @@ import numpy as np
 from mmaction.registry import DATASETS
 from mmengine.registry import init_default_scope
 
-from selfy_mmaction.analysis import confusions, ensemble
-from selfy_mmaction.analysis.dumps import load_dump
 from selfy_mmaction.datasets.lists import numbered_classes, read_classes
 from selfy_mmaction.datasets.loading import clip_name, guard
 from selfy_mmaction.engine import errors, hooks, launch
+from selfy_mmaction.evaluation import confusions, ensemble
+from selfy_mmaction.evaluation.dumps import load_dump
 from selfy_mmaction.files import printable, write_text
 from selfy_mmaction.visualization import charts
 

@@ -14,9 +14,9 @@ from mmengine.config import Config
 from mmengine.fileio import list_from_file
 from mmengine.registry import init_default_scope
 
-from selfy_mmaction.convert import convert_official_state_dict
 from selfy_mmaction.engine import checkpoint, errors, launch
 from selfy_mmaction.files import write_bytes
+from selfy_mmaction.models.convert import convert_official_state_dict
 
 CONFIGS = osp.join(osp.dirname(osp.dirname(osp.abspath(__file__))), 'configs')
 

@@ -6,10 +6,10 @@ for example, on the same list of videos. A single one is enough.
 import argparse
 import sys
 
-from selfy_mmaction.analysis import ensemble
-from selfy_mmaction.analysis.dumps import KINDS, load_dump
 from selfy_mmaction.datasets.lists import numbered_classes, read_classes
 from selfy_mmaction.engine import errors, launch
+from selfy_mmaction.evaluation import ensemble
+from selfy_mmaction.evaluation.dumps import KINDS, load_dump
 from selfy_mmaction.files import printable, write_text
 from selfy_mmaction.visualization import charts
 

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 from selfy_mmaction import pickles
-from selfy_mmaction.analysis import ensemble, zoo
-from selfy_mmaction.analysis.dumps import KINDS, Dump, load_dump
 from selfy_mmaction.engine import errors, launch
+from selfy_mmaction.evaluation import ensemble, zoo
+from selfy_mmaction.evaluation.dumps import KINDS, Dump, load_dump
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -1,9 +1,9 @@
 """Print the complexity of the network of a config, for one clip."""
 import argparse
 
-from selfy_mmaction.analysis.complexity import get_complexity
-from selfy_mmaction.datasets.pipelines import clip_frames, frame_size
+from selfy_mmaction.datasets.recipes import clip_frames, frame_size
 from selfy_mmaction.engine import errors, launch
+from selfy_mmaction.evaluation.complexity import get_complexity
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,8 +1,8 @@
 """Draw the loss and the accuracy of trainings, side by side."""
 import argparse
 
-from selfy_mmaction.analysis.logs import load_curves
 from selfy_mmaction.engine import errors, launch
+from selfy_mmaction.evaluation.logs import load_curves
 from selfy_mmaction.visualization import charts
 
 

@@ -6,9 +6,9 @@ in docs/model_zoo.md.
 import argparse
 from pathlib import Path
 
-from selfy_mmaction.analysis import ensemble, publishing, zoo
-from selfy_mmaction.analysis.dumps import load_dump
 from selfy_mmaction.engine import checkpoint, errors, launch
+from selfy_mmaction.evaluation import ensemble, publishing, zoo
+from selfy_mmaction.evaluation.dumps import load_dump
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -25,7 +25,7 @@ progress() {
 }
 
 echo "Rendering motion clips to $data ..."
-python "$root/tools/data/make_motion.py" "$data" --train "$clips" \
+python "$root/projects/motion/make_motion.py" "$data" --train "$clips" \
     --val $((clips / 4))
 
 echo "Training in $work_dir ..."

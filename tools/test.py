@@ -4,10 +4,10 @@ from functools import partial
 
 from mmengine.config import Config
 
-from selfy_mmaction.analysis.dumps import dump_results
 from selfy_mmaction.apis.inference import gives_logits
 from selfy_mmaction.apis.video import has_display
 from selfy_mmaction.engine import checkpoint, errors, hooks, launch
+from selfy_mmaction.evaluation.dumps import dump_results
 from selfy_mmaction.visualization.frames import draw_clip
 
 

@@ -5,8 +5,8 @@ weights and accuracies that tools/publish_model.py has entered.
 """
 from pathlib import Path
 
-from selfy_mmaction.analysis import zoo
 from selfy_mmaction.engine import errors, launch
+from selfy_mmaction.evaluation import zoo
 
 ROOT = Path(__file__).resolve().parent.parent
 

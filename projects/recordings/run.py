@@ -8,12 +8,16 @@ import argparse
 import copy
 import json
 import os
+import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import report
+import tasks
 import torch
 from filelock import FileLock, Timeout
 from mmaction.registry import MODELS
@@ -21,14 +25,10 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
-from selfy_mmaction.analysis.complexity import get_complexity
-from selfy_mmaction.analysis.stopwatch import Stopwatch
-from selfy_mmaction.datasets.pipelines import frame_size
+from selfy_mmaction.datasets.recipes import frame_size
 from selfy_mmaction.engine import errors, hooks, launch
+from selfy_mmaction.evaluation.complexity import get_complexity
 from selfy_mmaction.files import write_text
-
-import report
-import tasks
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -182,8 +182,13 @@ def time_networks(rounds: int = 10) -> dict[str, float]:
         clips = torch.randn(cfg.train_dataloader.batch_size, 8, 3, *size)
         steps[name] = lambda model=model, clips=clips: model(clips).sum(
         ).backward()
-    seconds = Stopwatch(torch.device('cpu'), rounds).times(**steps)
-    return {name: seconds[name] for name in DESIGNS}
+    seconds = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(of) for name, of in seconds.items()}
 
 
 def missing(out: Path) -> Iterator[tuple[Training, Path]]:

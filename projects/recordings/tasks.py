@@ -8,7 +8,7 @@ from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 from mmengine.config import Config, ConfigDict
 
-from selfy_mmaction.datasets.pipelines import find_step
+from selfy_mmaction.datasets.recipes import find_step
 from selfy_mmaction.files import write_text
 
 DIRECTIONS = ['forwards', 'backwards']

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from ..datasets.pipelines import clip_frames, frame_size
+from ..datasets.recipes import clip_frames, frame_size
 from .inference import Predictor, gives_logits
 
 

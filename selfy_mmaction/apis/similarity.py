@@ -10,7 +10,7 @@ from mmaction.models import Recognizer2D
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from ..datasets.pipelines import frame_size, scale_sizes
+from ..datasets.recipes import frame_size, scale_sizes
 from ..models import SELFYBlock
 from ..ops.soft_argmax import soft_argmax
 from .inference import VideoPredictor

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ..datasets.lists import check_list, read_classes, read_lines
-from ..datasets.pipelines import clip_frames
+from ..datasets.recipes import clip_frames
 
 # Settings that the runner and the tools read. Everything else in a config is
 # a variable, whose value has already been used.

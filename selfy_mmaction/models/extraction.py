@@ -6,44 +6,11 @@ import itertools
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..ops.batch_norm import uses_batch_statistics, uses_cpu_kernels
-from ..ops.conv_chain import Link, conv_chain
 from ..ops.soft_argmax import check_temperature, soft_argmax
 from ..registry import MODELS
-from .conv import ConvNormAct
-
-# Similarity maps per chunk, with fixed statistics on a CPU: the output of one
-# convolution is still in the cache when the next one reads it.
-_MAPS_PER_CHUNK = 2048
-
-
-def _as_matrix(conv: nn.Conv2d, weight: Tensor, shape: tuple[int, int,
-                                                             int]) -> Tensor:
-    """A convolution's weight, as a matrix where that is cheapest.
-
-    On maps this small that is the convolution with one input channel and the
-    one that covers a whole map.
-
-    Args:
-        conv (nn.Conv2d): The convolution.
-        weight (Tensor): Its weight, [C', C, kernel, kernel].
-        shape (tuple[int, int, int]): (h, w, C) of the input maps.
-    """
-    h, w, C = shape
-    if conv.kernel_size == (h, w) and conv.padding == (0, 0):
-        # [C', C, h, w] => [h * w * C, C']
-        return weight.permute(2, 3, 1, 0).flatten(0, 2)
-    if C > 1:
-        return weight
-    # The matrix is the convolution of the unit maps:
-    # [h * w, 1, h, w] => [h * w, C', h', w'] => [h * w, h' * w' * C']
-    units = torch.eye(h * w, dtype=weight.dtype, device=weight.device)
-    units = F.conv2d(
-        units.view(-1, 1, h, w), weight, None, conv.stride, conv.padding)
-    return units.permute(0, 2, 3, 1).flatten(1)
+from .selfy_block import ConvNormAct
 
 
 class _ConvsOverWindow(nn.Module):
@@ -63,65 +30,13 @@ class _ConvsOverWindow(nn.Module):
         # The memory order of stss: [N, T, L, h, w, U, V]
         x = x.permute(0, 1, 4, 2, 3, 5, 6)
         shape = x.shape[:5]
-        # [N, T, L, h, w, U, V] => [M, U, V], M similarity maps
-        x = self._extract(x.flatten(0, 4))
-        # [M, C] => [N, T, L, h, w, C] => [N, T, h, w, L, C]
+        # [N, T, L, h, w, U, V] => [M, 1, U, V], M similarity maps; channels
+        # first, since on channels-last maps PyTorch's batch norm loses two
+        # digits on a CPU.
+        x = self.convs(x.flatten(0, 4)[:, None])
+        # [M, C, 1, 1] => [N, T, L, h, w, C] => [N, T, h, w, L, C]
         x = x.view(*shape, self.out_channels)
         return x.permute(0, 1, 3, 4, 2, 5)
-
-    def _extract(self, maps: Tensor) -> Tensor:
-        """[M, U, V] => [M, C]"""
-        norms = [conv.bn for conv in self.convs]
-        if uses_cpu_kernels(maps, *norms):
-            by_batch = [uses_batch_statistics(norm) for norm in norms]
-            # [M, U, V] => [M, U * V]
-            rows, links = maps.flatten(1), self._links(*maps.shape[1:])
-            if all(by_batch) and all(conv.has_relu for conv in self.convs):
-                return conv_chain(rows, links)
-            if not any(by_batch):
-                return self._convolve(rows, links)
-        # [M, U, V] => [M, 1, U, V] => [M, C, 1, 1] => [M, C]
-        return self.convs(maps[:, None]).flatten(1)
-
-    def _links(self, U: int, V: int) -> list[Link]:
-        """The convolutions in the format of `conv_chain`."""
-        links, shape = [], (U, V, 1)
-        for module in self.convs:
-            conv = module.conv
-            kernel, stride, padding = (conv.kernel_size, conv.stride,
-                                       conv.padding)
-            out_shape = (
-                *((shape[i] + 2 * padding[i] - kernel[i]) // stride[i] + 1
-                  for i in range(2)), conv.out_channels)
-            weight = _as_matrix(conv, module.weight_and_bias()[0], shape)
-            links.append(
-                Link(weight, module.bn, shape, out_shape, stride, padding))
-            shape = out_shape
-        return links
-
-    def _convolve(self, rows: Tensor, links: Sequence[Link]) -> Tensor:
-        """With fixed statistics, [M, U * V] => [M, C]"""
-        return torch.cat([
-            self._convolve_chunk(chunk, links)
-            for chunk in rows.split(_MAPS_PER_CHUNK)
-        ])
-
-    def _convolve_chunk(self, x: Tensor, links: Sequence[Link]) -> Tensor:
-        """[M, U * V] => [M, C], channels-last in between."""
-        for module, link in zip(self.convs, links, strict=True):
-            _, bias = module.weight_and_bias()
-            if link.weight.dim() == 2:
-                # [C'] => [u' * v' * C']
-                bias = bias.repeat(link.weight.shape[1] // len(bias))
-                x = F.linear(x, link.weight.t(), bias)
-            else:
-                # [M, u * v * C] => [M, C, u, v] => [M, C', u', v']
-                x = x.view(-1, *link.in_shape).permute(0, 3, 1, 2)
-                x = F.conv2d(x, link.weight, bias, link.stride, link.padding)
-                # [M, C', u', v'] => [M, u' * v' * C']
-                x = x.permute(0, 2, 3, 1).flatten(1)
-            x = module.act(x)
-        return x
 
 
 @MODELS.register_module()

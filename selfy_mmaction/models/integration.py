@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from ..registry import MODELS
-from .conv import ConvNormAct
+from .selfy_block import ConvNormAct
 
 
 @MODELS.register_module()

@@ -1,27 +1,20 @@
-"""The SELFY block: its transformation and its residual connection (Sec. 3).
+"""The SELFY block: its layers, transformation and residual sum (Sec. 3).
 
 Everything here needs only torch. N clips of T frames (num_segments), window
 (L, U, V); a feature map has H x W positions, h x w after the stride of the
 transformation.
 """
+from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from ..ops.batch_norm import (
-    affine,
-    at_least_float32,
-    relu_backward,
-    update_running,
-    uses_batch_statistics,
-    uses_cpu_kernels,
-)
 from ..ops.stss import (
     SIMILARITIES,
     TEMPORAL_PADDINGS,
@@ -30,7 +23,48 @@ from ..ops.stss import (
     stss,
 )
 from ..registry import MODELS
-from .conv import ConvNormAct
+
+_ACTIVATIONS = dict(ReLU=partial(nn.ReLU, inplace=True), GELU=nn.GELU)
+
+
+class ConvNormAct(nn.Sequential):
+    """Conv2d without bias, batch norm and an activation.
+
+    Args:
+        in_channels (int): Input channels.
+        out_channels (int): Output channels.
+        kernel_size (int | tuple[int, int]): Of the convolution.
+        stride (int): Of the convolution. Defaults to 1.
+        padding (int): Of the convolution. Defaults to 0.
+        act (str): The activation, 'ReLU' or 'GELU'. Defaults to 'ReLU'.
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 out_channels: int,
+                 kernel_size: int | tuple[int, int],
+                 stride: int = 1,
+                 padding: int = 0,
+                 act: str = 'ReLU'):
+        if not isinstance(out_channels, int) or out_channels < 1:
+            raise ValueError(
+                'mid_channels of SELFYBlock and the channels of extraction '
+                'and integration must be positive integers, but got '
+                f'{out_channels!r}.')
+        if act not in _ACTIVATIONS:
+            raise ValueError(f'act must be one of {[*_ACTIVATIONS]}, but got '
+                             f'{act!r}.')
+        super().__init__(
+            OrderedDict(
+                conv=nn.Conv2d(
+                    in_channels,
+                    out_channels,
+                    kernel_size,
+                    stride,
+                    padding,
+                    bias=False),
+                bn=nn.BatchNorm2d(out_channels),
+                act=_ACTIVATIONS[act]()))
 
 
 class STSSTransformation(nn.Module):
@@ -79,43 +113,12 @@ class STSSTransformation(nn.Module):
             offsets=self.offsets)
 
 
-class _AddStuffed(torch.autograd.Function):
-    """Adds a compact map to every other row and column of a full one.
-
-    Only the result, which the next layer keeps anyway, and the compact map
-    are kept for backward.
-    """
-
-    @staticmethod
-    def forward(ctx, x: Tensor, y: Tensor, scale: Tensor, shift: Tensor,
-                relu: bool) -> Tensor:
-        """x + shift, plus y * scale at every other position, and ReLU."""
-        out = x + shift[:, None, None]
-        out[:, :, ::2, ::2].add_(y * scale[:, None, None])
-        if relu:
-            out.relu_()
-        ctx.relu = relu
-        ctx.save_for_backward(y, scale, *([out] if relu else []))
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple:
-        y, scale, *out = ctx.saved_tensors
-        if ctx.relu:
-            grad = relu_backward(grad, out[0])
-        compact = grad[:, :, ::2, ::2]
-        return (grad, compact * scale[:, None, None], (compact * y).sum(
-            (0, 2, 3)), grad.sum((0, 2, 3)), None)
-
-
 class _ResidualAdd(nn.Module):
     """Adds the motion map to the feature map that it was computed from.
 
     A 1 x 1 transposed convolution of stride 2 and a batch norm: of the four
-    positions that a motion vector covers, it is written to one, the others
-    are zero. On a CPU neither the zeros nor products with them are computed;
-    the norm's statistics are still those of the full map.
+    positions that a motion vector covers, it is written to one; the others
+    are zero before the norm.
     """
 
     def __init__(self, in_channels: int, out_channels: int, relu: bool):
@@ -126,44 +129,15 @@ class _ResidualAdd(nn.Module):
 
     def forward(self, x: Tensor, motion: Tensor) -> Tensor:
         """[N * T, C, H, W], [N * T, C', h, w] => [N * T, C, H, W]"""
-        if not uses_cpu_kernels(x, self.bn):
-            return self._add_whole(x, motion)
-        y = F.conv2d(motion, self.conv.weight)
-        scale, shift = self._scale_and_shift(y, x)
-        return _AddStuffed.apply(x, y, scale, shift, self.relu)
-
-    def _add_whole(self, x: Tensor, motion: Tensor) -> Tensor:
-        """The same with PyTorch's own layers, zeros included."""
-        rest = [(size + 1) % 2 for size in x.shape[2:]]
-        out = x + self.bn(
-            F.conv_transpose2d(
-                motion,
-                self.conv.weight.transpose(0, 1),
-                self.conv.bias,
-                stride=2,
-                output_padding=rest))
+        # Stored as a convolution, so that fuse_conv_bn finds the pair.
+        motion = F.conv_transpose2d(
+            motion,
+            self.conv.weight.transpose(0, 1),
+            self.conv.bias,
+            stride=2,
+            output_padding=[(size + 1) % 2 for size in x.shape[2:]])
+        out = x + self.bn(motion)
         return F.relu(out, inplace=True) if self.relu else out
-
-    def _scale_and_shift(self, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale and shift of the norm, [C] each; a zero becomes the shift.
-
-        Args:
-            y (Tensor): The compact map, [N * T, C, h, w].
-            x (Tensor): The full map, for its size, [N * T, C, H, W].
-        """
-        bn = self.bn
-        if isinstance(bn, nn.Identity):  # after fuse_conv_bn
-            return torch.ones_like(self.conv.bias), self.conv.bias
-        if not uses_batch_statistics(bn):
-            return affine(bn, bn.running_mean, bn.running_var)
-        filled = y[0, 0].numel() / x[0, 0].numel()
-        y = at_least_float32(y)
-        var, mean = torch.var_mean(y, (0, 2, 3), correction=0)
-        # E[z^2] - E[z]^2, where z is y with frequency `filled`, else 0
-        var = filled * (var + (1 - filled) * mean.square())
-        mean = filled * mean
-        update_running(bn, mean, var, x.numel() // x.shape[1])
-        return affine(bn, mean, var)
 
 
 @contextmanager
@@ -209,7 +183,7 @@ class ResidualBlock(nn.Module):
                 f'The batch of {type(self).__name__} should be a multiple of '
                 f'num_segments, but got a batch of {x.shape[0]} frames and '
                 f'num_segments={self.num_segments}.')
-        if self.with_cp and x.requires_grad:
+        if self.with_cp and torch.is_grad_enabled():
             return checkpoint(
                 self.add_motion,
                 x,

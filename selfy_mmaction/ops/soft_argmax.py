@@ -2,8 +2,6 @@
 import torch
 from torch import Tensor
 
-from .batch_norm import at_least_float32
-
 
 def check_temperature(temperature: float) -> float:
     """Return the temperature, which must be positive.
@@ -46,7 +44,9 @@ def soft_argmax(similarities: Tensor,
         ValueError: If the temperature is not positive.
     """
     U, V = similarities.shape[-2:]
-    logits = at_least_float32(similarities) / check_temperature(temperature)
+    # Sums need more than the half types.
+    wide = torch.promote_types(similarities.dtype, torch.float32)
+    logits = similarities.to(wide) / check_temperature(temperature)
     # Finite: if all are masked, the weights are equal and their mean is 0.
     logits = logits.masked_fill(similarities == 0,
                                 torch.finfo(logits.dtype).min)

@@ -4,12 +4,8 @@ For compilers, exporters and tracers it is one node with a shape and a
 gradient; its implementation is chosen at run time.
 """
 import os
-import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import lru_cache
-from importlib import import_module
-from importlib.util import find_spec
 from types import ModuleType
 
 import torch
@@ -17,80 +13,27 @@ from torch import Tensor
 
 from . import stss_torch
 
-# Whether the kernels are right, by device, type and precision.
-_agreed: dict[tuple, bool] = {}
 
+def _implementation(q: Tensor, V: int) -> ModuleType:
+    """The module that computes the products: PyTorch's operators by default.
 
-def _kernels(q: Tensor, V: int) -> ModuleType:
-    """The module that computes the products of such features.
-
-    That is the Triton kernels on a CUDA device, once they have agreed with
-    PyTorch's operators there. That test synchronises with the device, so a
-    CUDA graph captured before it uses PyTorch's operators; the warm-up that a
-    capture needs runs it.
+    ``SELFY_STSS=triton`` asks for the Triton kernels; features that they do
+    not support are computed by PyTorch all the same.
     """
-    choice = os.environ.get('SELFY_STSS')
-    if choice not in (None, '', 'torch'):
-        raise ValueError(f'SELFY_STSS={choice} is unknown: set it to torch, '
-                         "for PyTorch's operators, or unset it.")
-    if not q.is_cuda or choice or not (kernels := _triton()):
+    choice = os.environ.get('SELFY_STSS', '')
+    if choice not in ('', 'torch', 'triton'):
+        raise ValueError(f'SELFY_STSS={choice} is unknown: set it to triton '
+                         "for the Triton kernels, to torch for PyTorch's "
+                         'operators, or unset it, which is torch.')
+    if choice != 'triton' or not q.is_cuda:
         return stss_torch
-    if not kernels.supports(q, V):
-        return stss_torch
-    key = q.device, q.dtype, kernels.precision()
-    if key not in _agreed:
-        if torch.cuda.is_current_stream_capturing():
-            return stss_torch
-        _agreed[key] = _agree(kernels, q.device, q.dtype)
-    return kernels if _agreed[key] else stss_torch
-
-
-@lru_cache(maxsize=1)
-def _triton() -> ModuleType | None:
-    """The Triton kernels, where there is Triton."""
-    if find_spec('triton') is None:
-        return None
     try:
-        return import_module('.stss_triton', __package__)
-    except Exception as error:  # whatever an unfit version of Triton raises
-        _warn(f'Triton cannot be imported: {error}')
-        return None
-
-
-def _warn(reason: str) -> None:
-    warnings.warn(
-        f'The Triton kernels of stss are not used, but PyTorch: {reason}',
-        stacklevel=2)
-
-
-def _agree(kernels: ModuleType, device: torch.device,
-           dtype: torch.dtype) -> bool:
-    """Whether kernels compute on a device what PyTorch does on the CPU.
-
-    Nothing of this stays on the device: compilers run the first call in a
-    memory pool that they check.
-    """
-    generator = torch.Generator().manual_seed(0)
-    # Small integers, whose sums are exact in every type, and more channels
-    # than a program loads at once.
-    q = torch.randint(-1, 2, (2, 3, 5, 18, 140), generator=generator).float()
-    try:
-        for replicate in False, True:
-            args = (-1, 0, 2), 3, 5, replicate
-            out = stss_torch.products(q, *args)
-            grad = out.sign()
-            expected = out, stss_torch.products_backward(grad, q, *args)
-            x, grad = q.to(device, dtype), grad.to(device, dtype)
-            actual = (kernels.products(x, *args),
-                      kernels.products_backward(grad, x, *args))
-            if not all(
-                    torch.equal(ours.float().cpu(), theirs)
-                    for ours, theirs in zip(actual, expected, strict=True)):
-                raise RuntimeError('the results differ.')
-    except Exception as error:  # Triton's compilers raise types of their own
-        _warn(f'{dtype} on {device}: {error}')
-        return False
-    return True
+        from . import stss_triton
+    except ImportError as error:
+        raise ImportError('SELFY_STSS=triton asks for the Triton kernels, but '
+                          f'Triton does not import ({error}): pip install '
+                          'triton, or unset SELFY_STSS.') from error
+    return stss_triton if stss_triton.supports(q, V) else stss_torch
 
 
 def own_type(q: Tensor):
@@ -105,14 +48,14 @@ def _products(q: Tensor, offsets: list[int], U: int, V: int,
               replicate: bool) -> Tensor:
     # Triton starts its kernels on the current device.
     with own_type(q), torch.cuda.device_of(q):
-        return _kernels(q, V).products(q, offsets, U, V, replicate)
+        return _implementation(q, V).products(q, offsets, U, V, replicate)
 
 
 def _products_backward(grad: Tensor, q: Tensor, offsets: list[int], U: int,
                        V: int, replicate: bool) -> Tensor:
     with own_type(q), torch.cuda.device_of(q):
-        return _kernels(q, V).products_backward(grad, q, offsets, U, V,
-                                                replicate)
+        return _implementation(q, V).products_backward(grad, q, offsets, U, V,
+                                                       replicate)
 
 
 # Not by torch.library.custom_op: its first call imports torch._dynamo, which

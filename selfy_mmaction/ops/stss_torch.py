@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import stss_bands
+from . import stss_tiles
 
 # Frames per chunk on a CPU: their keys stay in the cache from one distance to
 # the next.
@@ -120,7 +120,7 @@ def products(q: Tensor, offsets: Sequence[int], U: int, V: int,
     chunks = _chunks(N, T, q.device)
     slots = {offset: i for i, offset in enumerate(offsets)}
     distances = {abs(offset) for offset in offsets if abs(offset) < T}
-    plan = stss_bands.plan(H, W, U, V, q.device)
+    plan = stss_tiles.plan(H, W, U, V, q.device)
     strips = plan.strips[0]
     queries = _strips(x, plan.queries, strips)
     keys = _strips(x, plan.keys, strips)
@@ -213,7 +213,7 @@ def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int], U: int,
     x, maps = q.contiguous().flatten(0, 1), grad.flatten(0, 1)
     slots = {offset: i for i, offset in enumerate(offsets)}
     both = {sign * o for o in offsets for sign in (1, -1) if abs(o) < T}
-    plan = stss_bands.plan(H, W, U, V, q.device)
+    plan = stss_tiles.plan(H, W, U, V, q.device)
     strips, columns, key_columns = plan.strips
     most = max(chunk.stop - chunk.first for chunk in chunks)
     keys = _strips(x, plan.keys, strips)
@@ -297,8 +297,8 @@ def products_in_a_graph(q: Tensor, offsets: Sequence[int], U: int, V: int,
     outside = (frames < 0) | (frames >= T)
     # [N, T, H, W, C] => [N, T * L, H, W, C]
     neighbours = q.index_select(1, frames.clamp(0, T - 1).flatten())
-    plan = stss_bands.build(H, W, U, V, one_batch=True)
-    plan = stss_bands.moved(plan, q.device)
+    plan = stss_tiles.build(H, W, U, V, one_batch=True)
+    plan = stss_tiles.on_device(plan, q.device)
     (_, band), = plan.spans
 
     def cut(x: Tensor, positions: Tensor | None,

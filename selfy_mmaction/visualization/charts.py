@@ -13,9 +13,9 @@ from matplotlib.ticker import MaxNLocator
 from mmaction.evaluation import ConfusionMatrix
 from scipy.cluster import hierarchy
 
-from ..analysis.confusions import Confusion
-from ..analysis.logs import Curve
 from ..apis.sliding import Segment
+from ..evaluation.confusions import Confusion
+from ..evaluation.logs import Curve
 from ..files import replaced_when_done
 
 # Maximum rows of a timeline, and maximum classes of a confusion matrix with

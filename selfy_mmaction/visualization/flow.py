@@ -1,9 +1,8 @@
 """Pictures of optical flow, in the colours of Middlebury's wheel."""
 import cv2
 import numpy as np
+from estimator import STRIDE
 from mmcv.visualization import flow2rgb
-
-from ..apis.flow import STRIDE
 
 
 def flow_to_color(flow: np.ndarray,

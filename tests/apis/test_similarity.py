@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from selfy_mmaction.apis.similarity import SelfSimilarity, enlarge
-from selfy_mmaction.datasets.pipelines import frame_size
+from selfy_mmaction.datasets.recipes import frame_size
 from selfy_mmaction.engine import launch
 from selfy_mmaction.ops import stss
 

@@ -4,7 +4,7 @@ from mmaction.models.backbones import ResNetTSM
 from mmaction.registry import MODELS
 from mmengine.config import Config
 
-from selfy_mmaction.datasets.pipelines import clip_frames
+from selfy_mmaction.datasets.recipes import clip_frames
 from selfy_mmaction.engine.checks import check_frames, check_lists, check_model
 from selfy_mmaction.models.backbones import ResNetSELFY
 

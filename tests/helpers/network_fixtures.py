@@ -3,13 +3,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import speed
 import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from selfy_mmaction.analysis import speed
 from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.apis.similarity import SelfSimilarity, observe
 from selfy_mmaction.engine import launch

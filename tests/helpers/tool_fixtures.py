@@ -134,11 +134,12 @@ def trained(repo, main_config, small, tool_env, tmp_path_factory) -> Training:
 
 @pytest.fixture
 def load_tool(repo) -> Callable:
-    """Import a tool as a module."""
+    """Import a program as a module: of tools/, unless a folder is named."""
 
     def load(name: str):
-        path = repo / f'tools/{name}.py'
-        spec = importlib.util.spec_from_file_location(f'tool_{name}', path)
+        path = repo / f'{name if "/" in name else f"tools/{name}"}.py'
+        spec = importlib.util.spec_from_file_location(f'tool_{path.stem}',
+                                                      path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module
@@ -152,7 +153,8 @@ def run_tool(load_tool, monkeypatch, tmp_path) -> Callable:
 
     def run(name: str, *args: str) -> int | str:
         tool = load_tool(name)
-        monkeypatch.setattr(sys, 'argv', [f'{name}.py', *map(str, args)])
+        monkeypatch.setattr(sys, 'argv',
+                            [f'{Path(name).name}.py', *map(str, args)])
         monkeypatch.chdir(tmp_path)
         with pytest.raises(SystemExit) as exit_info:
             tool.main()

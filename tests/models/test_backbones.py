@@ -13,7 +13,7 @@ from official import DATA, official_state_dict, standard_normal
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from selfy_mmaction.convert import convert_official_state_dict
+from selfy_mmaction.models.convert import convert_official_state_dict
 
 SMALL = dict(
     type='SELFYBlock',

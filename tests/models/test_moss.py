@@ -9,9 +9,9 @@ from mmaction.engine import TSMOptimWrapperConstructor
 from mmaction.registry import MODELS
 from torch import nn
 
-from selfy_mmaction.analysis.complexity import count_block
-from selfy_mmaction.convert import convert_moss_state_dict
+from selfy_mmaction.evaluation.complexity import count_block
 from selfy_mmaction.models import MOSSBlock
+from selfy_mmaction.models.convert import convert_moss_state_dict
 from selfy_mmaction.ops import stss
 
 DATA = Path(__file__).resolve().parents[1] / 'data'

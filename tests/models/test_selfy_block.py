@@ -1,7 +1,5 @@
 """The block against the official one, whose numbers are in tests/data."""
-import copy
 import json
-from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -10,20 +8,12 @@ from mmcv.cnn import fuse_conv_bn
 from official import DATA, official_tensor, standard_normal
 from torch import nn
 
-from selfy_mmaction.convert import convert_official_state_dict
 from selfy_mmaction.models import SELFYBlock, STSSConvExtraction
-from selfy_mmaction.ops.batch_norm import pytorch_layers
+from selfy_mmaction.models.convert import convert_official_state_dict
 
 GOLDEN = np.load(DATA / 'golden_block.npz')
 CASES = ('small', 'wide')
 PREFIX = 'backbone.selfy.layer2.'
-
-
-@pytest.fixture(params=[nullcontext, pytorch_layers])
-def layers(request):
-    """The kernels of a CPU, and the layers that other devices take."""
-    with request.param():
-        yield
 
 
 def golden(name):
@@ -92,7 +82,7 @@ def test_similarities_are_the_official_ones(device, case):
 
 
 @pytest.mark.parametrize('case', CASES)
-def test_evaluation_is_the_official_one(device, layers, case):
+def test_evaluation_is_the_official_one(device, case):
     block, x, _ = official_block(case, device)
     with torch.no_grad():
         actual = block.eval()(x).cpu()
@@ -115,8 +105,8 @@ def assert_same_norm(actual, expected):
     (torch.float32, assert_same_norm),
 ])
 @pytest.mark.parametrize('case', CASES)
-def test_training_is_the_official_one(device, layers, case, dtype,
-                                      assert_gradient, with_cp):
+def test_training_is_the_official_one(device, case, dtype, assert_gradient,
+                                      with_cp):
     """Forward, every gradient and every running statistic."""
     block, x, cotangent = official_block(case, device)
     block.to(dtype).train().with_cp = with_cp
@@ -157,70 +147,11 @@ def awake(block):
     return block
 
 
-def step(block, x, cotangent):
-    """What a training step leaves: output, gradients and buffers."""
-    x = x.clone().requires_grad_()
-    out = block(x)
-    gradients = torch.autograd.grad(out, [x, *block.parameters()], cotangent)
-    return [out, *gradients, *block.buffers()]
-
-
-def use_moving_average(block):
-    for norm in norms(block):
-        norm.momentum = None
-
-
-def forget_statistics(block):
-    for norm in norms(block):
-        norm.track_running_stats = False
-        norm.running_mean = norm.running_var = None
-        norm.num_batches_tracked = None
-
-
-def freeze_some_norms(block):
-    for norm in norms(block)[::2]:
-        norm.eval()
-
-
-def norms(block):
-    return [m for m in block.modules() if isinstance(m, nn.BatchNorm2d)]
-
-
-@pytest.mark.parametrize('change', [
-    lambda block: block.train(),
-    lambda block: block.eval(),
-    use_moving_average,
-    forget_statistics,
-    freeze_some_norms,
-    lambda block: fuse_conv_bn(block.eval()),
-])
-@pytest.mark.parametrize(
-    'kwargs', [
-        dict(window=(3, 5, 7)),
-        dict(
-            extraction=dict(type='STSSMLPExtraction', channels=(6, 5)),
-            relu=False),
-        dict(extraction=dict(type='STSSSoftArgmaxExtraction'), with_cp=True),
-    ],
-    ids=['convolutions', 'mlp', 'soft-argmax'])
-def test_other_devices_compute_the_same(kwargs, change):
-    """PyTorch's layers, which are used there, in two training steps."""
-    ours = awake(small_block(**kwargs)).double()
-    change(ours)
-    theirs = copy.deepcopy(ours)
-    for _ in range(2):
-        x, cotangent = torch.randn(2, 6, 8, 7, 10).double()
-        actual = step(ours, x, cotangent)
-        with pytorch_layers():
-            expected = step(theirs, x, cotangent)
-        torch.testing.assert_close(actual, expected)
-
-
 def test_operations_are_counted_on_the_meta_device():
     """By PyTorch's counter, and by ours from the sizes of the layers."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    from selfy_mmaction.analysis.complexity import count_block
+    from selfy_mmaction.evaluation.complexity import count_block
     block = SELFYBlock(512, 8).to('meta')
     x = torch.randn(16, 512, 28, 28, device='meta')
     with FlopCounterMode(display=False) as counter:
@@ -236,7 +167,7 @@ def test_operations_are_counted_on_the_meta_device():
 
 @pytest.mark.parametrize('training', [True, False])
 @pytest.mark.parametrize('size', [(8, 8), (7, 11), (1, 2)])
-def test_starts_as_the_identity(layers, size, training):
+def test_starts_as_the_identity(size, training):
     x = torch.randn(6, 8, *size).relu()
     block = small_block().train(training)
     assert torch.equal(block(x), x)
@@ -292,19 +223,28 @@ def test_extraction_of_any_depth_covers_the_window(channels):
     assert extraction(x).shape == (1, 2, 3, 4, 3, channels[-1])
 
 
-@pytest.mark.usefixtures('layers')
-def test_checkpointing_changes_nothing():
+@pytest.mark.parametrize('frozen', [False, True])
+def test_checkpointing_changes_nothing(frozen):
+    """Nor where the input needs no gradient, as behind frozen stages."""
     plain, recomputed = awake(small_block()), awake(small_block(with_cp=True))
     recomputed.load_state_dict(plain.state_dict())
     x = torch.randn(6, 8, 7, 8)
     gradients = []
     for block in (plain, recomputed):
-        leaf = x.clone().requires_grad_()
+        leaf = x.clone().requires_grad_(not frozen)
         block(leaf).square().sum().backward()
-        gradients.append([leaf.grad, *(p.grad for p in block.parameters())])
+        gradients.append([p.grad for p in (leaf, *block.parameters())])
     torch.testing.assert_close(*gradients)
     for name, buffer in plain.named_buffers():
         torch.testing.assert_close(recomputed.get_buffer(name), buffer)
+
+
+def test_fused_norms_change_nothing():
+    block = awake(small_block()).double().train()
+    x = torch.randn(6, 8, 7, 10).double()
+    block(x)
+    expected = block.eval()(x)
+    torch.testing.assert_close(fuse_conv_bn(block)(x), expected)
 
 
 def test_a_frame_count_that_does_not_divide_is_named():
@@ -375,25 +315,9 @@ def test_autocast(training, dtype):
             mixed.get_buffer(name), buffer, rtol=0.05, atol=0.05)
 
 
-def test_evaluation_in_chunks_changes_nothing(monkeypatch):
-    block = awake(small_block()).double().eval()
-    x, cotangent = torch.randn(2, 6, 8, 9, 9).double()
-    expected = step(block, x, cotangent)
-    monkeypatch.setattr('selfy_mmaction.models.extraction._MAPS_PER_CHUNK', 7)
-    torch.testing.assert_close(step(block, x, cotangent), expected)
-
-
-@pytest.mark.usefixtures('layers')
-def test_little_is_kept_for_recomputing():
-    from selfy_mmaction.analysis.stopwatch import kept_bytes
+@pytest.mark.parametrize('needs_gradient', [True, False])
+def test_little_is_kept_for_recomputing(needs_gradient):
+    from stopwatch import kept_bytes
     block = awake(SELFYBlock(512, 8, with_cp=True)).train()
-    x = torch.randn(8, 512, 28, 28, requires_grad=True)
+    x = torch.randn(8, 512, 28, 28, requires_grad=needs_gradient)
     assert kept_bytes(lambda: block(x)) < 45e6
-
-
-def test_little_is_kept_for_backward():
-    """Official sizes: the official code keeps 161 MB per clip."""
-    from selfy_mmaction.analysis.stopwatch import kept_bytes
-    block = awake(SELFYBlock(512, 8)).train()
-    x = torch.randn(8, 512, 28, 28, requires_grad=True)
-    assert kept_bytes(lambda: block(x)) < 120e6

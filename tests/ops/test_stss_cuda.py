@@ -1,8 +1,8 @@
 """The operator on a GPU: the kernels themselves, graphs and compilers."""
+import kernels
 import pytest
 import torch
 
-from selfy_mmaction.analysis import kernels
 from selfy_mmaction.ops import stss, stss_op, stss_torch
 
 pytestmark = pytest.mark.skipif(
@@ -17,19 +17,29 @@ def features(*shape, dtype=torch.float32, device='cuda'):
     return torch.randn(shape, generator=generator).to(device, dtype)
 
 
+@pytest.fixture(params=['torch', pytest.param('triton', marks=needs_triton)])
+def choice(request, monkeypatch):
+    """PyTorch's operators, and the kernels that are asked for."""
+    monkeypatch.setenv('SELFY_STSS', request.param)
+
+
 @needs_triton
 @pytest.mark.parametrize('dtype', TYPES)
-def test_the_kernels_are_used(dtype):
+def test_the_kernels_are_used_where_they_are_asked_for(dtype, monkeypatch):
     q = features(1, 2, 5, 6, 8, dtype=dtype)
-    assert stss_op._kernels(q, 3) is stss_op._triton()
-    assert stss_op._kernels(q, 201) is stss_torch
+    assert stss_op._implementation(q, 3) is stss_torch
+    monkeypatch.setenv('SELFY_STSS', 'triton')
+    assert stss_op._implementation(q, 3).__name__.endswith('stss_triton')
+    assert stss_op._implementation(q, 201) is stss_torch
 
 
 @needs_triton
 def test_the_kernels_are_right():
-    kernels.check_kernels(torch.device('cuda'), stss_op._triton())
+    from selfy_mmaction.ops import stss_triton
+    kernels.check_kernels(torch.device('cuda'), stss_triton)
 
 
+@pytest.mark.usefixtures('choice')
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
 def test_a_graph_outlives_other_sizes(dtype):
     x = features(1, 4, 8, 9, 20, dtype=dtype)
@@ -55,10 +65,10 @@ def test_a_capture_without_warm_up_is_one_line():
             stss(x)
 
 
+@pytest.mark.usefixtures('choice')
 @pytest.mark.parametrize('mode', ['default', 'reduce-overhead'])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
 def test_compiled(mode, dtype):
-    stss_op._agreed.clear()
     compiled = torch.compile(lambda x: stss(x, (3, 3, 3)).square(), mode=mode)
     for i in range(4):
         x = (features(1, 3, 4, 7, 18 + dtype.itemsize, dtype=dtype) +

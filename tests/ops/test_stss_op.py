@@ -5,7 +5,7 @@ from torch.autograd import forward_ad
 from torch.library import opcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from selfy_mmaction.ops import stss, stss_bands, stss_op, stss_torch
+from selfy_mmaction.ops import stss, stss_op, stss_tiles, stss_torch
 
 OFFSETS = (-2, -1, 0, 1, 2)
 # Operators that only change the view of their input.
@@ -72,8 +72,8 @@ def test_one_batch_equals_spans(monkeypatch, shape, window, offsets,
     grad = torch.randn_like(expected)
     expected_grad = stss_torch.products_backward(grad, q, *args)
     monkeypatch.setattr(
-        stss_bands, 'plan',
-        lambda H, W, U, V, device: stss_bands.build(H, W, U, V, True))
+        stss_tiles, 'plan',
+        lambda H, W, U, V, device: stss_tiles.build(H, W, U, V, True))
     torch.testing.assert_close(stss_torch.products(q, *args), expected)
     torch.testing.assert_close(
         stss_torch.products_backward(grad, q, *args), expected_grad)
@@ -211,7 +211,7 @@ def test_autocast_keeps_the_type_in_a_graph():
 
 
 def test_inference_mode_leaves_nothing_for_training():
-    stss_bands._recent.cache_clear()
+    stss_tiles._recent.cache_clear()
     x = features(1, 2, 3, 6, 20)
     with torch.inference_mode():
         stss(x, (3, 3, 3))
@@ -272,25 +272,6 @@ def test_no_second_derivative_without_torch_func():
         stss(x, (3, 3, 3)).square().sum(), x, create_graph=True)
     with pytest.raises(NotImplementedError, match='torch.func has one'):
         grad.sum().backward()
-
-
-def test_triton_must_agree():
-    """A kernel with other results is not used, and a warning says so."""
-    device = torch.device('cpu')
-
-    class Wrong:
-        products = stss_torch.products
-
-        @staticmethod
-        def products_backward(grad, q, *args):
-            out = stss_torch.products_backward(grad, q, *args)
-            # as if the channels after the first block were forgotten
-            return torch.cat([out[..., :128], 0 * out[..., 128:]], -1)
-
-    for dtype in torch.float32, torch.float16, torch.bfloat16:
-        assert stss_op._agree(stss_torch, device, dtype)
-        with pytest.warns(UserWarning, match='but PyTorch: .* differ'):
-            assert not stss_op._agree(Wrong, device, dtype)
 
 
 def test_an_unknown_choice_is_refused(monkeypatch):

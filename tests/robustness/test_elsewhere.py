@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 from processes import ToolProcess
+from releases.files_of_release import count_video_frames
 
 from selfy_mmaction.apis.video import Video
-from selfy_mmaction.datasets.releases.media import count_video_frames
 
 HLS = ('#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{}\n'
        '#EXT-X-ENDLIST\n')

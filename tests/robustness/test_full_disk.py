@@ -8,11 +8,11 @@ import pytest
 import torch
 from processes import ToolProcess
 
-from selfy_mmaction.analysis import publishing
-from selfy_mmaction.analysis.dumps import DumpScores
 from selfy_mmaction.apis.video import write_video
 from selfy_mmaction.datasets.loading import BadClips
 from selfy_mmaction.engine.checkpoint import AtomicBackend
+from selfy_mmaction.evaluation import publishing
+from selfy_mmaction.evaluation.dumps import DumpScores
 from selfy_mmaction.visualization.frames import write_picture
 
 SIZE = 3000  # bytes that a file can have

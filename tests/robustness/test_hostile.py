@@ -11,28 +11,28 @@ import signal
 import zipfile
 from collections import OrderedDict
 
+import motion_clips
 import numpy as np
 import onnx
 import pytest
-import releases
+import release_files
 import torch
 from mmengine.logging import HistoryBuffer
+from releases import Preparation
 from torch import nn
 
-from selfy_mmaction.analysis import publishing
-from selfy_mmaction.analysis.dumps import load_dump
 from selfy_mmaction.apis.onnx import ONNXClassifier
-from selfy_mmaction.convert import convert_official_state_dict
 from selfy_mmaction.datasets.lists import check_list, read_classes
-from selfy_mmaction.datasets.releases import Preparation
 from selfy_mmaction.engine import errors
 from selfy_mmaction.engine.checkpoint import (
     check_state_dict,
     get_state_dict,
     load_checkpoint,
 )
+from selfy_mmaction.evaluation import publishing
+from selfy_mmaction.evaluation.dumps import load_dump
 from selfy_mmaction.models import SELFYBlock
-from selfy_mmaction.motion import clips
+from selfy_mmaction.models.convert import convert_official_state_dict
 
 HOSTILE_VALUES = [
     None, True, -1, 0, 10**9, 10**30, 1e308,
@@ -231,7 +231,7 @@ def read_onnx(path):
 
 
 def read_motion(path):
-    clips.render_dataset(path.parent, 8, 8, seed=0, num_workers=1)
+    motion_clips.render_dataset(path.parent, 8, 8, seed=0, num_workers=1)
 
 
 LOADERS = {
@@ -287,13 +287,13 @@ def test_hostile_metadata_of_a_model(tmp_path):
     assert found[False] > 50
 
 
-@pytest.mark.parametrize('dataset', releases.RELEASES)
+@pytest.mark.parametrize('dataset', release_files.RELEASES)
 def test_damaged_annotations(dataset, tmp_path, repo, capfd):
-    video = releases.make_video(tmp_path /
-                                ('v.webm' if dataset == 'sthv2' else 'v.mp4'))
+    video = release_files.make_video(
+        tmp_path / ('v.webm' if dataset == 'sthv2' else 'v.mp4'))
     root = tmp_path / dataset
     root.mkdir()
-    releases.RELEASES[dataset](
+    release_files.RELEASES[dataset](
         root, repo=repo, mp4=video, webm=video, dataset=dataset)
 
     def prepare(_):

@@ -330,9 +330,9 @@ MISTAKES = [
     (('data/prepare', 'sthv1', 'no'), 'folder no does not exist.'),
     (('data/prepare', 'sthv1', 'data'),
      '.*-v1-labels.csv is neither in .*: put the annotations .* there.'),
-    (('data/make_motion', 'data'),
+    (('projects/motion/make_motion', 'data'),
      'data holds something other than .*: remove it or choose another .*'),
-    (('data/make_motion', 'new', '--train', '3'),
+    (('projects/motion/make_motion', 'new', '--train', '3'),
      'the train clips should be a positive multiple of 8.*, but got 3'),
 ]
 
@@ -417,10 +417,14 @@ def test_traceback_on_request(project, load_tool, monkeypatch):
 
 
 def test_every_tool_can_show_tracebacks(repo, load_tool, monkeypatch, capsys):
-    tools = [*repo.glob('tools/*.py'), *repo.glob('tools/data/*.py')]
+    tools = [
+        path for folder in ('tools', 'tools/data', 'projects/*', 'benchmarks')
+        for path in repo.glob(f'{folder}/*.py')
+        if "if __name__ == '__main__'" in path.read_text()
+    ]
     assert len(tools) > 10
     for path in tools:
-        name = str(path.relative_to(repo / 'tools').with_suffix(''))
+        name = str(path.relative_to(repo).with_suffix(''))
         monkeypatch.setattr(sys, 'argv', [path.name, '--help'])
         with pytest.raises(SystemExit) as exit_info:
             load_tool(name).main()

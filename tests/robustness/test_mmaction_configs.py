@@ -11,9 +11,9 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from selfy_mmaction.analysis import publishing, zoo
-from selfy_mmaction.analysis.complexity import get_complexity
 from selfy_mmaction.engine.checkpoint import load_checkpoint
+from selfy_mmaction.evaluation import publishing, zoo
+from selfy_mmaction.evaluation.complexity import get_complexity
 
 RECOGNITION = Path(mmaction.__file__).parent / '.mim/configs/recognition'
 KINETICS = {
@@ -135,7 +135,7 @@ def test_every_tool_takes_them(kind, project, run, load_tool, motion_root,
     run('export_onnx', config, checkpoint, 'model.onnx')
     run('predict', video, config, 'model.onnx', '--backend', 'onnx')
     run('check_data', config)
-    networks = load_tool('app').load_predictors(
+    networks = load_tool('projects/page/app').load_predictors(
         argparse.Namespace(
             config=str(config),
             checkpoint=checkpoint,

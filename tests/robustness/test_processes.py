@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from motion_clips import CLASSES
 from processes import start_ranks
 
-from selfy_mmaction.analysis.dumps import load_dump
-from selfy_mmaction.motion.clips import CLASSES
+from selfy_mmaction.evaluation.dumps import load_dump
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import torch
 from dumping import write_dump
 
-from selfy_mmaction.analysis.dumps import load_dump
+from selfy_mmaction.evaluation.dumps import load_dump
 
 ROW = 'sthv1_8_16_2clip'
 

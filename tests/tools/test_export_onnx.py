@@ -13,7 +13,7 @@ from mmaction.structures import ActionDataSample
 from selfy_mmaction.apis.export import OPSET, verify
 from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.apis.onnx import ONNXClassifier, ONNXPredictor
-from selfy_mmaction.datasets.pipelines import find_step
+from selfy_mmaction.datasets.recipes import find_step
 from selfy_mmaction.engine import launch
 
 SHAPE = (8, 3, 64, 64)

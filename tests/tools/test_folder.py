@@ -111,7 +111,7 @@ def test_from_a_folder_to_predictions(run, project, published, load_tool):
     assert all(name in rows for name in CLASSES)
 
     # On the page: the answer from 32 pixels, the picture from 192.
-    page = load_tool('app').load_predictors(
+    page = load_tool('projects/page/app').load_predictors(
         SimpleNamespace(
             config=CONFIG,
             checkpoint=str(checkpoint),

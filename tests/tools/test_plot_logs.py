@@ -7,7 +7,7 @@ import pytest
 from logs import write_log
 from tensorboard.backend.event_processing import event_accumulator
 
-from selfy_mmaction.analysis.logs import load_curves
+from selfy_mmaction.evaluation.logs import load_curves
 
 
 @pytest.fixture(scope='module')

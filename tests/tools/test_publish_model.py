@@ -13,8 +13,8 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from safetensors import safe_open
 
-from selfy_mmaction.analysis.zoo import Zoo
 from selfy_mmaction.apis.inference import VideoPredictor
+from selfy_mmaction.evaluation.zoo import Zoo
 
 NAME = 'selfy_tsm_r18_sthv1_small'
 CONFIG = """

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfy_mmaction.analysis.dumps import load_dump
+from selfy_mmaction.evaluation.dumps import load_dump
 
 
 def run_test(command, trained, tool_env, cwd, *args):

@@ -2,8 +2,8 @@
 import cv2
 import numpy as np
 
-from selfy_mmaction.analysis.confusions import Confusion
 from selfy_mmaction.apis.sliding import Segment
+from selfy_mmaction.evaluation.confusions import Confusion
 from selfy_mmaction.visualization import charts
 
 

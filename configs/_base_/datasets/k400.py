@@ -6,7 +6,7 @@
 # code: MotionSqueeze, of the year before, in the same framework.
 _base_ = 'videos.py'
 
-from selfy_mmaction.datasets.pipelines import find_step
+from selfy_mmaction.datasets.recipes import find_step
 
 data_root = 'data/k400'
 # in alphabetical order

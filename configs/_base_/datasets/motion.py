@@ -1,5 +1,5 @@
 # The synthetic motion clips of the quickstart: small mp4 files, rendered by
-# tools/data/make_motion.py. All of it is ours; frames are sampled as the
+# projects/motion/make_motion.py. All of it is ours; frames are sampled as the
 # official code does.
 data_root = 'data/motion'
 test_pipeline = [

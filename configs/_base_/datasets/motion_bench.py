@@ -1,5 +1,5 @@
 # The motion benchmark, rendered by
-# tools/data/make_motion.py --kind benchmark. All of it is ours.
+# projects/motion/make_motion.py --kind benchmark. All of it is ours.
 data_root = 'data/motion_bench'
 # A clip has 8 frames, and all are used. A flip would change the class.
 test_pipeline = [

@@ -2,7 +2,7 @@
 # some classes.
 _base_ = 'videos.py'
 
-from selfy_mmaction.datasets.pipelines import find_step
+from selfy_mmaction.datasets.recipes import find_step
 
 # A flip would turn these into their opposites.
 left_right_classes = [

@@ -3,7 +3,7 @@
 # `folder frames label` per video.
 _base_ = 'something.py'
 
-from selfy_mmaction.datasets.pipelines import find_step, use_rawframes
+from selfy_mmaction.datasets.recipes import find_step, use_rawframes
 
 data_root = 'data/sthv1'
 

@@ -2,7 +2,7 @@
 # those of tools/data/prepare.py, a line `file label` per video.
 _base_ = 'something.py'
 
-from selfy_mmaction.datasets.pipelines import find_step
+from selfy_mmaction.datasets.recipes import find_step
 
 data_root = 'data/sthv2'
 

@@ -7,7 +7,7 @@ _base_ = [
     '../../../configs/_base_/default_runtime.py'
 ]
 
-from selfy_mmaction.datasets.pipelines import find_step, use_size
+from selfy_mmaction.datasets.recipes import find_step, use_size
 
 use_size(_base_, 88)
 train_loader, test_loader = _base_.train_dataloader, _base_.test_dataloader

@@ -1,6 +1,6 @@
 _base_ = 'base.py'
 
-from selfy_mmaction.datasets.pipelines import use_folder
+from selfy_mmaction.datasets.recipes import use_folder
 
 use_folder(_base_, '{{$RECORDINGS:data/recordings}}/miracl_words')
 

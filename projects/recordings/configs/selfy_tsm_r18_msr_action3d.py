@@ -1,6 +1,6 @@
 _base_ = 'base.py'
 
-from selfy_mmaction.datasets.pipelines import find_step, use_folder
+from selfy_mmaction.datasets.recipes import find_step, use_folder
 
 use_folder(_base_, '{{$RECORDINGS:data/recordings}}/msr_action3d')
 # The people use the right arm or leg, and a mirrored tick is none.

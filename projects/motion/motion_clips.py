@@ -1,0 +1,280 @@
+"""The quickstart's clips: small mp4 files of eight motions.
+
+A clip shows a part of a photograph and, in front of it, an object cut from
+another photograph. Five numbers describe a frame: the camera's position in
+the photograph (x and y), the object's in the view (x and y), and the zoom.
+Every clip draws a track for each of the five; its class determines which are
+played, and in which direction. The others stay at a random point of their
+track. So single frames have the same distribution in every class, and only
+the order of the frames is informative.
+"""
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from filelock import FileLock
+from mmengine import track_iter_progress
+
+from selfy_mmaction.apis.video import write_video
+from selfy_mmaction.files import write_text
+
+# Class name -> the numbers that are played, and their direction. x points to
+# the right, y downwards. A static object moves against the camera. A class and
+# its neighbour are the same clips, played backwards.
+MOTIONS = {
+    'camera pans left': dict(camera_x=-1, object_x=1),
+    'camera pans right': dict(camera_x=1, object_x=-1),
+    'camera tilts up': dict(camera_y=-1, object_y=1),
+    'camera tilts down': dict(camera_y=1, object_y=-1),
+    'camera zooms in': dict(zoom=1),
+    'camera zooms out': dict(zoom=-1),
+    'object moves left': dict(object_x=-1),
+    'object moves right': dict(object_x=1),
+}
+CLASSES = tuple(MOTIONS)
+
+# Photographs in the wheel of scikit-image. The splits share none.
+PHOTOGRAPHS = {
+    'train': ('astronaut', 'brick', 'camera', 'coffee', 'coins', 'gravel',
+              'hubble_deep_field', 'stereo_motorcycle'),
+    'val': ('chelsea', 'grass', 'immunohistochemistry', 'rocket'),
+}
+
+FRAMES = 24
+FPS = 12
+SIZE = 96  # side of a frame, pixels
+# Lengths below are in side lengths of a frame, zooms are natural logarithms.
+SHIFTS = (0.5, 0.8)
+ZOOMS = (np.log(1.6), np.log(2.2))
+OBJECT_SIDE = (0.35, 0.45)
+SCENE = 2.4  # side of the scene, which contains the view at every track's end
+SCENE_SIZE = 288  # the same in pixels
+WINDOW = (200, 300)  # side of the window of a photograph, pixels
+
+
+class QuickstartClip(NamedTuple):
+    """The settings that a clip is rendered from."""
+    name: str
+    split: str
+    label: int
+    seed: tuple
+
+
+def list_clips(split: str, num_clips: int, seed: int) -> list[QuickstartClip]:
+    """The clips of a split: every class equally often."""
+    if num_clips <= 0 or num_clips % len(CLASSES):
+        raise ValueError(f'the {split} clips should be a positive multiple of '
+                         f'{len(CLASSES)}, the number of classes, but got '
+                         f'{num_clips}')
+    stream = list(PHOTOGRAPHS).index(split)
+    return [
+        QuickstartClip(f'{split}_{i:04d}.mp4', split, i % len(CLASSES),
+                       (seed, stream, i)) for i in range(num_clips)
+    ]
+
+
+@cache
+def load_photograph(name: str) -> np.ndarray:
+    """A photograph of scikit-image as a BGR array of [H, W, 3]."""
+    try:
+        from skimage import data  # needed to render, not to train
+    except ImportError as error:
+        raise ValueError('the clips are rendered from photographs of '
+                         'scikit-image, which is not installed: pip install '
+                         'scikit-image.') from error
+    image = getattr(data, name)()
+    if isinstance(image, tuple):  # a stereo pair: the left view
+        image = image[0]
+    code = cv2.COLOR_GRAY2BGR if image.ndim == 2 else cv2.COLOR_RGB2BGR
+    return cv2.cvtColor(image, code)
+
+
+def cut_window(name: str, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A random square window of a photograph, turned and tinted at random."""
+    photograph = load_photograph(name)
+    windows = []
+    for _ in range(4):
+        side = int(rng.integers(*WINDOW))
+        y, x = (int(rng.integers(n - side)) for n in photograph.shape[:2])
+        windows.append(photograph[y:y + side, x:x + side])
+    # Without texture no motion is visible: keep the most textured window.
+    window = max(windows, key=lambda w: cv2.Laplacian(w, cv2.CV_32F).std())
+    window = cv2.resize(window, (size, size), interpolation=cv2.INTER_AREA)
+    window = np.rot90(window, rng.integers(4))
+    if rng.integers(2):
+        window = window.transpose(1, 0, 2)
+    tinted = window * rng.uniform(0.7, 1.3, size=3)
+    return tinted.clip(0, 255).astype(np.float32, order='C')
+
+
+def draw_tracks(label: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """The five numbers of every frame: name -> [FRAMES]."""
+    x, y = rng.uniform(*SHIFTS, size=2)
+    zoom = rng.uniform(*ZOOMS)
+    spans = dict(camera_x=x, camera_y=y, object_x=x, object_y=y, zoom=zoom)
+    tracks = {}
+    for name, span in spans.items():
+        track = span * np.linspace(-0.5, 0.5, FRAMES)
+        moment = rng.integers(FRAMES)
+        direction = MOTIONS[CLASSES[label]].get(name)
+        if direction:
+            tracks[name] = track[::direction]
+        else:
+            tracks[name] = np.full(FRAMES, track[moment])
+    return tracks
+
+
+def render_frames(clip: QuickstartClip) -> Iterator[np.ndarray]:
+    """Yield the frames of a clip, RGB of type uint8, [SIZE, SIZE, 3]."""
+    rng = np.random.default_rng(clip.seed)
+    names = rng.choice(PHOTOGRAPHS[clip.split], size=2, replace=False)
+    scene = cut_window(names[0], SCENE_SIZE, rng)
+    scene_scale = SIZE * SCENE / SCENE_SIZE
+    side = rng.uniform(*OBJECT_SIDE)
+    thing = cut_window(names[1], SCENE_SIZE // 4, rng)
+    thing_scale = SIZE * side / len(thing)
+    mask = np.zeros(thing.shape, np.float32)
+    cv2.circle(mask, (len(thing) // 2, ) * 2,
+               len(thing) // 2 - 2, (1, 1, 1), cv2.FILLED)
+
+    tracks = draw_tracks(clip.label, rng)
+    for i in range(FRAMES):
+        state = {name: track[i] for name, track in tracks.items()}
+        zoom = np.exp(state['zoom'])
+        frame = _place(scene, -state['camera_x'] * zoom,
+                       -state['camera_y'] * zoom, scene_scale * zoom)
+        place = partial(
+            _place,
+            x=state['object_x'] * zoom,
+            y=state['object_y'] * zoom,
+            scale=thing_scale * zoom)
+        alpha = place(mask)
+        frame = alpha * place(thing) + (1 - alpha) * frame
+        yield frame.round().astype(np.uint8)[..., ::-1]
+
+
+def _place(image: np.ndarray, x: float, y: float, scale: float) -> np.ndarray:
+    """A frame that shows ``image`` about (x, y); (0, 0) is the middle."""
+    centre = (len(image) - 1) / 2
+    matrix = np.array([[scale, 0, 0.], [0, scale, 0]])
+    matrix[:, 2] = (np.array([x, y]) * SIZE + (SIZE - 1) / 2 - scale * centre)
+    return cv2.warpAffine(image, matrix, (SIZE, SIZE))
+
+
+def write_clip(clip: QuickstartClip, folder: Path) -> None:
+    """Render a clip to an mp4 file in ``folder``."""
+    write_video(folder / clip.name, render_frames(clip), FPS)
+
+
+def render_dataset(out: Path,
+                   num_train: int = 1600,
+                   num_val: int = 400,
+                   seed: int = 0,
+                   num_workers: int = 2) -> bool:
+    """Render the motion data set, unless it is there already.
+
+    Writes ``train.txt`` and ``val.txt`` in the format of
+    :class:`mmaction.datasets.VideoDataset`, ``classes.txt`` and ``videos/``.
+
+    Args:
+        out (Path): Folder of the data set.
+        num_train (int): Number of training clips. Defaults to 1600.
+        num_val (int): Number of validation clips. Defaults to 400.
+        seed (int): Seed of the clips. Defaults to 0.
+        num_workers (int): Number of threads. Defaults to 2.
+
+    Returns:
+        bool: Whether anything had to be rendered.
+
+    Raises:
+        FileExistsError: If ``out`` contains something else.
+        ValueError: If the clips cannot be divided evenly among the classes.
+    """
+    settings = dict(train=num_train, val=num_val, seed=seed)
+    splits = {
+        split: list_clips(split, settings[split], seed)
+        for split in PHOTOGRAPHS
+    }
+    return write_dataset(out, settings, splits, CLASSES, write_clip,
+                         num_workers)
+
+
+def _read_settings(path: Path) -> object:
+    """The settings that a data set was rendered with, None if unknown."""
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except (FileNotFoundError, RecursionError, ValueError):
+        return None
+
+
+def write_dataset(out: Path, settings: dict, splits: dict[str, list],
+                  classes: Sequence[str], write: Callable,
+                  num_workers: int) -> bool:
+    """Write the videos and lists of a data set, unless they are there.
+
+    The folder is renamed when it is complete, so that no later run takes an
+    interrupted one for complete.
+
+    Args:
+        out (Path): Folder of the data set.
+        settings (dict): The settings of the clips; kept in ``motion.json``.
+        splits (dict[str, list]): Name of a list -> clips, which have a
+            ``name`` and a ``label``.
+        classes (Sequence[str]): Names of the classes.
+        write (Callable): Writes a clip, given the clip and ``folder``.
+        num_workers (int): Number of threads.
+
+    Returns:
+        bool: Whether anything had to be written.
+
+    Raises:
+        FileExistsError: If ``out`` contains something else.
+        ValueError: If num_workers is less than 1.
+    """
+    if num_workers < 1:
+        raise ValueError(f'num_workers should be 1 or more, but got '
+                         f'{num_workers}')
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # If two processes render the same data set, one waits for the other.
+    with FileLock(out.with_name(f'.{out.name}.lock')):
+        if _read_settings(out / 'motion.json') == settings:
+            return False
+        if out.exists():
+            raise FileExistsError(
+                f'{out} holds something other than the requested motion '
+                f'clips, {settings}: remove it or choose another folder')
+        _write_dataset(out, settings, splits, classes, write, num_workers)
+    return True
+
+
+def _write_dataset(out: Path, settings: dict, splits: dict[str, list],
+                   classes: Sequence[str], write: Callable,
+                   num_workers: int) -> None:
+    partial_out = out.with_name(out.name + '.partial')
+    shutil.rmtree(partial_out, ignore_errors=True)
+    videos = partial_out / 'videos'
+    videos.mkdir(parents=True)
+    # each once: lists may share clips
+    clips = list(dict.fromkeys(sum(splits.values(), [])))
+    # Threads: OpenCV releases the GIL, and may hang in a forked process.
+    pool = ThreadPool(num_workers)
+    try:
+        written = pool.imap(partial(write, folder=videos), clips)
+        for _ in track_iter_progress((written, len(clips))):
+            pass
+    finally:
+        pool.terminate()
+        pool.join()
+    for split, clips in splits.items():
+        lines = [f'{clip.name} {clip.label}\n' for clip in clips]
+        write_text(partial_out / f'{split}.txt', ''.join(lines))
+    write_text(partial_out / 'classes.txt', '\n'.join(classes) + '\n')
+    write_text(partial_out / 'motion.json', json.dumps(settings))
+    os.replace(partial_out, out)

@@ -1,1 +1,0 @@
-"""Cost, speed and accuracy of networks, in numbers and tables; no pictures."""

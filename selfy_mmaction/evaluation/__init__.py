@@ -1,0 +1,1 @@
+"""Scores, costs and logs of networks; the zoo and publishing."""

@@ -1,1 +1,0 @@
-"""The synthetic motion study: clips, trainings and tables; no other data."""

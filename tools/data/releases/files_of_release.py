@@ -1,0 +1,83 @@
+"""The media of a release: finding them and checking that they are readable."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from decord import DECORDError, VideoReader
+from mmengine.utils import track_iter_progress
+
+from selfy_mmaction.containers import find_fault
+from selfy_mmaction.datasets.scan import read_all
+
+VIDEO_ENDINGS = ('.mp4', '.webm', '.avi', '.mkv')
+
+
+def index_videos(folder: Path) -> dict[str, str]:
+    """Map each video's name without ending to its path in a folder.
+
+    Videos are in the folder, or one level deeper in a folder per class.
+    """
+    videos, inner = {}, ['']
+    for place in inner:
+        with os.scandir(folder / place) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                stem, ending = os.path.splitext(entry.name)
+                if ending.lower() in VIDEO_ENDINGS:
+                    videos[stem] = os.path.join(place, entry.name)
+                elif not place and entry.is_dir():
+                    inner.append(entry.name)
+    return videos
+
+
+def count_video_frames(path: str, decode: bool = True) -> int | str:
+    """Number of frames of a video, or what is wrong with it."""
+    if not os.path.getsize(path):
+        return 'is an empty file'
+    if not decode:
+        return 1
+    fault = find_fault(path)
+    if fault:
+        return fault
+    try:
+        # Absolute: FFmpeg takes names such as http:... for addresses.
+        reader = VideoReader(os.path.abspath(path), num_threads=1)
+        return len(reader) or 'has no frames'
+    except (DECORDError, RuntimeError):
+        return 'cannot be decoded as a video'
+
+
+def count_frames(folder: str, frame_name: str) -> int | str:
+    """Number of frames in a folder, or what is wrong with them."""
+    names = set(os.listdir(folder))
+    number = 0
+    while frame_name.format(number + 1) in names:
+        number += 1
+    ending = os.path.splitext(frame_name)[1]
+    images = sum(name.endswith(ending) for name in names)
+    if not number:
+        return f'has no {frame_name.format(1)}'
+    if number < images:
+        return f'has {images} images, but no {frame_name.format(number + 1)}'
+    return number
+
+
+def check_media(check: Callable,
+                paths: Sequence[str],
+                workers: int,
+                timeout: float = 120) -> list:
+    """Check files in parallel, with a progress bar on stderr.
+
+    Args:
+        check (Callable): Returns what it finds in a file. What is wrong with
+            it is text, also for a file that crashes a decoder.
+        paths (Sequence[str]): The files.
+        workers (int): Number of processes.
+        timeout (float): Seconds per file. Defaults to 120.
+    """
+    if not paths:
+        return []
+    found = read_all(check, paths, workers, timeout)
+    found = dict(track_iter_progress((found, len(paths)), file=sys.stderr))
+    return [found[path] for path in paths]

@@ -1,0 +1,333 @@
+"""From an original release to the lists that the configs read."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+from selfy_mmaction.files import is_inside, write_text
+
+from . import diving48, finegym, kinetics, something
+from .annotation_files import read_official, read_text
+from .files_of_release import (
+    VIDEO_ENDINGS,
+    check_media,
+    count_frames,
+    count_video_frames,
+    index_videos,
+)
+from .release import SPLITS, Annotation, Findings, Release
+
+# The folder of configs/ and tools/: a source tree, or what MIM installs.
+ROOT = Path(__file__).resolve().parents[3]
+RELEASES = {
+    **something.RELEASES,
+    **kinetics.RELEASES,
+    **diving48.RELEASES,
+    **finegym.RELEASES,
+}
+
+
+def load_classes(release: Release, root: Path,
+                 findings: Findings) -> list[str]:
+    """The classes of a data set in the order of its labels.
+
+    They come with the configs, unless the release itself names them.
+    """
+    if release.read_classes:
+        return release.read_classes(root, findings)
+    path = ROOT / 'configs/_base_/datasets' / release.class_file
+    return read_text(path).splitlines()
+
+
+def select_clips(
+    clips: dict[str, list[Annotation]],
+    classes: Sequence[str],
+    findings: Findings,
+    root: Path | None,
+) -> dict[str, list[Annotation]]:
+    """Convert the labels of the clips to numbers, and drop bad clips.
+
+    A clip of the validation split that is in the training split as well is
+    dropped from the training split.
+
+    Args:
+        clips (dict[str, list[Annotation]]): The clips of each split, as read.
+        classes (Sequence[str]): The classes in the order of the labels.
+        findings (Findings): Where to report.
+        root (Path, optional): The folder that they must be in, if any.
+    """
+    numbers = {name: i for i, name in enumerate(classes)}
+    selected = {split: {} for split in clips}
+    for split, of_split in clips.items():
+        for clip in of_split:
+            label = clip.label
+            if isinstance(label, str):
+                label = numbers.get(label)
+            if root and not is_inside(clip.name, root):
+                findings.add(f'{split}: {clip.name!r} leads out of the '
+                             'folder of the data')
+            elif not clip.name or re.search(r'\s', clip.name):
+                findings.add(f'{split}: {clip.name!r} is empty or has a '
+                             'space, which a list cannot contain')
+            elif label is None:
+                findings.add(f'{split}: {clip.name} has the unknown class '
+                             f'{clip.label!r}')
+            elif not 0 <= label < len(classes):
+                findings.add(f'{split}: {clip.name} has label {label}, which '
+                             f'is not from 0 to {len(classes) - 1}')
+            elif clip.name in selected[split]:
+                findings.add(
+                    f'{split}: {clip.name} is listed twice; the first is used')
+            else:
+                selected[split][clip.name] = clip._replace(label=label)
+    for name in [*selected['train']]:
+        if name in selected['val']:
+            findings.add(f'{name} is in train and in val; val keeps it')
+            del selected['train'][name]
+    return {
+        split: [*of_split.values()]
+        for split, of_split in selected.items()
+    }
+
+
+class Preparation:
+    """Writes the lists of one data set.
+
+    Args:
+        dataset (str): Its name in :data:`RELEASES`.
+        root (str): The folder that holds ``annotations`` and the media.
+        storage (str, optional): 'videos' or 'rawframes'. By default as the
+            data set ships.
+        partial_copy (bool): Whether only a part of the release is expected:
+            missing clips and small numbers are then warnings.
+        official_lists (Sequence[str], optional): The lists of the official
+            code for training and validation, instead of the annotations.
+        keep_paths (bool): Whether the clips are where ``official_lists``
+            says, also outside of ``root``.
+        version (str, optional): The version of the release, if it has
+            several. By default the first of its ``versions``.
+        decode (bool): Whether to open every video.
+        workers (int): How many processes check the media.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        root: str,
+        storage: str | None = None,
+        partial_copy: bool = False,
+        official_lists: Sequence[str] | None = None,
+        keep_paths: bool = False,
+        version: str | None = None,
+        decode: bool = True,
+        workers: int = 1,
+    ):
+        self.dataset, self.root = dataset, Path(root)
+        self.release = RELEASES[dataset]
+        self.storage = storage or self.release.storage
+        self.allows_missing = partial_copy or self.release.vanishes
+        self.partial_copy = partial_copy
+        self.official_lists = official_lists
+        self.keep_paths = keep_paths
+        self.decode = decode
+        self.workers = workers
+        self.findings = Findings()
+        self.notes: list[str] = []
+        # split -> column of the summary -> number
+        self.summary = {split: Counter() for split in SPLITS}
+        if not self.root.is_dir():
+            raise FileNotFoundError(f'folder {root} does not exist.')
+        if workers < 1:
+            raise ValueError(f'workers={workers}: give 1 or more.')
+        if official_lists and not self.release.official_lists:
+            raise ValueError(f'the official code has no lists of {dataset}: '
+                             'leave out --official-lists.')
+        if keep_paths and not official_lists:
+            raise ValueError('--keep-paths is for --official-lists only.')
+        versions = self.release.versions
+        if version and version not in versions:
+            raise ValueError(f'--version {version}: {dataset} has '
+                             f'{" and ".join(versions) or "no versions"}.')
+        self.version = version or next(iter(versions), '')
+        if versions:
+            self.release = self.release._replace(
+                read=partial(self.release.read, version=self.version),
+                counts=versions[self.version])
+
+    @property
+    def problems_file(self) -> Path:
+        """The file that the findings are written to."""
+        return self.root / f'{self.dataset}_problems.txt'
+
+    def run(self) -> bool:
+        """Check the release and write its lists.
+
+        Returns:
+            bool: Whether no error was found. Sound clips are listed anyway.
+        """
+        classes = load_classes(self.release, self.root, self.findings)
+        self.classes = classes
+        if self.official_lists:
+            clips = read_official(self.official_lists, classes,
+                                  self.keep_paths)
+        else:
+            clips = self.release.read(self.root, classes, self.findings)
+        for split in SPLITS:
+            self._check_count(split, len({clip.name for clip in clips[split]}))
+        clips = select_clips(
+            clips,
+            classes,
+            self.findings,
+            None if self.keep_paths else self.root,
+        )
+
+        lists = {f'{self.dataset}_classes.txt': classes}
+        for split in SPLITS:
+            if self.storage == 'videos':
+                lines = self._list_videos(split, clips[split])
+            else:
+                lines = self._list_rawframes(split, clips[split])
+            self.summary[split]['listed'] = len(lines)
+            if lines:
+                lists[f'{self.dataset}_{split}_list_{self.storage}.txt'] = (
+                    lines)
+            else:
+                self.findings.add(f'{split}: there is no clip to list; no '
+                                  'list is written')
+        for name, lines in lists.items():
+            _write_lines(self.root / name, lines)
+        if self.findings.lines():
+            _write_lines(self.problems_file, self.findings.lines())
+        else:
+            self.problems_file.unlink(missing_ok=True)
+        return not self.findings.errors
+
+    def _check_count(self, split: str, annotated: int) -> None:
+        published = self.release.counts[split]
+        exact = split in self.release.exact
+        self.summary[split].update(annotated=annotated, published=published)
+        # A number without a source is accurate to about a tenth.
+        tolerance = 0 if exact else published // 10
+        if abs(annotated - published) > tolerance:
+            self.findings.add(
+                f'{split}: {annotated} clips are annotated, '
+                f'{"" if exact else "about "}{published} are published'
+                f'{self.version and f" as {self.version}"}',
+                is_error=exact and not self.partial_copy,
+            )
+
+    def _folder(self, split: str) -> Path:
+        folder = self.root / self.release.folders[self.storage].format(
+            split=split)
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f'folder {folder} does not exist: move or link the '
+                f'{self.storage} of the release there.')
+        return folder
+
+    def _list_videos(self, split: str,
+                     clips: Sequence[Annotation]) -> list[str]:
+        """Lines ``file label``."""
+        folder = self._folder(split)
+        videos = index_videos(folder)
+        found = []
+        for clip in clips:
+            if self.keep_paths:
+                path = next(
+                    (clip.name + ending for ending in VIDEO_ENDINGS
+                     if (folder / (clip.name + ending)).is_file()),
+                    None,
+                )
+            else:
+                path = videos.get(clip.name)
+            if path is None:
+                self._add_missing(split, f'{clip.name} has no video')
+            elif re.search(r'\s', path):
+                self.findings.add(
+                    f'{split}: the name of the folder '
+                    f'{os.path.dirname(path)!r} has a space, which a list '
+                    'cannot contain: replace it with an underscore')
+            else:
+                found.append((clip, path))
+        extra = len(videos.keys() - {clip.name for clip in clips})
+        if extra and '{split}' in self.release.folders['videos']:
+            self.findings.add(
+                f'{folder} has {extra} videos that are not annotated',
+                is_error=False,
+            )
+        counts = check_media(
+            partial(count_video_frames, decode=self.decode),
+            [str(folder / path) for _, path in found],
+            self.workers,
+        )
+        return [
+            f'{path} {clip.label}'
+            for (clip, path), count in zip(found, counts, strict=True)
+            if self._is_sound(split, path, count)
+        ]
+
+    def _list_rawframes(self, split: str,
+                        clips: Sequence[Annotation]) -> list[str]:
+        """Lines ``folder frames label``."""
+        folder = self._folder(split)
+        found = []
+        for clip in clips:
+            # Frames of Kinetics are in a folder per class, as its videos are.
+            inner = self.classes[clip.label].replace(' ', '_')
+            places = (clip.name, os.path.join(inner, clip.name))
+            path = next((path for path in places if (folder / path).is_dir()),
+                        None)
+            if path:
+                found.append((clip, path))
+            else:
+                self._add_missing(split, f'{clip.name} has no folder')
+        counts = check_media(
+            partial(count_frames, frame_name=self.release.frame_name),
+            [str(folder / path) for _, path in found],
+            self.workers,
+        )
+        lines = []
+        for (clip, path), count in zip(found, counts, strict=True):
+            if not self._is_sound(split, path, count):
+                continue
+            if clip.num_frames not in (None, count):
+                self.findings.add(f'{split}: {clip.name} has {count} frames '
+                                  f'instead of {clip.num_frames}')
+            lines.append(f'{path} {count} {clip.label}')
+        return lines
+
+    def _add_missing(self, split: str, message: str) -> None:
+        self.summary[split]['missing'] += 1
+        self.findings.add(
+            f'{split}: {message}', is_error=not self.allows_missing)
+
+    def _is_sound(self, split: str, name: str, count: int | str) -> bool:
+        if isinstance(count, int):
+            return True
+        self.summary[split]['unreadable'] += 1
+        self.findings.add(f'{split}: {name} {count}')
+        return False
+
+    def table(self) -> str:
+        """The summary, a split per row; the version is in its corner."""
+        columns = ('published', 'annotated', 'missing', 'unreadable', 'listed')
+        rows = [
+            f'{self.version:6}' + ''.join(f'{name:>12}' for name in columns)
+        ]
+        for split, numbers in self.summary.items():
+            cells = {name: f'{numbers[name]}' for name in columns}
+            if split not in self.release.exact:
+                cells['published'] = f'~{cells["published"]}'
+            rows.append(f'{split:6}' + ''.join(f'{cells[name]:>12}'
+                                               for name in columns))
+        return '\n'.join(rows)
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write a text file, unless it has the same content already."""
+    text = ''.join(f'{line}\n' for line in lines)
+    if not path.is_file() or path.read_bytes() != text.encode():
+        write_text(path, text)
