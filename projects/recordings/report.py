@@ -64,7 +64,7 @@ def table(results: Sequence[dict], networks: Iterable[str],
         ])
     return format_table([
         'network', 'seeds', 'test', *(['movements'] if movements else []),
-        'training clips', 'GMACs', 'parameters (M)', 's / step'
+        'training clips', 'GMACs', 'parameters (M)', 'CPU s / step'
     ], rows)
 
 

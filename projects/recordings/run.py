@@ -168,7 +168,7 @@ def count_right(model: torch.nn.Module, loader) -> dict[str, list[int]]:
 
 
 def time_networks(rounds: int = 10) -> dict[str, float]:
-    """Seconds that each network takes forwards and backwards on a batch.
+    """CPU seconds that each network takes forwards and backwards on a batch.
 
     They run in turn, so that what else the machine does slows all of them.
     """
@@ -185,9 +185,9 @@ def time_networks(rounds: int = 10) -> dict[str, float]:
     seconds = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
-            start = time.perf_counter()
+            start = time.process_time()
             step()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(time.process_time() - start)
     return {name: statistics.median(of) for name, of in seconds.items()}
 
 
