@@ -115,7 +115,7 @@ def train(tmp_path, monkeypatch):
     (dict(schedule=STEPS, length=4), dict(
         schedule=STEPS, length=4, lr=0.3), 'optimizer.initial_lr 0.1 -> 0.3'),
     (dict(schedule=[], length=3), dict(schedule=[], length=4,
-                                         lr=0.3), 'optimizer.lr 0.1 -> 0.3'),
+                                       lr=0.3), 'optimizer.lr 0.1 -> 0.3'),
     (dict(schedule=dict(ONE_CYCLE, pct_start=0.5),
           length=4), dict(schedule=ONE_CYCLE, length=4), 'schedule_phases'),
 ])
