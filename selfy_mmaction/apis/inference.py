@@ -7,15 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from mmaction.apis import init_recognizer
+from mmaction.models.losses import BCELossWithLogits, CrossEntropyLoss
 from mmaction.utils import get_str_type
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..datasets.lists import numbered_classes, read_classes
 from ..datasets.loading import BadClip, GuardedLoader, is_loader, refuse
+from ..datasets.recipes import stage_pipeline
 from ..engine.checkpoint import (
     check_state_dict,
     get_state_dict,
@@ -33,12 +35,31 @@ def gives_logits(cfg: Config) -> bool:
     return cfg.model.get('cls_head', {}).get('average_clips') == 'score'
 
 
+def is_multi_label(head: nn.Module) -> bool:
+    """Whether a head scores each class by itself, for several at once.
+
+    Its loss says so: a cross entropy has soft labels, if any.
+    """
+    return (not isinstance(head.loss_cls, CrossEntropyLoss) and
+            (head.multi_class or isinstance(head.loss_cls, BCELossWithLogits)))
+
+
+def to_probabilities(head: nn.Module, logits: Tensor) -> Tensor:
+    """Scores of a head, [..., K] => probabilities, of each class by itself
+    if it is multi-label."""
+    return logits.sigmoid() if is_multi_label(head) else logits.softmax(-1)
+
+
 def predict_probabilities(model: BaseModel, batch: dict) -> Tensor:
     """Test a recognizer on N videos, and return probabilities [N, K]."""
     scores = torch.stack(
         [sample.pred_score for sample in model.test_step(batch)])
-    is_logits = model.cls_head.average_clips == 'score'
-    return scores.softmax(-1) if is_logits else scores
+    head = model.cls_head
+    if head.average_clips == 'prob':  # of a softmax
+        return scores
+    probabilities = to_probabilities(head, scores)
+    # [N, V, K], V views, unless their logits are averaged
+    return probabilities.mean(1) if scores.dim() == 3 else probabilities
 
 
 class Predictor(ABC):
@@ -189,13 +210,15 @@ class VideoPredictor(Predictor):
         check_frames(cfg, 'test')
         saved = load_checkpoint(checkpoint)
         cfg = copy.deepcopy(cfg)
-        if not gives_logits(cfg):
-            cfg.model.cls_head.average_clips = 'prob'
         try:
             torch.empty(0, device=device)
         except (AssertionError, RuntimeError) as error:
             raise ValueError(f'device {device}: {error}') from error
         self.model = init_recognizer(cfg, device=device)
+        head = self.model.cls_head
+        if head.average_clips != 'score':
+            # MMAction2 averages the probabilities of a softmax alone.
+            head.average_clips = None if is_multi_label(head) else 'prob'
         weights = get_state_dict(saved)
         check_state_dict(self.model, weights, checkpoint)
         self.model.load_state_dict(weights, strict=False)
@@ -211,7 +234,7 @@ class VideoPredictor(Predictor):
 
 def _video_pipeline(cfg: Config) -> list[dict]:
     """The test pipeline of a config, reading a video file."""
-    steps = cfg.test_dataloader.dataset.pipeline
+    steps = stage_pipeline(cfg, 'test')
     types = [get_str_type(step['type']) for step in steps]
     if 'RawFrameDecode' not in types:
         return steps

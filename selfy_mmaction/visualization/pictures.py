@@ -161,8 +161,9 @@ def _draw_similarities(row: SubFigure, axes: Sequence[Axes], legend: Axes,
     _, t, y, x = query
     maps = seen.similarities[t, y, x].numpy()
     _, U, V = maps.shape
-    # A similarity of exactly 0 is to a place outside the clip.
-    maps = np.where(maps == 0, np.nan, maps)
+    # Nothing is outside the map, or beyond the ends of the clip.
+    maps = np.where(seen.within_map[y, x], maps, np.nan)
+    maps[seen.beyond_clip(t)] = np.nan
     norm = _norm_of(maps)
     moves = seen.displacements(t)[:, y, x]
     for l, (ax, offset) in enumerate(zip(axes, seen.offsets, strict=True)):
