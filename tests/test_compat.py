@@ -269,14 +269,10 @@ def through_history_buffer(command):
 
 
 HOSTILE = {
-    'os.system':
-    lambda command: Call(os.system, command),
+    'os.system': lambda command: Call(os.system, command),
     'eval':
     lambda command: Call(eval, f'__import__("os").system({command!r})'),
-    'import':
-    lambda command: Call(attribute(Call(__import__, 'os'), 'system'), command),
-    'getattr through HistoryBuffer':
-    through_history_buffer,
+    'getattr through HistoryBuffer': through_history_buffer,
 }
 
 
