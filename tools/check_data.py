@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 
 from selfy_mmaction.datasets.loading import base_datasets, clip_name
 from selfy_mmaction.datasets.scan import scan
-from selfy_mmaction.engine import errors, launch
+from selfy_mmaction.engine import checks, errors, launch
 from selfy_mmaction.files import printable, write_text
 
 SHOWN = 10  # bad clips on the screen; the file has them all
@@ -57,8 +57,8 @@ def main() -> None:
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     bad, names = {}, set()
     for split in args.split:
-        launch.check_dataloader(cfg, split)
-        launch.check_lists(cfg, split)
+        checks.check_dataloader(cfg, split)
+        checks.check_lists(cfg, split)
         built = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
         for dataset in base_datasets(built):
             # val and test often have the same clips

@@ -15,7 +15,7 @@ from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 
 from selfy_mmaction.datasets.recipes import frame_size
-from selfy_mmaction.engine import hooks, launch
+from selfy_mmaction.engine import launch, runner
 from selfy_mmaction.evaluation.complexity import get_complexity
 from selfy_mmaction.evaluation.dumps import dump_results, load_dump
 from selfy_mmaction.evaluation.tables import format_table
@@ -181,12 +181,11 @@ def train_and_test(cfg: Config, folder: Path) -> dict:
     dump = folder / 'scores.npz'
     result = get_complexity(cfg, frame_size(cfg.test_pipeline))
     dump_results(cfg, str(dump))
-    runner = launch.build_runner(cfg, stages=('train', 'test'))
-    runner.register_hook(hooks.CheckDataHook())
-    runner.train()
-    runner.test()
+    training = runner.build_runner(cfg, stages=('train', 'test'))
+    training.train()
+    training.test()
     step, load = (
-        runner.message_hub.get_scalar(f'train/{key}').data[0]
+        training.message_hub.get_scalar(f'train/{key}').data[0]
         for key in ('time', 'data_time'))
     scores = load_dump(str(dump))
     result.update(

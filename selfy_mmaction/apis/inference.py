@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..datasets.lists import numbered_classes, read_classes
 from ..datasets.loading import BadClip, GuardedLoader, is_loader, refuse
+from ..datasets.recipes import stage_pipeline
 from ..engine.checkpoint import (
     check_state_dict,
     get_state_dict,
@@ -233,7 +234,7 @@ class VideoPredictor(Predictor):
 
 def _video_pipeline(cfg: Config) -> list[dict]:
     """The test pipeline of a config, reading a video file."""
-    steps = cfg.test_dataloader.dataset.pipeline
+    steps = stage_pipeline(cfg, 'test')
     types = [get_str_type(step['type']) for step in steps]
     if 'RawFrameDecode' not in types:
         return steps

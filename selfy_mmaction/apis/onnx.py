@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from ..datasets.recipes import clip_frames, frame_size
+from ..datasets.recipes import clip_frames, frame_size, stage_pipeline
 from .inference import Predictor, gives_logits
 
 
@@ -33,7 +33,7 @@ def clip_shape(cfg: Config) -> tuple[int, int, int, int]:
             f'the backbone {cfg.model.backbone.type} of the config takes any '
             'number of frames, which an ONNX model does not: use one with '
             'num_segments, such as ResNetTSM with is_shift=False.')
-    return frames, 3, *frame_size(cfg.test_dataloader.dataset.pipeline)
+    return frames, 3, *frame_size(stage_pipeline(cfg, 'test'))
 
 
 def _read_meta(texts: dict[str, str]) -> dict:

@@ -10,7 +10,12 @@ from mmaction.models import Recognizer2D
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from ..datasets.recipes import frame_size, scale_sizes
+from ..datasets.recipes import (
+    frame_size,
+    scale_sizes,
+    stage_pipeline,
+    stage_pipelines,
+)
 from ..models import SELFYBlock
 from ..ops import soft_argmax, within_map
 from .inference import VideoPredictor
@@ -155,13 +160,14 @@ def enlarge(cfg: Config, side: int) -> Config:
         have no fixed size.
     """
     try:
-        longer = max(frame_size(cfg.test_dataloader.dataset.pipeline))
+        longer = max(frame_size(stage_pipeline(cfg, 'test')))
     except ValueError:
         return cfg
     if longer >= side:
         return cfg
     enlarged = copy.deepcopy(cfg)
-    scale_sizes(enlarged.test_dataloader.dataset.pipeline, side / longer)
+    for pipeline in stage_pipelines(enlarged, 'test'):
+        scale_sizes(pipeline, side / longer)
     return enlarged
 
 

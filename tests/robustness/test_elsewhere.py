@@ -94,7 +94,7 @@ def test_training_skips_playlists(motion, server, tmp_path):
     options = [x for x in motion.options if 'default_hooks' not in x]
     process = ToolProcess('train', [
         config, '--work-dir', 'run', '--no-validate', *options,
-        'train_cfg.max_epochs=1', 'param_scheduler.0.total_steps=1'
+        'train_cfg.max_epochs=1'
     ], tmp_path)
     assert process.wait() == 1
     end = process.log.splitlines()[-1]
