@@ -61,14 +61,20 @@ def time_in_turn(ways: Ways, device: torch.device,
     return {name: statistics.median(x) for name, x in seconds.items()}
 
 
+def show_time(seconds: float) -> str:
+    """Milliseconds in three digits."""
+    ms = 1e3 * seconds
+    return f'{ms:.0f} ms' if ms >= 100 else f'{ms:#.3g} ms'
+
+
 def compare(what: str, ways: Ways, device: torch.device,
             rounds: int) -> list[list[str]]:
     """Rows of a table under HEAD; times are also relative to the first."""
     seconds = time_in_turn(ways, device, rounds)
     first = next(iter(seconds.values()))
     return [[
-        what, name, f'{1e3 * seconds[name]:#.3g} ms',
-        f'{seconds[name] / first:.2f}',
+        what, name,
+        show_time(seconds[name]), f'{seconds[name] / first:.2f}',
         f'{peak_bytes(way, device) / 1e6:.0f} MB'
     ] for name, way in ways.items()]
 
