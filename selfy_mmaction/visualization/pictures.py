@@ -27,6 +27,11 @@ _HEAT = 'inferno'
 _SIDE = 2.
 _COLUMNS = 8
 _LEFT = 0.008
+_ARROW = dict(
+    arrowstyle='-|>', color='w', lw=2, shrinkA=0, shrinkB=0, mutation_scale=14)
+_SMALL_ARROWS = dict(
+    pivot='mid', angles='xy', scale_units='xy', width=0.006, headwidth=5,
+    color='0.2')  # yapf: disable
 # Where the most similar place stands out by less, everything around is alike.
 _DISTINCT = 0.05
 
@@ -193,21 +198,10 @@ def _draw_similarities(row: SubFigure, axes: Sequence[Axes], legend: Axes,
             _write(ax, 'all alike', color='w', weight='bold')
         elif offset and np.isfinite(moves[l]).all():
             start = seen.stride * np.array([x, y])
-            arrow = ax.annotate(
-                '',
-                start + moves[l],
-                start,
-                arrowprops=dict(
-                    arrowstyle='-|>',
-                    color='w',
-                    lw=2,
-                    shrinkA=0,
-                    shrinkB=0,
-                    mutation_scale=14))
+            end = start + moves[l]
             # What reaches over the side of a frame takes no room.
-            arrow.set_in_layout(False)
-            ax.plot(
-                *(start + moves[l]), 'o', mfc='none', mec='w', ms=12, mew=2)
+            ax.annotate('', end, start, arrowprops=_ARROW).set_in_layout(False)
+            ax.plot(*end, 'o', mfc='none', mec='w', ms=12, mew=2)
     _add_bar(row, legend, norm, 'similarity')
 
 
@@ -226,18 +220,9 @@ def _draw_displacements(row: SubFigure, axes: Sequence[Axes], legend: Axes,
         _show_cells(ax, seen, flow_to_color(moves[l], longest))
         # The longest arrow is as long as a cell.
         rows, columns = seen.stride * np.indices(moves.shape[1:3])
-        ax.quiver(
-            columns,
-            rows,
-            moves[l, ..., 0],
-            moves[l, ..., 1],
-            pivot='mid',
-            angles='xy',
-            scale_units='xy',
-            scale=longest / seen.stride,
-            width=0.006,
-            headwidth=5,
-            color='0.2')
+        x, y = np.moveaxis(moves[l], -1, 0)
+        scale = longest / seen.stride
+        ax.quiver(columns, rows, x, y, scale=scale, **_SMALL_ARROWS)
         for query in queries:
             _mark(ax, seen, query)
     y, x = np.mgrid[-1:1:101j, -1:1:101j]
@@ -346,23 +331,13 @@ def _mark(ax: Axes,
           seen: SelfSimilarity,
           query: _Query,
           style: str = '-') -> None:
+    row, column = query.row, query.column
     s = seen.stride
-    ax.add_patch(
-        Rectangle((s * (query.column - 0.5), s * (query.row - 0.5)),
-                  s,
-                  s,
-                  fill=False,
-                  color='w',
-                  lw=2,
-                  ls=style))
-    ax.text(
-        s * (query.column + 0.6),
-        s * query.row,
-        query.name.strip(),
-        color='w',
-        weight='bold',
-        va='center',
-        clip_on=True)
+    box = Rectangle((s * (column - 0.5), s * (row - 0.5)), s, s)
+    box.set(fill=False, color='w', lw=2, ls=style)
+    ax.add_patch(box)
+    ax.text(s * (column + 0.6), s * row, query.name.strip(), color='w',
+            weight='bold', va='center', clip_on=True)  # yapf: disable
 
 
 def _norm_of(values: np.ndarray) -> Normalize:
