@@ -4,6 +4,7 @@ A config calls these on ``_base_``, the config that it inherits; its own
 children need no further call. Steps are found by their type, since their
 positions depend on how the clips are stored.
 """
+import copy
 import inspect
 import os.path as osp
 from collections.abc import Iterator, Sequence
@@ -140,6 +141,9 @@ def use_folder(cfg: ConfigDict, root: str,
                frozen_classes: Sequence[str] = ()) -> None:
     """Read your own videos, listed by ``tools/data/prepare.py folder``.
 
+    The clips of the list ``val`` are for validation and test. If there is a
+    list ``test``, it is tested; without a list ``val`` nothing is validated.
+
     Args:
         cfg (ConfigDict): A config with data loaders, changed in place; its
             model, if it has one, gets the number of classes.
@@ -157,6 +161,14 @@ def use_folder(cfg: ConfigDict, root: str,
             f'{path} does not exist: `python tools/data/prepare.py folder '
             f'{root}` writes it.')
     classes = read_lines(path)
+    validated, tested = (
+        osp.isfile(osp.join(root, f'folder_{part}_list_videos.txt'))
+        for part in ('val', 'test'))
+    if tested:
+        cfg.test_dataloader = copy.deepcopy(cfg.test_dataloader)
+        cfg.test_dataloader.dataset.ann_file = 'folder_test_list_videos.txt'
+        if not validated:
+            cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     for dataset in _datasets(cfg):
         dataset.data_root = root
         # kept in the checkpoints, for tools/predict.py

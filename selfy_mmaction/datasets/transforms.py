@@ -1,5 +1,6 @@
 """Transforms that MMAction2 lacks."""
 from collections.abc import Sequence
+from os.path import splitext
 
 import mmcv
 import numpy as np
@@ -7,6 +8,8 @@ from mmaction.datasets.transforms import Flip, Resize
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 from mmengine.fileio import list_from_file
+
+from .video import VideoFile
 
 
 @TRANSFORMS.register_module()
@@ -89,3 +92,52 @@ class SelectiveFlip(BaseTransform):
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(flip={self.flip}, '
                 f'frozen_labels={sorted(self.frozen_labels)})')
+
+
+@TRANSFORMS.register_module()
+class VideoInit(BaseTransform):
+    """Open a video, before its frames are sampled.
+
+    Required keys are "filename"; added keys are "video_reader",
+    "total_frames" and "avg_fps". See :class:`.video.VideoFile`.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Open the video.
+
+        Args:
+            results (dict): The sample.
+        """
+        name = results['filename']
+        # Lists of MMAction2 may leave out this ending.
+        video = VideoFile(name if splitext(name)[1] else f'{name}.mp4')
+        results.update(
+            video_reader=video, total_frames=len(video), avg_fps=video.fps)
+        return results
+
+
+@TRANSFORMS.register_module()
+class VideoDecode(BaseTransform):
+    """Decode the sampled frames of a video, and close it.
+
+    Required keys are "video_reader", which is removed, and "frame_inds";
+    added keys are "imgs", "original_shape", "img_shape" and "frame_times",
+    when each frame is shown, in seconds from the first of the video.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Decode the frames.
+
+        Args:
+            results (dict): The sample.
+        """
+        indices = np.ravel(results['frame_inds'])
+        with results.pop('video_reader') as video:
+            frames = video.frames(indices)
+        results.update(
+            frame_inds=indices,
+            frame_times=video.times[indices],
+            imgs=[*frames],
+            original_shape=video.size,
+            img_shape=video.size)
+        return results

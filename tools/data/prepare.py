@@ -10,6 +10,7 @@ The data set `folder` is your own: ROOT has a folder of videos per class, or
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from releases import (
     RELEASES,
@@ -71,7 +72,8 @@ def parse_args() -> argparse.Namespace:
             metavar='FILE',
             help='table with the columns clip (a path below ROOT) and label '
             '(a class), instead of a folder per class; clips with the same '
-            'group, a third column, are kept in one split'),
+            'group, a third column, are kept in one split; a column split '
+            '(train, val or test) is used instead of a random split'),
         folder.add_argument(
             '--val-share',
             type=float,
@@ -119,11 +121,24 @@ def build_preparation(
         workers=args.workers)
 
 
+def next_command(root: str) -> str:
+    """How to train on a folder, with a config of its own if it needs one."""
+    name = 'configs/selfy_tsm_r50_folder.py'
+    if Path(root) == Path('data/mine'):
+        return f'Next: python tools/train.py {name}'
+    own = f'configs/selfy_tsm_r50_{Path(root).resolve().name}.py'
+    return (f'Next: sed "s|data/mine|{root}|" {name} > {own} && python '
+            f'tools/train.py {own}')
+
+
 @errors.one_line_errors
 def main() -> None:
-    preparation = build_preparation(parse_args())
+    args = parse_args()
+    preparation = build_preparation(args)
     sound = preparation.run()
     print(preparation.table())
+    for note in preparation.notes:
+        print(printable(note))
     lines = preparation.findings.lines()
     for line in lines[:SHOWN]:
         print(printable(line))
@@ -131,6 +146,8 @@ def main() -> None:
         print(f'... and {len(lines) - SHOWN} more')
     if lines:
         print(f'All of this is in {preparation.problems_file}.')
+    if args.dataset == 'folder' and preparation.has_lists:
+        print(next_command(args.root))
     if not sound:
         sys.exit(1)
 

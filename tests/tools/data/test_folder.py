@@ -7,11 +7,13 @@ from collections import Counter
 import cv2
 import pytest
 from mmaction.registry import DATASETS
+from mmengine.config import Config
 from releases import FolderPreparation
 from releases.folder import is_directional
 from releases.splitting import Clip, hold_out
 
 from selfy_mmaction.apis.video import Video, write_video
+from selfy_mmaction.datasets.recipes import use_folder
 
 
 @pytest.fixture(scope='module')
@@ -76,8 +78,13 @@ def test_folders_are_classes(root):
         for path, label in clips.items():
             assert (root / path).is_file()
             assert path.startswith(f'{label}/')
-    assert [line.split() for line in preparation.table().splitlines()
-            ] == [['clips', 'classes'], ['train', '8', '2'], ['val', '4', '2']]
+    assert [line.split()[-3:] for line in preparation.table().splitlines()
+            ] == [['train', 'val'], ['left', '4', '2'], ['right', '4', '2'],
+                  ['all', '8', '4']]
+    assert preparation.notes == [
+        'Wrote classes.txt, folder_train_list_videos.txt, '
+        f'folder_val_list_videos.txt to {root}.'
+    ]
     assert find(
         preparation, "^warning: .* frozen_classes of the config "
         "names them: 'turn left', 'turn right'$")
@@ -110,6 +117,87 @@ def test_groups_of_a_table_stay_together(root, tmp_path):
     }
     assert len(scenes['val']) == 1 and len(scenes['train']) == 2
     assert not scenes['train'] & scenes['val']
+
+
+@pytest.mark.parametrize('column, groups, told', [
+    ('subject', 3, "warning: column 'subject' of the table is not used: if "
+     'its clips must stay on one side of the split, call it group'),
+    ('light', 3, "warning: column 'light' of the table is not used$"),
+    ('group', 3, "warning: validation has one group alone, 'scene 0': the"),
+    ('group', 3, 'warning: 33.3% of the clips are for validation in place of'),
+    ('group', 1, "error: all clips are of one group, 'scene 0', which stays"),
+])
+def test_what_a_table_says_of_groups(root, tmp_path, column, groups, told):
+    """As a spreadsheet on Windows in Europe may write it."""
+    table = tmp_path / 'table.csv'
+    table.write_text(f'clip;label;{column}\n' + ''.join(
+        f'turn {side}\\{side}{i}.mp4;{side};scene {i % groups}\n'
+        for side in ('left', 'right') for i in range(6)))
+    assert FolderPreparation(root).run()  # lists of an earlier run
+    preparation = FolderPreparation(root, table)
+    assert preparation.run() == preparation.has_lists == (groups > 1)
+    assert find(preparation, f'^{told}')
+    assert (column == 'group' and groups > 1) == bool(
+        [n for n in preparation.notes if 'For validation: scene ' in n])
+
+
+def write_split(root, tmp_path, parts):
+    """A table in which each scene has the next of some parts."""
+    lines = ['clip,label,group,split']
+    for i in range(6):
+        for side in 'left', 'right':
+            lines.append(f'turn {side}/{side}{i}.mp4,{side},scene {i // 2},'
+                         f'{parts[i % len(parts)]}')
+    table = tmp_path / 'table.csv'
+    table.write_text('\n'.join(lines))
+    return FolderPreparation(root, table)
+
+
+@pytest.mark.parametrize('parts', [
+    ('train', 'train', 'test'),
+    ('train', 'val', 'test'),
+    ('val', 'train', 'train'),
+])
+def test_the_split_of_a_table_is_used(repo, root, tmp_path, parts):
+    assert FolderPreparation(root).run()  # a random split before
+    preparation = write_split(root, tmp_path, parts)
+    assert preparation.run()
+    for part in 'train', 'val', 'test':
+        assert part in parts or not (
+            root / f'folder_{part}_list_videos.txt').exists()
+    for part in {*parts}:
+        numbers = {int(path[-5]) for path in listed(root, part)}
+        assert numbers == {i for i in range(6) if parts[i % 3] == part}
+    assert find(preparation,
+                '^warning: groups on two sides of the split: scene ')
+    assert preparation.table().splitlines()[0].split() == [
+        part for part in ('train', 'val', 'test') if part in parts
+    ]
+
+    cfg = Config.fromfile(repo / 'configs/_base_/datasets/folder.py')
+    cfg.val_cfg = dict(type='ValLoop')
+    use_folder(cfg, str(root))
+    lists = [
+        loader and loader.dataset.ann_file.split('_')[1]
+        for loader in (cfg.train_dataloader, cfg.val_dataloader,
+                       cfg.test_dataloader)
+    ]
+    validated = 'val' if 'val' in parts else None
+    assert lists == ['train', validated, 'test' if 'test' in parts else 'val']
+    assert bool(cfg.val_cfg) == bool(cfg.val_evaluator) == bool(validated)
+
+
+@pytest.mark.parametrize('parts, message', [
+    (('train', 'Test'), "has the split 'Test': give train, val, test for"),
+    (('train', ''), "has the split '': give train, val, test for every clip"),
+    (('train', ), 'no lists are written'),
+    (('test', ), 'no lists are written'),
+])
+def test_an_unsound_split_is_named(root, tmp_path, parts, message):
+    preparation = write_split(root, tmp_path, parts)
+    assert not preparation.run()
+    assert find(preparation, f'^error: .*{message}')
+    assert not list(root.glob('folder_*_list_videos.txt'))
 
 
 def test_what_is_thin_is_said(root, clips):
@@ -198,7 +286,7 @@ def test_unsound_lines_of_a_table(root, tmp_path):
 
 
 @pytest.mark.parametrize('text, message', [
-    ('clip;label\na;b\n', "no column 'clip': its first line should be `clip,"),
+    ('name,label\na,b\n', "table.csv has no column 'clip': its first line"),
     ('clip\na\n', "has no column 'label'"),
     ('clip,label\n\xff', 'is not a csv in UTF-8'),
     ('clip,label\nturn left/left0.mp4,a\n', 'has clips of 1 classes: give'),

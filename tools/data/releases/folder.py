@@ -1,7 +1,5 @@
 """Your own videos: a folder of clips per class, or a table of clips."""
 
-import csv
-import io
 import random
 import re
 from collections import Counter
@@ -11,14 +9,20 @@ from pathlib import Path
 from selfy_mmaction.containers import find_videos
 from selfy_mmaction.files import is_inside, write_text
 
+from .clip_table import read_table
 from .files_of_release import check_media
-from .release import SPLITS, Findings
+from .release import Findings
 from .splitting import Clip, Content, find_twins, hold_out, look
 
 # Classes with fewer clips, and clips with fewer frames, get a warning.
 FEW_CLIPS = 5
 FEW_FRAMES = 8
+# More are not printed one by one.
+MANY_CLASSES = 30
+# The parts of a split, and what their clips are called.
+_PARTS = dict(train='training', val='validation', test='test')
 _SPLIT_NAMES = {'train', 'training', 'val', 'valid', 'validation', 'test'}
+_LIST = 'folder_{}_list_videos.txt'
 # A horizontal flip changes these; vertical directions stay.
 _DIRECTION = re.compile(
     r'(?<![a-z])(left|right)(wards?)?(?![a-z])|clockwise|(?<![a-z])c?cw\b')
@@ -35,7 +39,8 @@ class FolderPreparation:
         root (str): The folder of the data.
         table (str, optional): A csv with the columns ``clip``, a path below
             ``root``, and ``label``, the name of its class. With a column
-            ``group``, the clips of a group go to the same split.
+            ``group``, the clips of a group go to the same split. A column
+            ``split`` is the split: train, val or test.
         val_share (float): The share of each class for validation.
         seed (int): Seed of the random split.
         workers (int): How many processes check the clips.
@@ -70,13 +75,20 @@ class FolderPreparation:
         self.val_share, self.seed = val_share, seed
         self.workers, self.timeout = workers, timeout
         self.findings = Findings()
-        # split -> column of the summary -> number
-        self.summary = {split: Counter() for split in SPLITS}
+        # split -> class -> number of clips
+        self.summary: dict[str, Counter] = {}
+        # What was done, in lines.
+        self.notes: list[str] = []
 
     @property
     def problems_file(self) -> Path:
         """The file that the findings are written to."""
         return self.root / 'folder_problems.txt'
+
+    @property
+    def has_lists(self) -> bool:
+        """Whether lists were written."""
+        return (self.root / _LIST.format('train')).is_file()
 
     def run(self) -> bool:
         """Check the clips and write their lists.
@@ -93,16 +105,13 @@ class FolderPreparation:
         contents = self._look(clips)
         clips = [clip for clip in clips if clip.path in contents]
         classes = sorted({clip.label for clip in clips})
-        held = hold_out(clips, self.val_share, random.Random(self.seed))
-        splits = dict(
-            train=[clip for clip in clips if clip.group not in held],
-            val=[clip for clip in clips if clip.group in held])
+        splits = self._split(clips)
         self._report(splits, classes, contents)
-        if all(splits.values()) and len(classes) > 1:
+        if all(splits.values()) and len(splits) > 1 and len(classes) > 1:
             self._write(splits, classes)
         else:
-            self.findings.add('too few clips can be read for training and '
-                              'validation; no lists are written')
+            self.findings.add(self._find_lack(splits, classes))
+            self._remove_lists(_PARTS)
         lines = self.findings.lines()
         if lines:
             write_text(self.problems_file, '\n'.join([*lines, '']))
@@ -112,7 +121,10 @@ class FolderPreparation:
 
     def _read(self) -> list[Clip]:
         if self.table_file:
-            return read_table(self.table_file)
+            clips, unused = read_table(self.table_file)
+            for line in unused:
+                self.findings.add(line, is_error=False)
+            return clips
         clips = []
         for path in find_videos(str(self.root)):
             path = Path(path).relative_to(self.root)
@@ -127,9 +139,10 @@ class FolderPreparation:
         self._warn('folders without a video, which are not classes', empty)
         return clips
 
-    def _select(self, clips: Iterable[Clip]) -> list[Clip]:
+    def _select(self, clips: Sequence[Clip]) -> list[Clip]:
         """The clips that can be listed, each once, in order of their paths."""
         selected = {}
+        is_split = any(clip.split for clip in clips)
         for clip in sorted(clips):
             if not clip.label:
                 self.findings.add(f'{clip.path!r} has no class')
@@ -141,6 +154,9 @@ class FolderPreparation:
                 self.findings.add(f'{clip.path!r} leads out of {self.root}')
             elif not (self.root / clip.path).is_file():
                 self.findings.add(f'{clip.path} does not exist')
+            elif is_split and clip.split not in _PARTS:
+                self.findings.add(f'{clip.path} has the split {clip.split!r}: '
+                                  f'give {", ".join(_PARTS)} for every clip')
             elif clip.path in selected:
                 self.findings.add(f'{clip.path} is listed twice, as '
                                   f'{selected[clip.path].label} and as '
@@ -175,6 +191,60 @@ class FolderPreparation:
                 contents[clip.path] = content
         return contents
 
+    def _split(self, clips: Sequence[Clip]) -> dict[str, list[Clip]]:
+        """The clips of each part: those of the table, or drawn."""
+        if not any(clip.split for clip in clips):
+            held = hold_out(clips, self.val_share, random.Random(self.seed))
+            clips = [
+                clip._replace(split='val' if clip.group in held else 'train')
+                for clip in clips
+            ]
+            parts = ['train', 'val']
+            self._report_draw(clips, held)
+        else:
+            parts = [
+                part for part in _PARTS
+                if part in {'train', *(clip.split for clip in clips)}
+            ]
+        return {
+            part: [clip for clip in clips if clip.split == part]
+            for part in parts
+        }
+
+    def _report_draw(self, clips: Sequence[Clip], held: set[str]) -> None:
+        """Say which groups were drawn, and where that is little."""
+        grouped = any(clip.group != clip.path for clip in clips)
+        if not grouped or not held:
+            return
+        self.notes.append(f'For validation: {_name_some(held, 20)}.')
+        if len(held) == 1:
+            self.findings.add(
+                f'validation has one group alone, {min(held)!r}: the accuracy '
+                'on it may be far from that on another',
+                is_error=False)
+        share = sum(clip.group in held for clip in clips) / len(clips)
+        if abs(share - self.val_share) > self.val_share / 4:
+            self.findings.add(
+                f'{share:.1%} of the clips are for validation in place of '
+                f'{self.val_share:.1%}: the groups are few and large',
+                is_error=False)
+
+    def _find_lack(self, splits: Mapping[str, Sequence[Clip]],
+                   classes: Sequence[str]) -> str:
+        """Why these clips make no lists."""
+        groups = {clip.group for clips in splits.values() for clip in clips}
+        if len(classes) < 2:
+            why = f'clips of {len(classes)} classes can be read'
+        elif len(groups) == 1:
+            why = (f'all clips are of one group, {min(groups)!r}, which stays '
+                   'on one side of the split: give two or more')
+        elif len(splits) == 1:
+            why = f'the split of the table has {min(splits)} alone'
+        else:
+            empty = min(splits, key=lambda part: len(splits[part]))
+            why = f'no clip is left for {_PARTS[empty]}'
+        return f'{why}; no lists are written, those of an earlier run removed'
+
     def _report(
         self,
         splits: Mapping[str, Sequence[Clip]],
@@ -186,28 +256,29 @@ class FolderPreparation:
             split: Counter(clip.label for clip in of_split)
             for split, of_split in splits.items()
         }
-        total = counts['train'] + counts['val']
-        for split in SPLITS:
-            self.summary[split].update(
-                clips=len(splits[split]), classes=len(counts[split]))
+        total = sum(counts.values(), Counter())
+        self.summary = counts
         self._warn(f'classes with fewer than {FEW_CLIPS} clips',
                    [name for name in classes if total[name] < FEW_CLIPS])
-        self._warn(
-            'classes without a validation clip, since they have one clip or '
-            'one group',
-            [name for name in classes if name not in counts['val']])
         self._warn(
             f'clips with fewer than {FEW_FRAMES} frames, some of which the '
             'network sees twice', [
                 path for path, content in contents.items()
                 if content.frames < FEW_FRAMES
             ])
-        twins = find_twins(splits, contents)
-        self._warn(
-            f'{len(twins)} of {len(splits["val"])} validation clips look like '
-            'a training clip, so that they say little; if they are cuts of '
-            'one recording, give it as the group in a --csv',
-            [f'{a} and {b}' for a, b in twins])
+        self._warn('groups on two sides of the split', _shared_groups(splits))
+        for part in [*splits][1:]:
+            clips, kind = splits[part], _PARTS[part]
+            self._warn(
+                f'classes without a {kind} clip, since they have one clip or '
+                'one group, or by the split of the table',
+                [name for name in classes if name not in counts[part]])
+            twins = find_twins(splits['train'], clips, contents)
+            self._warn(
+                f'{len(twins)} of {len(clips)} {kind} clips look like a '
+                'training clip, so that they say little; if they are cuts of '
+                'one recording, give it as the group in a --csv',
+                [f'{a} and {b}' for a, b in twins])
         self._warn(
             'classes that a flip may turn into others: training flips them '
             'unless frozen_classes of the config names them',
@@ -225,50 +296,39 @@ class FolderPreparation:
         lists = {'classes.txt': classes}
         for split, of_split in splits.items():
             # A tab, since folder names may have spaces.
-            lists[f'folder_{split}_list_videos.txt'] = [
+            lists[_LIST.format(split)] = [
                 f'{clip.path}\t{numbers[clip.label]}' for clip in of_split
             ]
+        self._remove_lists(_PARTS.keys() - splits)
         for name, lines in lists.items():
             write_text(self.root / name, '\n'.join([*lines, '']))
+        self.notes.append(f'Wrote {", ".join(lists)} to {self.root}.')
+
+    def _remove_lists(self, parts: Iterable[str]) -> None:
+        """Remove lists of an earlier run."""
+        for part in parts:
+            (self.root / _LIST.format(part)).unlink(missing_ok=True)
 
     def table(self) -> str:
-        """The summary, a split per row."""
-        rows = [f'{"":6}{"clips":>12}{"classes":>12}']
-        rows += [
-            f'{split:6}{numbers["clips"]:>12}{numbers["classes"]:>12}'
-            for split, numbers in self.summary.items()
-        ]
-        return '\n'.join(rows)
+        """The number of clips, a class per row; only the sum of many."""
+        total = sum(self.summary.values(), Counter())
+        names = sorted(total) if len(total) <= MANY_CLASSES else []
+        width = max(map(len, [*names, 'all']))
+        rows = [('', *self.summary)]
+        rows += [(name, *(count[name] for count in self.summary.values()))
+                 for name in names]
+        rows += [('all', *(count.total() for count in self.summary.values()))]
+        return '\n'.join(f'{name:{width}}' + ''.join(f'{x:>8}'
+                                                     for x in numbers)
+                         for name, *numbers in rows)
 
 
-def read_table(path: Path) -> list[Clip]:
-    """Read a csv with the columns clip and label, and maybe group.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not such a table.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f'--csv {path} does not exist.')
-    try:
-        # Spreadsheet programs write a byte-order mark.
-        text = path.read_text(encoding='utf-8-sig')
-        rows = csv.DictReader(io.StringIO(text, newline=''))
-        clips = []
-        for row in rows:
-            path, label, group = ((row.get(key) or '').strip()
-                                  for key in ('clip', 'label', 'group'))
-            # A clip without a group is its own group.
-            clips.append(Clip(path, label, group or path))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f'{path} is not a csv in UTF-8 ({error}): save it '
-                         'as one.') from error
-    missing = {'clip', 'label'} - set(rows.fieldnames or ())
-    if missing:
-        raise ValueError(f'{path} has no column {min(missing)!r}: its first '
-                         'line should be `clip,label` or `clip,label,group`, '
-                         'with commas.')
-    return clips
+def _shared_groups(splits: Mapping[str, Sequence[Clip]]) -> set[str]:
+    """The groups with clips in more than one part."""
+    parts = Counter(group for clips in splits.values()
+                    for group in {clip.group
+                                  for clip in clips})
+    return {group for group, number in parts.items() if number > 1}
 
 
 def is_directional(name: str) -> bool:

@@ -135,6 +135,7 @@ class Preparation:
         self.decode = decode
         self.workers = workers
         self.findings = Findings()
+        self.notes: list[str] = []
         # split -> column of the summary -> number
         self.summary = {split: Counter() for split in SPLITS}
         if not self.root.is_dir():

@@ -24,11 +24,13 @@ _LOADERS = [
 
 
 class Clip(NamedTuple):
-    """A clip: its file, its class, and the group that must stay together."""
+    """A clip: its file, its class, the group that must stay together, and
+    the part of the split, if it is known."""
 
     path: str  # below the folder of the data
     label: str
     group: str
+    split: str = ''
 
 
 class Content(NamedTuple):
@@ -115,18 +117,18 @@ def hold_out(clips: Sequence[Clip], share: float,
 
 
 def find_twins(
-    splits: Mapping[str, Sequence[Clip]],
+    train: Sequence[Clip],
+    held: Sequence[Clip],
     contents: Mapping[str, Content],
 ) -> list[tuple[str, str]]:
-    """Pairs of a validation clip and a training clip that look alike."""
-    if not splits['train']:
+    """Pairs of a held-out clip and a training clip that look alike."""
+    if not train:
         return []
-    known = np.stack(
-        [contents[clip.path].thumbnail for clip in splits['train']])
+    known = np.stack([contents[clip.path].thumbnail for clip in train])
     twins = []
-    for clip in splits['val']:
+    for clip in held:
         # [N, K] @ [K] => [N]
         alike = known @ contents[clip.path].thumbnail
         if alike.max() > ALIKE:
-            twins.append((clip.path, splits['train'][alike.argmax()].path))
+            twins.append((clip.path, train[alike.argmax()].path))
     return twins
