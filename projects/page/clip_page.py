@@ -143,7 +143,9 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor, demo: Path,
         return path
 
     def return_to(path: str | None):
-        return path if path in known and Path(path).is_file() else None
+        is_there = path in known and Path(path).is_file()
+        # Nothing, not None: a visitor may have been faster.
+        return path if is_there else gr.skip()
 
     def look(path: str | None, width: int, request: gr.Request):
         yield from while_wanted(look_at(path, width), request)
