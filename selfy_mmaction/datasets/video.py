@@ -35,6 +35,7 @@ _KNOWN = dict(
 # A clip of 16 frames of this size takes 0.8 GB in each data loading process,
 # and networks see a hundredth of it.
 _SIDE = 4096
+_RGB = dict(format='rgb24', interpolation='BICUBIC', threads=1)
 # MPEG-4 packets below this number of bytes may stand for no frame.
 _NO_FRAME = 20
 # Titles need not be UTF-8, which PyAV knows from version 19 on.
@@ -136,44 +137,40 @@ class VideoFile(AbstractContextManager):
         url = f'file:{os.path.abspath(self.path)}'
         try:
             self._container = av.open(url, container_options=_KNOWN, **_TITLES)
+            # Do not invent times: those of B-frames would be wrong.
+            self._container.flags &= ~av.container.Flags.gen_pts.value
+            self._open_track()
         except av.FFmpegError:
             self._fail(f'is not a video that can be read: it begins with '
                        f'{head!r}' if head else 'is an empty file')
-        # Do not invent times: those of B-frames would be wrong.
-        self._container.flags &= ~av.container.Flags.gen_pts.value
-        self._format = self._container.format.name.split(',')[0]
-        self._track = self._choose_track()
-        for stream in self._container.streams:
-            if stream is not self._track:
-                stream.discard = av.stream.Discard.all
 
-    def _choose_track(self) -> av.VideoStream:
-        """Choose the track that the ffmpeg command takes."""
-        cover = av.stream.Disposition.attached_pic
-        default = av.stream.Disposition.default
+    def _open_track(self) -> None:
+        """Open the track that the ffmpeg command takes."""
+        flags = av.stream.Disposition
         tracks = [
             x for x in self._container.streams.video
-            if x.codec_context and not x.disposition & cover
+            if x.codec_context and not x.disposition & flags.attached_pic
         ]
         if not tracks:
             self._fail('holds no video')
-        track = max(
+        self._track = max(
             tracks,
-            key=lambda x: x.width * x.height + 5e6 * bool(x.disposition &
-                                                          default))
-        codec = track.codec_context
-        codec.thread_count = 1
-        codec.options = {
-            'max_pixels': str(_SIDE**2),
-            'codec_whitelist': _KNOWN['codec_whitelist']
-        }
-        # Not later: PyAV may crash on the name of a codec that fails to open.
+            key=lambda x: x.width * x.height + 5e6 * bool(x.disposition & flags
+                                                          .default))
+        for stream in self._container.streams:
+            if stream is not self._track:
+                stream.discard = av.stream.Discard.all
+        codec = self._track.codec_context
+        self._format = self._container.format.name.split(',')[0]
+        # PyAV may crash on the name of a codec that failed to open.
         self._kind = f' ({codec.name} in {self._format})'
         if codec.width * codec.height > _SIDE**2:
             self._fail(
                 f'has frames of {codec.width} x {codec.height} pixels, more '
                 f'than {_SIDE} x {_SIDE}', '-vf scale=-2:1080')
-        return track
+        codec.thread_count = 1
+        codec.options = {**_KNOWN, 'max_pixels': str(_SIDE**2)}
+        codec.open()
 
     def _read_index(self) -> None:
         """Find the number and the times of the frames, and the first frame.
@@ -296,10 +293,11 @@ class VideoFile(AbstractContextManager):
 
     def _to_rgb(self, frame: av.VideoFrame) -> np.ndarray:
         """A frame in RGB, of type uint8, [H, W, 3]."""
-        width, height = self._coded_size
-        image = self._reformatter.reformat(
-            frame, width, height, 'rgb24', interpolation='BICUBIC',
-            threads=1).to_ndarray()
+        try:
+            image = self._reformatter.reformat(frame, *self._coded_size,
+                                               **_RGB).to_ndarray()
+        except av.FFmpegError:
+            self._fail('has colors that cannot be converted')
         (a, b), (c, d) = self._axes
         if abs(b) > abs(a):
             # [H, W, 3] => [W, H, 3]
