@@ -269,7 +269,7 @@ def test_data_of_the_recipe(dataset, prepare):
         steps = [step.type for step in data.pipeline]
         assert data.type == recipe.storage
         assert recipe.sampler in steps
-        assert ('DecordDecode' in steps) == (recipe.storage == 'VideoDataset')
+        assert ('VideoDecode' in steps) == (recipe.storage == 'VideoDataset')
         data = DATASETS.build(data)
         labels = [data.get_data_info(i)['label'] for i in range(len(data))]
         assert 0 <= min(labels) and max(labels) < recipe.classes
@@ -298,7 +298,7 @@ def test_data_of_the_recipe(dataset, prepare):
 
 @pytest.mark.parametrize('name, call, folder, steps', [
     ('selfy_tsm_r50_sthv1', 'use_videos(_base_)', 'videos',
-     ['DecordInit', 'SampleFrames', 'DecordDecode', 'PillowResize']),
+     ['VideoInit', 'SampleFrames', 'VideoDecode', 'PillowResize']),
     ('selfy_tsm_r50_k400', 'use_rawframes(_base_)', 'rawframes_train',
      ['DenseSampleFrames', 'RawFrameDecode', 'PillowResize']),
     ('selfy_tsm_r50_1x1x16_gym99',

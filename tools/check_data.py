@@ -34,19 +34,13 @@ def parse_args() -> argparse.Namespace:
         default=os.cpu_count(),
         help='number of processes; one per core by default')
     parser.add_argument(
-        '--timeout',
-        type=float,
-        default=120,
-        help='seconds per clip, after which it is bad; 120 by default')
-    parser.add_argument(
         '--out',
         default='bad_clips.txt',
         help='file for the bad clips; ./bad_clips.txt by default')
     launch.add_config_options(parser)
     args = parser.parse_args()
-    for name in ('workers', 'timeout'):
-        if getattr(args, name) <= 0:
-            parser.error(f'--{name} {getattr(args, name)}: give more than 0.')
+    if args.workers < 1:
+        parser.error(f'--workers {args.workers}: give 1 or more.')
     return args
 
 
@@ -71,8 +65,7 @@ def main() -> None:
                 continue
             names.update(clips.values())
             print(f'{split}: {len(clips)} clips of {dataset.ann_file}')
-            found = scan(
-                dataset, [*clips], workers=args.workers, timeout=args.timeout)
+            found = scan(dataset, [*clips], workers=args.workers)
             for i, reason in track_iter_progress((found, len(clips)),
                                                  file=sys.stderr):
                 if reason:

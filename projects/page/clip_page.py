@@ -15,7 +15,7 @@ from selfy_mmaction.apis import sliding
 from selfy_mmaction.apis import video as media
 from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.apis.similarity import Position, observe
-from selfy_mmaction.containers import SUFFIXES
+from selfy_mmaction.datasets.video import SUFFIXES
 from selfy_mmaction.visualization import charts
 from selfy_mmaction.visualization.pictures import draw, to_image
 
@@ -78,29 +78,31 @@ def watch(predictor: VideoPredictor, video: media.Video,
                        None else float(np.abs(small - before).mean()))
         before = small
         if count % math.ceil(video.fps) == 0:
-            yield count / video.fps
+            yield video.times[count]
 
 
 def find_most_moving(segments: list[sliding.Segment], changes: list[float],
-                     fps: float) -> sliding.Segment:
+                     times: np.ndarray) -> sliding.Segment:
     """The window whose frames change most; the median, as a cut is no motion.
     """
-    return max(
-        segments,
-        key=lambda segment: np.median(changes[round(fps * segment.start):round(
-            fps * segment.end)] or 0))
+
+    def median_change(segment: sliding.Segment) -> float:
+        first, end = np.searchsorted(times, segment[:2])
+        return np.median(changes[first:end] or 0)
+
+    return max(segments, key=median_change)
 
 
 def copy_part(path: str, part: sliding.Segment | None, clip: Path) -> None:
     """Copy a clip, or a part of it, to what every browser plays."""
     video = media.Video(path)
-    first, end = (
-        round(video.fps * second) if part else None
-        for second in (part or (None, None))[:2])
+    first, end = np.searchsorted(video.times,
+                                 part[:2]) if part else (0, video.total_frames)
     frames = (
         media.shrink(frame, PLAYER_SIDE)
         for frame in itertools.islice(video, first, end))
-    media.write_video(clip, frames, video.fps)
+    times = video.times[first:end + 1]
+    media.write_video(clip, frames, video.fps, times - times[0])
 
 
 def draw_picture(grid: FrameGrid, title: str, query: Position,
@@ -162,8 +164,7 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor, demo: Path,
             return
         try:
             video = media.Video(path)
-            # Of an unknown length, it may be long.
-            seconds = (video.total_frames or math.inf) / video.fps
+            seconds = video.times[-1]
             if seconds > LONG:
                 part = yield from look_along(video, seconds)
                 yield from show(path, width, part)
@@ -181,10 +182,9 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor, demo: Path,
 
     def look_along(video: media.Video, seconds: float):
         segments, changes = [], []
-        of = f' of {seconds:.0f}' if seconds < math.inf else ''
         for second in watch(predictor, video, segments, changes):
-            yield {answer: f'Watching: second {second:.0f}{of}'}
-        part = find_most_moving(segments, changes, video.fps)
+            yield {answer: f'Watching: second {second:.0f} of {seconds:.0f}'}
+        part = find_most_moving(segments, changes, video.times)
         with tempfile.TemporaryDirectory() as folder:
             chart = Path(folder, 'timeline.png')
             charts.draw_timeline(

@@ -1,6 +1,5 @@
 """Predicting on video files."""
 import copy
-import os.path as osp
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -8,7 +7,6 @@ import numpy as np
 import torch
 from mmaction.apis import init_recognizer
 from mmaction.models.losses import BCELossWithLogits, CrossEntropyLoss
-from mmaction.utils import get_str_type
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.model import BaseModel
@@ -16,8 +14,7 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from ..datasets.lists import numbered_classes, read_classes
-from ..datasets.loading import BadClip, GuardedLoader, is_loader, refuse
-from ..datasets.recipes import stage_pipeline
+from ..datasets.recipes import replace_decoder, stage_pipeline
 from ..engine.checkpoint import (
     check_state_dict,
     get_state_dict,
@@ -88,10 +85,6 @@ class Predictor(ABC):
         init_default_scope(cfg.get('default_scope', 'mmaction'))
         self.pipeline = Compose(_video_pipeline(cfg))
         self._sample, self._transform = _split(self.pipeline)
-        self.pipeline.transforms = [
-            GuardedLoader(step, refuse) if is_loader(step) else step
-            for step in self.pipeline.transforms
-        ]
         if labels:
             names = read_classes(labels, num_classes, 'the model')
         self.model_file = model_file
@@ -175,16 +168,7 @@ class Predictor(ABC):
             dict: ``inputs``, the frames of all views, [V * T, 3, H, W], and
             ``data_samples``.
         """
-        if not osp.isfile(video):
-            raise FileNotFoundError(f'video {video} does not exist.')
-        try:
-            return self.pipeline(dict(self._INPUT, filename=video))
-        except BadClip as fault:
-            raise ValueError(f'{video} {fault}.') from fault
-        # The exception depends on the decoder, and on how a file is broken.
-        except Exception as error:
-            raise ValueError(f'{video} cannot be decoded as a video: '
-                             f'{type(error).__name__}.') from error
+        return self.pipeline(dict(self._INPUT, filename=video))
 
     @abstractmethod
     def _probabilities(self, frames: dict) -> Tensor:
@@ -233,14 +217,10 @@ class VideoPredictor(Predictor):
 
 
 def _video_pipeline(cfg: Config) -> list[dict]:
-    """The test pipeline of a config, reading a video file."""
-    steps = stage_pipeline(cfg, 'test')
-    types = [get_str_type(step['type']) for step in steps]
-    if 'RawFrameDecode' not in types:
-        return steps
-    steps = list(steps)
-    steps[types.index('RawFrameDecode')] = dict(type='DecordDecode')
-    return [dict(type='DecordInit'), *steps]
+    """The test pipeline of a config, reading a video file by our decoder."""
+    pipeline = [dict(step) for step in stage_pipeline(cfg, 'test')]
+    replace_decoder(pipeline)
+    return pipeline
 
 
 def _split(pipeline: Compose) -> tuple[Compose, Compose]:

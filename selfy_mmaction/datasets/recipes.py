@@ -271,14 +271,42 @@ def use_videos(cfg: ConfigDict) -> None:
         ValueError: If a pipeline does not read folders of frames.
     """
     for pipeline in _pipelines(cfg):
-        _replace(pipeline, 'RawFrameDecode', 'DecordDecode')
-        pipeline.insert(0, ConfigDict(type='DecordInit'))
+        find_step(pipeline, 'RawFrameDecode')
+        replace_decoder(pipeline)
     for dataset in _datasets(cfg):
         dataset.type = 'VideoDataset'
         dataset.pop('filename_tmpl')
         folder = dataset.data_prefix.pop('img')
         dataset.data_prefix.video = folder.replace('rawframes', 'videos')
         _rename_list(dataset, 'rawframes', 'videos')
+
+
+def use_video_file(cfg: ConfigDict) -> None:
+    """Read videos by this package's decoder, whichever the config names.
+
+    Args:
+        cfg (ConfigDict): A config with data loaders, changed in place.
+
+    Raises:
+        ValueError: If a pipeline decodes nothing.
+    """
+    for pipeline in _pipelines(cfg):
+        replace_decoder(pipeline)
+
+
+def replace_decoder(pipeline: list[dict]) -> None:
+    """Make a pipeline read videos by this package's decoder, in place.
+
+    Raises:
+        ValueError: If it decodes nothing.
+    """
+    decode = find_step(pipeline, 'Decode')
+    pipeline[pipeline.index(decode)] = ConfigDict(type='VideoDecode')
+    pipeline[:] = [
+        step for step in pipeline
+        if not get_str_type(step['type']).endswith('Init')
+    ]
+    pipeline.insert(0, ConfigDict(type='VideoInit'))
 
 
 def _replace(pipeline: list, name: str, kind: str) -> None:

@@ -41,7 +41,19 @@ _TITLES = {} if int(av.__version__.split('.')[0]) > 18 else dict(
 
 
 class VideoError(ValueError):
-    """A file is not a video, or is damaged."""
+    """A file is not a video, or is damaged.
+
+    Args:
+        name (str): The file.
+        fault (str): What follows its name in the message.
+    """
+
+    def __init__(self, name: str, fault: str) -> None:
+        super().__init__(name, fault)
+        self.fault = fault
+
+    def __str__(self) -> str:
+        return f'{self.args[0]} {self.fault}.'
 
 
 class VideoFile(AbstractContextManager):
@@ -126,6 +138,8 @@ class VideoFile(AbstractContextManager):
     def _open(self) -> None:
         """Open the file, or open it again, at its beginning."""
         if not os.path.isfile(self.path):
+            if os.path.exists(self.path):
+                self._fail('is not a file')
             raise FileNotFoundError(
                 f'video {printable(self.path)} does not exist.')
         # FFmpeg takes a bare name such as http:... for an address.
@@ -138,8 +152,9 @@ class VideoFile(AbstractContextManager):
         except av.FFmpegError:
             with open(self.path, 'rb') as file:  # or the system says why not
                 head = file.read(8)
-            self._fail(f'is not a video that can be read: it begins with '
-                       f'{head!r}' if head else 'is an empty file')
+            self._fail(
+                f'is not a video, or is damaged: it begins with {head!r}'
+                if head else 'is an empty file')
 
     def _open_track(self) -> None:
         """Open the track that the ffmpeg command takes."""
@@ -162,7 +177,7 @@ class VideoFile(AbstractContextManager):
         codec = self._track.codec_context
         self._format = self._container.format.name.split(',')[0]
         # PyAV may crash on the name of a codec that failed to open.
-        self._kind = f' ({codec.name} in {self._format})'
+        self._kind = f'({codec.name} in {self._format}) '
         if codec.width * codec.height > _SIDE**2:
             self._fail(
                 f'has frames of {codec.width} x {codec.height} pixels, more '
@@ -310,4 +325,4 @@ class VideoFile(AbstractContextManager):
         name = printable(self.path)
         remedy = (f': `ffmpeg -i {shlex.quote(name)} {options} repaired.mp4` '
                   'may help') if self._kind else ''
-        raise VideoError(f'{name}{self._kind} {fault}{remedy}.')
+        raise VideoError(name, f'{self._kind}{fault}{remedy}')

@@ -269,8 +269,8 @@ def unknown(data):
 @pytest.mark.parametrize('damage, fault', [
     (lambda _: b'', 'is an empty file'),
     (lambda _: b'<!DOCTYPE html>\n',
-     r"is not a video that can be read: it begins with b'<!DOCTYP'"),
-    (cut, r'is not a video that can be read: it begins with .*'),
+     r"is not a video, or is damaged: it begins with b'<!DOCTYP'"),
+    (cut, r'is not a video, or is damaged: it begins with .*'),
     (unknown, 'holds no video'),
     (noise, r'\(h264 in mov\) (has no frame that can be decoded|lacks frame '
      r'\d+ of 24): `ffmpeg -i \S+/x.mp4 -c:v libx264 repaired.mp4` may help'),
@@ -316,8 +316,10 @@ def test_files_cut_short_are_shorter(name, tmp_path):
 
 def test_what_is_no_file(tmp_path):
     os.mkfifo(tmp_path / 'pipe.mp4')
-    for name in 'x.mp4', '', 'pipe.mp4':
-        with pytest.raises(FileNotFoundError, match='does not exist'):
+    with pytest.raises(FileNotFoundError, match='does not exist'):
+        VideoFile(tmp_path / 'x.mp4')
+    for name in '', 'pipe.mp4':
+        with pytest.raises(VideoError, match='is not a file'):
             VideoFile(tmp_path / name)
 
 
@@ -379,7 +381,7 @@ def test_playlists_are_refused(kind, ending, tmp_path):
     write(tmp_path / 'y.mp4')
     path = tmp_path / f'x.{ending}'
     path.write_bytes(PLAYLISTS[kind].format(target='y.mp4').encode('latin1'))
-    with pytest.raises(VideoError, match='is not a video that can be read'):
+    with pytest.raises(VideoError, match='is not a video, or is damaged'):
         VideoFile(path)
 
 
