@@ -74,7 +74,7 @@ setup(
         # Earlier versions cannot load MMEngine's checkpoints safely.
         'torch>=2.6',
         'mmengine>=0.10.3,<1',
-        'av',
+        'av>=17.1',
         f'decord>=0.4.1; {HAS_DECORD}',
         # It requires decord: elsewhere tools/setup_env.sh installs it alone.
         f'mmaction2>=1.2.0,<1.3; {HAS_DECORD}',

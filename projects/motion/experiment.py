@@ -1,5 +1,6 @@
 """The motion benchmark: networks with one recipe, and their accuracies."""
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import NamedTuple
 import bench_clips
 import numpy as np
 import torch
-from measure import name_device, time_in_turn
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -20,6 +20,9 @@ from selfy_mmaction.evaluation.complexity import get_complexity
 from selfy_mmaction.evaluation.dumps import dump_results, load_dump
 from selfy_mmaction.evaluation.tables import format_table
 from selfy_mmaction.files import write_text
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / 'benchmarks'))
+from measure import name_device, time_in_turn  # noqa: E402 (found above)
 
 # Name -> config.
 NETWORKS = {
