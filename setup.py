@@ -3,6 +3,8 @@
 MIM finds configs, tools and the model index in ``selfy_mmaction/.mim``: links
 to the originals in an editable installation, copies in any other.
 """
+import os
+import re
 import shutil
 from pathlib import Path
 
@@ -11,13 +13,16 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 PACKAGE = 'selfy_mmaction'
+# Where PyPI has a wheel of decord for today's Pythons.
+HAS_DECORD = ' or '.join(
+    f'(platform_system == "{system}" and platform_machine == "{machine}")'
+    for system, machine in (('Linux', 'x86_64'), ('Windows', 'AMD64')))
 
 
 def version():
     """The package's version, read without importing PyTorch."""
-    scope = {}
-    exec((ROOT / PACKAGE / 'version.py').read_text(), scope)
-    return scope['__version__']
+    text = (ROOT / PACKAGE / '__init__.py').read_text()
+    return re.search(r"^__version__ = '(.+)'$", text, re.MULTILINE)[1]
 
 
 class BuildWithMIM(build_py):
@@ -26,6 +31,8 @@ class BuildWithMIM(build_py):
     def run(self):
         # setuptools before 64, which openmim requires, has no such mode.
         editable = getattr(self, 'editable_mode', False)
+        # Windows lets only administrators make links.
+        link = editable and os.name != 'nt'
         if editable:
             mim = ROOT / PACKAGE / '.mim'
         else:
@@ -38,7 +45,7 @@ class BuildWithMIM(build_py):
         mim.mkdir(parents=True)
         for name in ('configs', 'tools', 'model-index.yml'):
             source, target = ROOT / name, mim / name
-            if editable:
+            if link:
                 target.symlink_to(Path('..', '..', name))
             elif source.is_dir():
                 shutil.copytree(
@@ -67,10 +74,17 @@ setup(
         # Earlier versions cannot load MMEngine's checkpoints safely.
         'torch>=2.6',
         'mmengine>=0.10.3,<1',
-        'mmaction2>=1.2.0,<1.3',
-        'decord>=0.4.1',
-        'filelock',
-        # MMAction2 imports it without declaring it.
+        'av>=17.1',
+        f'decord>=0.4.1; {HAS_DECORD}',
+        # It requires decord: elsewhere tools/setup_env.sh installs it alone.
+        f'mmaction2>=1.2.0,<1.3; {HAS_DECORD}',
+        # What it needs beside decord; it does not declare the last.
+        'einops',
+        'matplotlib',
+        'numpy',
+        'opencv-contrib-python',
+        'Pillow',
+        'scipy',
         'importlib_metadata',
         # MMEngine needs distutils and pkg_resources, which 82 removed.
         'setuptools<82',
@@ -78,7 +92,7 @@ setup(
     extras_require={
         # MMAction2 needs the module mmcv but requires no distribution of it.
         # An installed mmcv works as well; both at once do not.
-        'lite': ['mmcv-lite>=2.0.0,<2.2'],
+        'lite': ['mmcv-lite>=2.0.0,<3'],
         # The photographs that the quickstart's clips are rendered from.
         'motion': ['scikit-image'],
         # PyTorch writes ONNX models with the first two; the third runs them,

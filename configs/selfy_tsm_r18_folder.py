@@ -17,4 +17,4 @@ use_size(_base_, 112)
 load_from = '{{fileDirname}}/../checkpoints/' \
     'selfy_tsm_r18_motion_20261122-9b0c18ca.pth'
 
-_base_.train_cfg.max_epochs = _base_.param_scheduler[0].total_steps = 30
+train_cfg = dict(max_epochs=30)

@@ -4,5 +4,5 @@ _base_ = [
     '_base_/schedules/adamw_1e.py', '_base_/default_runtime.py'
 ]
 
-_base_.train_cfg.max_epochs = _base_.param_scheduler[0].total_steps = 3
+train_cfg = dict(max_epochs=3)
 randomness = dict(seed=0)

@@ -37,4 +37,4 @@ test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 # base rate is 1e-3, for batches of 256.
 train_cfg = dict(max_epochs=100)
 optim_wrapper = dict(optimizer=dict(lr=1e-3 * 64 / 256))
-_base_.param_scheduler[1].update(T_max=95, end=100, eta_min_ratio=1e-6 / 1e-3)
+_base_.param_scheduler[1].eta_min_ratio = 1e-6 / 1e-3

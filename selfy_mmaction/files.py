@@ -23,9 +23,8 @@ def replaced_when_done(path: str | os.PathLike) -> Iterator[Path]:
     """Yield the name of a temporary file that replaces ``path`` on success.
 
     After a full disk or a kill, the previous file is intact; the new one has
-    its permissions. Each writer has
-    its own hidden file, with the suffix of ``path``, in the same folder, which
-    is created if it is missing.
+    its permissions. Each writer has its own hidden file, with the suffix of
+    ``path``, in the same folder, which is created if it is missing.
 
     Args:
         path (str | os.PathLike): The file to write. Anything but a regular
@@ -51,7 +50,7 @@ def replaced_when_done(path: str | os.PathLike) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
         # Otherwise a power loss may leave the new name without its data.
-        with open(unfinished, 'rb') as file:
+        with open(unfinished, 'r+b') as file:  # Windows syncs no other
             os.fsync(file)
         if target.exists():
             shutil.copymode(target, unfinished)
@@ -119,10 +118,8 @@ def is_utf8(path: str | os.PathLike) -> bool:
 
 def is_inside(name: str, folder: str | os.PathLike) -> bool:
     """Whether a path relative to a folder stays inside it, links aside."""
-    path, folder = (
-        osp.abspath(x)
-        for x in (osp.join(folder, name.replace('\\', '/')), folder))
-    return osp.commonpath([path, folder]) == folder
+    path = osp.abspath(osp.join(folder, name.replace('\\', '/')))
+    return Path(path).is_relative_to(osp.abspath(folder))
 
 
 def check_archive_size(path: str | os.PathLike) -> None:

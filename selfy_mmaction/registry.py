@@ -49,6 +49,8 @@ def add_locations() -> None:
     for name, location in (('MODELS', 'selfy_mmaction.models'),
                            ('TRANSFORMS', 'selfy_mmaction.datasets'),
                            ('HOOKS', 'selfy_mmaction.engine.hooks'),
+                           ('PARAM_SCHEDULERS',
+                            'selfy_mmaction.engine.schedules'),
                            ('OPTIM_WRAPPER_CONSTRUCTORS',
                             'selfy_mmaction.engine.optimizers')):
         components = getattr(registry, name)

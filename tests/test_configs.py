@@ -1,4 +1,4 @@
-"""The configs against the recipe of the official code."""
+"""The configs against the recipes of the official code."""
 import copy
 import random
 from pathlib import Path
@@ -11,8 +11,6 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 
-from selfy_mmaction.engine.launch import check_dataloader
-
 CONFIGS = Path(__file__).parent.parent / 'configs'
 STHV1 = [
     'selfy_tsm_r50_sthv1.py', 'selfy_tsm_r50_1x1x16_sthv1.py',
@@ -22,21 +20,17 @@ STHV1 = [
 OFFICIAL_LEFT_RIGHT = {86, 87, 93, 94, 166, 167}
 
 
-def load(name, tmp_path):
-    """Load a config, without weights and lists from elsewhere."""
+def load(name):
+    """Load a config, without weights from elsewhere."""
     cfg = Config.fromfile(CONFIGS / name)
     cfg.model.backbone.pretrained = None
-    (tmp_path / 'list.txt').touch()
-    for stage in 'train', 'val', 'test':
-        dataset = cfg[f'{stage}_dataloader'].dataset
-        dataset.data_root, dataset.ann_file = str(tmp_path), 'list.txt'
     init_default_scope('mmaction')
     return cfg
 
 
 @pytest.fixture
-def main(tmp_path):
-    return load('selfy_tsm_r50_sthv1.py', tmp_path)
+def main():
+    return load('selfy_tsm_r50_sthv1.py')
 
 
 def build_step(cfg, stage, name):
@@ -47,21 +41,6 @@ def build_step(cfg, stage, name):
     raise KeyError(name)
 
 
-@pytest.mark.parametrize('name', STHV1)
-def test_config_is_consistent(name, tmp_path):
-    cfg = load(name, tmp_path)
-    frames = 16 if '1x1x16' in name else 8
-    assert cfg.model.backbone.num_segments == frames
-    for stage in 'train', 'val', 'test':
-        check_dataloader(cfg, stage)
-    # MMAction2's inference API reads this.
-    assert cfg.test_pipeline == cfg.test_dataloader.dataset.pipeline
-    assert cfg.test_pipeline[0].num_clips == frames
-    model = MODELS.build(cfg.model)
-    assert model.cls_head.num_segments == frames
-    assert ('SELFY' in type(model.backbone).__name__) == ('selfy' in name)
-
-
 def test_the_rate_is_for_the_official_batch(main):
     assert main.auto_scale_lr.base_batch_size == 64
     assert main.train_dataloader.batch_size == 64 / 8
@@ -69,8 +48,7 @@ def test_the_rate_is_for_the_official_batch(main):
 
 
 @pytest.mark.parametrize('order', ['mmaction', 'official'])
-def test_left_right_classes_are_never_flipped(main, class_names, order,
-                                              tmp_path):
+def test_left_right_classes_are_never_flipped(main, class_names, order):
     step = next(
         copy.deepcopy(step) for step in main.train_dataloader.dataset.pipeline
         if step.type == 'SelectiveFlip')
@@ -101,16 +79,16 @@ def test_left_right_classes_are_never_flipped(main, class_names, order,
         assert frozen == OFFICIAL_LEFT_RIGHT
 
 
-def sample_frames(cfg, stage, total):
+def sample_frames(cfg, stage, total, name='SampleFrames'):
     """Return the frames that a pipeline takes of a video, from 0."""
-    step = build_step(cfg, stage, 'SampleFrames')
+    step = build_step(cfg, stage, name)
     return step(dict(total_frames=total, start_index=0))['frame_inds']
 
 
 @pytest.mark.parametrize('frames', [8, 16])
-def test_testing_takes_the_middle_of_each_segment(frames, tmp_path):
+def test_testing_takes_the_middle_of_each_segment(frames):
     suffix = '' if frames == 8 else '_1x1x16'
-    cfg = load(f'selfy_tsm_r50{suffix}_sthv1.py', tmp_path)
+    cfg = load(f'selfy_tsm_r50{suffix}_sthv1.py')
     for total in range(frames + 1, 200):
         tick = total / float(frames)
         expected = [int(tick / 2.0 + tick * x) for x in range(frames)]
@@ -174,8 +152,8 @@ def test_testing_crops_the_center(main):
 
 
 @pytest.mark.parametrize('name', STHV1)
-def test_rates_and_decays_of_all_parameters(name, tmp_path):
-    cfg = load(name, tmp_path)
+def test_rates_and_decays_of_all_parameters(name):
+    cfg = load(name)
     model = MODELS.build(cfg.model)
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
     groups = {
@@ -197,10 +175,13 @@ def test_rates_and_decays_of_all_parameters(name, tmp_path):
 def test_rate_falls_after_epochs_30_and_40(main):
     weight = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([weight], lr=main.optim_wrapper.optimizer.lr)
+    # as MMEngine's runner does
+    end = main.train_cfg.max_epochs
     scheduler = PARAM_SCHEDULERS.build(
-        main.param_scheduler[0], default_args=dict(optimizer=optimizer))
+        main.param_scheduler[0],
+        default_args=dict(optimizer=optimizer, end=end))
     rates = []
-    for _ in range(main.train_cfg.max_epochs):
+    for _ in range(end):
         rates.append(optimizer.param_groups[0]['lr'])
         optimizer.step()
         scheduler.step()
@@ -230,3 +211,94 @@ def test_classifier_starts_as_xaviers(main):
     weight = head.fc_cls.weight.detach()
     assert weight.std().item() == pytest.approx(expected.std().item(), rel=.01)
     assert head.fc_cls.bias.abs().max() == 0
+
+
+@pytest.mark.parametrize('size, dataset', [('', 'sthv1'),
+                                           ('_1x1x16', 'sthv2')])
+def test_two_clips_are_middles_and_starts_of_segments(size, dataset):
+    cfg = load(f'selfy_tsm_r50{size}_{dataset}_2clip.py')
+    frames = 16 if size else 8
+    for total in 40, 47:
+        middles = [int(total / frames * (i + .5)) for i in range(frames)]
+        starts = [int(total / frames * i) for i in range(frames)]
+        assert [*sample_frames(cfg, 'test', total)] == middles + starts
+        assert [*sample_frames(cfg, 'val', total)] == middles
+
+
+@pytest.mark.parametrize('size', ['', '_1x1x16'])
+def test_kinetics_takes_frames_from_windows_of_64(size):
+    cfg, frames = load(f'selfy_tsm_r50{size}_k400.py'), 16 if size else 8
+
+    def window(start, total):
+        return tuple((start + i * 64 // frames) % total for i in range(frames))
+
+    def sample(stage, total):
+        return tuple(sample_frames(cfg, stage, total, 'DenseSampleFrames'))
+
+    for total in 3, 20, 63, 64, 65, 66, 70, 250, 300:
+        last = max(total - 64, 0)
+        starts = np.linspace(0, last, 10).astype(int)
+        assert sample('test', total) == sum(
+            (window(start, total) for start in starts), ())
+        assert sample('val', total) == window(0, total)
+        # As in the official code, the last start is never drawn.
+        possible = {window(start, total) for start in range(max(last, 1))}
+        drawn = {sample('train', total) for _ in range(300 if last < 9 else 5)}
+        assert drawn == possible if last < 9 else drawn <= possible
+
+
+@pytest.mark.parametrize(
+    'height, width, corners',
+    [
+        (360, 640, [[0, 0], [198, 0], [99, 0]]),  # 455 x 256
+        (512, 256, [[0, 0], [0, 256], [0, 128]]),
+    ])
+def test_kinetics_sees_crops_of_frames_whose_short_side_is_256(
+        height, width, corners):
+    cfg = load('selfy_tsm_r50_k400.py')
+
+    def crop(stage):
+        results = dict(
+            imgs=[np.zeros((height, width, 3), np.uint8)],
+            img_shape=(height, width),
+            modality='RGB')
+        for step in cfg[f'{stage}_dataloader'].dataset.pipeline[3:]:
+            if step.type in ('Flip', 'FormatShape'):
+                return results
+            results = TRANSFORMS.build(step)(results)
+
+    results = crop('test')
+    assert [img.shape for img in results['imgs']] == [(256, 256, 3)] * 3
+    assert results['crop_bbox'][:, :2].tolist() == corners
+    assert crop('val')['imgs'][0].shape == (224, 224, 3)
+    random.seed(0)
+    sizes = set()
+    for _ in range(60):
+        results = crop('train')
+        assert results['imgs'][0].shape == (224, 224, 3)
+        left, top, right, bottom = results['crop_bbox']
+        assert 0 <= left < right and 0 <= top < bottom
+        sizes |= {right - left, bottom - top}
+    assert sizes == {256, 224, 192, 168}
+
+
+@pytest.mark.parametrize('name', ['selfy_tsm_r50_1x1x16', 'tsn_r50'])
+def test_kinetics_trains_as_the_authors_other_network(name):
+    cfg = load(f'{name}_k400.py')
+    schedule, = cfg.param_scheduler
+    assert cfg.train_cfg.max_epochs == 75
+    assert [75 * share for share in schedule.milestones] == [30, 60]
+    assert (schedule.gamma, cfg.optim_wrapper.clip_grad.max_norm) == (0.1, 20)
+    model = MODELS.build(cfg.model)
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    found = {}
+    for group in wrapper.optimizer.param_groups:
+        assert group['momentum'] == 0.9 and not group['nesterov']
+        found |= {
+            id(p): (group['lr'], group['weight_decay'])
+            for p in group['params']
+        }
+    assert len(found) == len([*model.parameters()])
+    head = model.cls_head.fc_cls
+    assert found[id(head.weight)] == (0.02, 1e-4)
+    assert found[id(head.bias)] == (0.04, 0)

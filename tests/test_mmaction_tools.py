@@ -1,6 +1,5 @@
 """MMAction2's own programs, as its wheel brings them, with our configs."""
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +7,7 @@ from pathlib import Path
 import mmaction
 import pytest
 import torch
-from mmaction.registry import MODELS
-from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
-from mmengine.registry import init_default_scope
 
 PROGRAMS = Path(mmaction.__file__).parent / '.mim/tools'
 
@@ -49,13 +45,10 @@ def test_publish_model(run_program, tmp_path):
     assert saved['state_dict']['weight'].equal(torch.ones(2))
 
 
-def test_programs_that_import_the_models(run_program):
+def test_programs_with_a_config_of_ours(run_program, repo):
+    # One that imports the models first; the usage names it.
     out = run_program('analysis_tools/confusion_matrix.py', '--help')
-    # The usage names the program, not what runs it.
     assert out.startswith('usage: confusion_matrix.py')
-
-
-def test_get_flops(run_program, repo):
     config = repo / 'configs/selfy_tsm_r18_motion.py'
     out = run_program(
         'analysis_tools/get_flops.py',
@@ -63,40 +56,6 @@ def test_get_flops(run_program, repo):
         *('--shape', '8', '3', '64', '64'),
         by=())
     assert 'Params: 1.109M' in out
-
-
-def run_train(monkeypatch, *args):
-    """Run MMAction2's train.py in this process."""
-    path = PROGRAMS / 'train.py'
-    if not path.exists():
-        pytest.skip('this MMAction2 was installed without train.py')
-    monkeypatch.setattr(sys, 'argv', ['train.py', *map(str, args)])
-    runpy.run_path(str(path), run_name='__main__')
-
-
-@pytest.mark.parametrize('change, resume, message', [
-    ({
-        'backbone': dict(depth=34)
-    }, False, r'layer1.2.\S+ is unknown'),
-    ({
-        'cls_head': dict(num_classes=5)
-    }, True, r'cls_head.fc_cls.weight has shape \(5, '),
-])
-def test_train_checks_what_it_starts_from(change, resume, message, repo,
-                                          motion_options, tmp_path,
-                                          monkeypatch):
-    config = repo / 'configs/selfy_tsm_r18_motion.py'
-    cfg = Config.fromfile(config)
-    init_default_scope('mmaction')
-    cfg.merge_from_dict(dict(model=change))
-    weights = MODELS.build(cfg.model).state_dict()
-    path = tmp_path / 'other.pth'
-    torch.save(
-        dict(meta=dict(epoch=1), message_hub={}, state_dict=weights), path)
-    start = ['--resume', path] if resume else []
-    with pytest.raises(ValueError, match=f'{path} does not fit .*{message}'):
-        run_train(monkeypatch, config, '--work-dir', tmp_path / 'run', *start,
-                  '--cfg-options', f'load_from={path}', *motion_options)
 
 
 @pytest.mark.parametrize('args', [[], ['missing.py']])

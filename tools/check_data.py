@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 
 from selfy_mmaction.datasets.loading import base_datasets, clip_name
 from selfy_mmaction.datasets.scan import scan
-from selfy_mmaction.engine import errors, launch
+from selfy_mmaction.engine import checks, errors, launch
 from selfy_mmaction.files import printable, write_text
 
 SHOWN = 10  # bad clips on the screen; the file has them all
@@ -34,19 +34,13 @@ def parse_args() -> argparse.Namespace:
         default=os.cpu_count(),
         help='number of processes; one per core by default')
     parser.add_argument(
-        '--timeout',
-        type=float,
-        default=120,
-        help='seconds per clip, after which it is bad; 120 by default')
-    parser.add_argument(
         '--out',
         default='bad_clips.txt',
         help='file for the bad clips; ./bad_clips.txt by default')
     launch.add_config_options(parser)
     args = parser.parse_args()
-    for name in ('workers', 'timeout'):
-        if getattr(args, name) <= 0:
-            parser.error(f'--{name} {getattr(args, name)}: give more than 0.')
+    if args.workers < 1:
+        parser.error(f'--workers {args.workers}: give 1 or more.')
     return args
 
 
@@ -57,8 +51,8 @@ def main() -> None:
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     bad, names = {}, set()
     for split in args.split:
-        launch.check_dataloader(cfg, split)
-        launch.check_lists(cfg, split)
+        checks.check_dataloader(cfg, split)
+        checks.check_lists(cfg, split)
         built = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
         for dataset in base_datasets(built):
             # val and test often have the same clips
@@ -71,8 +65,7 @@ def main() -> None:
                 continue
             names.update(clips.values())
             print(f'{split}: {len(clips)} clips of {dataset.ann_file}')
-            found = scan(
-                dataset, [*clips], workers=args.workers, timeout=args.timeout)
+            found = scan(dataset, [*clips], workers=args.workers)
             for i, reason in track_iter_progress((found, len(clips)),
                                                  file=sys.stderr):
                 if reason:

@@ -9,8 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from selfy_mmaction import pickles
-from selfy_mmaction.engine import errors, launch
+from selfy_mmaction.engine import checkpoint, errors, launch
 from selfy_mmaction.evaluation import ensemble, zoo
 from selfy_mmaction.evaluation.dumps import KINDS, Dump, load_dump
 
@@ -85,7 +84,7 @@ def main() -> None:
         raise ValueError(f'--gpus {args.gpus}: give 1 or more.')
     for path in args.checkpoints:
         if '://' not in path:
-            pickles.check_file(path)
+            checkpoint.load_checkpoint(path)
 
     folder = Path(args.work_dir or f'work_dirs/{args.row}')
     dumps = [

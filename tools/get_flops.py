@@ -1,7 +1,11 @@
 """Print the complexity of the network of a config, for one clip."""
 import argparse
 
-from selfy_mmaction.datasets.recipes import clip_frames, frame_size
+from selfy_mmaction.datasets.recipes import (
+    clip_frames,
+    frame_size,
+    stage_pipeline,
+)
 from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.evaluation.complexity import get_complexity
 
@@ -29,7 +33,7 @@ def main() -> None:
         raise ValueError(f'{args.config} has no train_dataloader, so the size '
                          'of the frames is unknown: give --shape.')
     complexity = get_complexity(
-        cfg, args.shape or frame_size(cfg.train_dataloader.dataset.pipeline))
+        cfg, args.shape or frame_size(stage_pipeline(cfg, 'train')))
     # MMAction2's 2D backbones take any number of frames.
     unit = '' if clip_frames(cfg) else ' per frame'
     print(f'multiply-adds{unit}: {complexity["flops"] / 1e9:.3g} G')

@@ -20,7 +20,7 @@ from selfy_mmaction.apis import video as media
 from selfy_mmaction.apis.inference import Predictor, VideoPredictor
 from selfy_mmaction.apis.onnx import ONNXPredictor
 from selfy_mmaction.apis.sliding import Segment
-from selfy_mmaction.containers import find_videos
+from selfy_mmaction.datasets.lists import find_videos
 from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.files import is_inside, printable
 from selfy_mmaction.visualization import charts
@@ -35,8 +35,8 @@ def parse_args() -> argparse.Namespace:
     parser = launch.ArgumentParser(__doc__)
     parser.add_argument(
         'video',
-        help='video file, a folder with videos at any depth, or the index of '
-        'a camera')
+        help='video file, a folder with videos at any depth, the index of a '
+        'camera, or the address of a network camera (rtsp://, http://)')
     parser.add_argument('config', help='config file')
     parser.add_argument(
         'checkpoint',
@@ -146,7 +146,7 @@ def deliver(frames: Iterable[sliding.Frame], video: media.Video,
         frames = media.show_video(frames, video)
     if args.out:
         path = output_path(args.out, video.source, '.mp4', args)
-        media.write_video(path, frames, video.fps)
+        media.write_video(path, frames, video.fps, video.times)
         args.written.append(path)
     else:
         collections.deque(frames, maxlen=0)
@@ -214,7 +214,7 @@ def list_videos(args: argparse.Namespace) -> list[str]:
     """The videos to predict on, without the output of an earlier run."""
     if not args.folder:
         return [args.video]
-    videos = find_videos(args.video)
+    videos, _ = find_videos(args.video)
     return [
         video for video in videos
         if not args.out or not is_inside(os.path.abspath(video), args.out)

@@ -45,7 +45,7 @@ inputs() {
     "$python" -VV
     echo "$PWD"
     cat requirements/tested.txt setup.py pyproject.toml \
-        selfy_mmaction/version.py tools/setup_env.sh
+        selfy_mmaction/__init__.py tools/setup_env.sh
 }
 
 make_env() {
@@ -68,6 +68,9 @@ make_env() {
     echo 'Installing requirements/tested.txt into .venv ...'
     "$python" -m pip install --no-input --disable-pip-version-check \
         -r requirements/tested.txt
+    # It requires decord, which has no wheel on ARM: there it is left out.
+    "$python" -m pip install --no-input --disable-pip-version-check --quiet \
+        --no-deps "$(grep -o '^mmaction2==[^;]*' requirements/tested.txt)"
     "$python" -m pip install --no-input --disable-pip-version-check --quiet \
         --no-build-isolation --no-deps -e .
 

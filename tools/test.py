@@ -1,14 +1,9 @@
 """Test a recognizer."""
 import argparse
-from functools import partial
 
 from mmengine.config import Config
 
-from selfy_mmaction.apis.inference import gives_logits
-from selfy_mmaction.apis.video import has_display
-from selfy_mmaction.engine import checkpoint, errors, hooks, launch
-from selfy_mmaction.evaluation.dumps import dump_results
-from selfy_mmaction.visualization.frames import draw_clip
+from selfy_mmaction.engine import errors, launch
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,7 +36,13 @@ def parse_args() -> argparse.Namespace:
 
 def apply_args(cfg: Config, args: argparse.Namespace) -> None:
     """Write the arguments into the config."""
-    checkpoint.load_checkpoint(args.checkpoint)
+    from mmengine.dist import is_main_process
+
+    from selfy_mmaction.apis.video import has_display
+    from selfy_mmaction.engine.checkpoint import load_checkpoint
+    from selfy_mmaction.evaluation.dumps import dump_results
+    if is_main_process():
+        load_checkpoint(args.checkpoint)
     cfg.load_from = args.checkpoint
     cfg.resume = False
 
@@ -56,19 +57,24 @@ def apply_args(cfg: Config, args: argparse.Namespace) -> None:
 @errors.one_line_errors
 def main() -> None:
     args = parse_args()
+    # --help is quick without these.
+    from selfy_mmaction.engine import hooks, runner
     cfg = launch.load_runner_config(args)
+    runner.connect_processes(cfg)
     apply_args(cfg, args)
-    runner = launch.build_runner(cfg, stages=('test', ))
-    runner.register_hook(hooks.StrictLoadHook())
-    runner.register_hook(hooks.CheckNumbersHook())
+    test = runner.build_runner(cfg, stages=('test', ))
+    test.register_hook(hooks.StrictLoadHook())
+    test.register_hook(hooks.CheckNumbersHook())
     if args.skip_bad:
-        runner.register_hook(hooks.LeaveOutHook())
+        test.register_hook(hooks.LeaveOutHook())
     if args.show or args.show_dir:
-        runner.register_hook(
-            hooks.DrawPredictionsHook(
-                partial(draw_clip, logits=gives_logits(cfg)), args.show_dir,
-                args.show, args.interval, args.wait_time))
-    runner.test()
+        from selfy_mmaction.apis.inference import gives_logits
+        from selfy_mmaction.visualization.frames import DrawPredictionsHook
+        test.register_hook(
+            DrawPredictionsHook(
+                gives_logits(cfg), args.show_dir, args.show, args.interval,
+                args.wait_time))
+    test.test()
 
 
 if __name__ == '__main__':

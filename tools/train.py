@@ -2,9 +2,8 @@
 import argparse
 
 from mmengine.config import Config
-from mmengine.device import get_device
 
-from selfy_mmaction.engine import checkpoint, errors, hooks, launch
+from selfy_mmaction.engine import errors, launch
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,21 +45,15 @@ def parse_args() -> argparse.Namespace:
 
 def apply_args(cfg: Config, args: argparse.Namespace) -> None:
     """Write the arguments into the config."""
-    if cfg.get('resume') and not args.resume:
-        args.resume = cfg.get('load_from') or 'auto'
-    if args.resume == 'auto':
-        args.resume = checkpoint.find_last_checkpoint(cfg.work_dir)
-        if args.resume is None:
-            print(f'Nothing to resume in {cfg.work_dir}: starting anew.')
-    if args.resume:
-        cfg.resume = True
-        cfg.load_from = args.resume
+    from mmengine.device import get_device
+    resume = args.resume
+    if cfg.get('resume') and not resume:
+        resume = cfg.get('load_from') or 'auto'
     cfg.randomness = {'seed': None, **(cfg.get('randomness') or {})}
-    if cfg.get('load_from'):
-        saved = checkpoint.load_checkpoint(cfg.load_from, bool(args.resume))
-        if args.resume and cfg.randomness.seed is None:
-            # MMEngine restores the seed after the order of clips is drawn.
-            cfg.randomness.seed = saved['meta'].get('seed')
+    cfg.resume, cfg.load_from, seed = find_start(cfg, resume)
+    if cfg.randomness.seed is None:
+        # MMEngine restores the seed after the order of clips is drawn.
+        cfg.randomness.seed = seed
 
     if args.amp:
         kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
@@ -90,6 +83,36 @@ def apply_args(cfg: Config, args: argparse.Namespace) -> None:
         cfg.randomness.deterministic = True
 
 
+def find_start(cfg: Config,
+               resume: str | None) -> tuple[bool, str | None, int | None]:
+    """Find and check what a training starts from: one process, for all.
+
+    Args:
+        cfg (Config): The config.
+        resume (str, optional): A checkpoint, or 'auto' for the last one.
+
+    Returns:
+        tuple: Whether to resume, the checkpoint, and the seed to resume with.
+    """
+    from mmengine.dist import broadcast_object_list, is_main_process
+
+    from selfy_mmaction.engine import checkpoint
+    start = [None]
+    if is_main_process():
+        source, seed = resume, None
+        if resume == 'auto':
+            source = checkpoint.find_last_checkpoint(cfg.work_dir)
+            if source is None:
+                print(f'Nothing to resume in {cfg.work_dir}: starting anew.')
+        resumes, source = bool(source), source or cfg.get('load_from')
+        if source:
+            saved = checkpoint.load_checkpoint(source, resumes)
+            seed = saved['meta'].get('seed') if resumes else None
+        start = [(resumes, source, seed)]
+    broadcast_object_list(start)
+    return start[0]
+
+
 def log_for_tensorboard(cfg: Config) -> None:
     """Make MMEngine write event files, next to its own log."""
     try:
@@ -105,12 +128,14 @@ def log_for_tensorboard(cfg: Config) -> None:
 @errors.one_line_errors
 def main() -> None:
     args = parse_args()
+    # --help is quick without these.
+    from selfy_mmaction.engine import hooks, runner
     cfg = launch.load_runner_config(args)
+    runner.connect_processes(cfg)
     apply_args(cfg, args)
-    runner = launch.build_runner(cfg, stages=('train', 'val'))
-    runner.register_hook(hooks.CheckDataHook())
-    runner.register_hook(hooks.CheckNumbersHook())
-    runner.train()
+    training = runner.build_runner(cfg, stages=('train', 'val'))
+    training.register_hook(hooks.CheckNumbersHook())
+    training.train()
 
 
 if __name__ == '__main__':

@@ -21,7 +21,9 @@ default_hooks = dict(
     bad_clips=dict(type='BadClipsHook', max_share=0.05),
     exact_resume=dict(type='ExactResumeHook'),
     # Training starts and resumes only from weights that fit.
-    check_weights=dict(type='CheckWeightsHook'))
+    check_weights=dict(type='CheckWeightsHook'),
+    # The rates are those of the config, also when it is resumed with another.
+    schedule=dict(type='ScheduleHook'))
 
 env_cfg = dict(
     cudnn_benchmark=True,

@@ -7,17 +7,20 @@ Nothing is trained for it.
 import argparse
 import contextlib
 import itertools
+import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
-from estimator import FlowEstimator, estimate_flow
+from estimator import STRIDE, FlowEstimator, estimate_flow
+from mmengine import track_iter_progress
 
 from selfy_mmaction.apis.video import Video, check_video_path, write_video
 from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.files import printable
-from selfy_mmaction.visualization.flow import draw_flow
+from selfy_mmaction.visualization.flow import flow_to_color
 from selfy_mmaction.visualization.frames import PICTURES, write_picture
 
 
@@ -38,9 +41,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--short-side',
         type=int,
-        default=256,
+        default=160,
         metavar='PIXELS',
-        help='size to resize the frames to; 256 by default. A larger one '
+        help='size to resize the frames to; 160 by default. A larger one '
         'finds slower motions, a smaller one faster ones')
     parser.add_argument(
         '--weights',
@@ -49,30 +52,46 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class Sampled:
-    """Evenly spaced frames of a video, of even size.
+def sample_frames(path: str, step: int,
+                  short_side: int) -> Iterator[np.ndarray]:
+    """Every ``step``-th frame, resized to even sides, [H, W, 3]."""
+    for frame in itertools.islice(Video(path), 0, None, step):
+        scale = short_side / min(frame.shape[:2])
+        height, width = (2 * round(scale * n / 2) for n in frame.shape[:2])
+        yield cv2.resize(
+            frame, (width, height),
+            interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+
+
+def draw_flow(frame: np.ndarray, flow: np.ndarray,
+              max_length: float) -> np.ndarray:
+    """Put the motion, in colours, beside a frame.
 
     Args:
-        path (str): The video file.
-        fps (float): Approximate frames per second; the step between frames
-            is constant, so that speeds can be compared.
-        short_side (int): Pixels of their shorter side.
+        frame (np.ndarray): RGB of type uint8, [H, W, 3].
+        flow (np.ndarray): Displacements in pixels, see `FlowEstimator`.
+        max_length (float): The length of full saturation, in pixels.
+
+    Returns:
+        np.ndarray: RGB of type uint8, [H, 2 * W, 3], with the colour wheel
+        in a corner, and ``max_length`` beside it.
     """
-
-    def __init__(self, path: str, fps: float, short_side: int) -> None:
-        with contextlib.closing(Video(path)) as video:
-            self._step = max(round(video.fps / fps), 1)
-            self.fps = video.fps / self._step
-        self._path, self._short_side = path, short_side
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        """Yield the frames, RGB of type uint8, [H, W, 3]."""
-        for frame in itertools.islice(Video(self._path), 0, None, self._step):
-            scale = self._short_side / min(frame.shape[:2])
-            height, width = (2 * round(scale * n / 2) for n in frame.shape[:2])
-            yield cv2.resize(
-                frame, (width, height),
-                interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    height, width = frame.shape[:2]
+    # Position (i, j) is the middle of STRIDE x STRIDE pixels.
+    colors = flow_to_color(flow, max_length).repeat(STRIDE, 0)
+    colors = np.pad(
+        colors.repeat(STRIDE, 1), ((0, height), (0, width), (0, 0)), 'edge')
+    colors = colors[STRIDE // 2:][:height, STRIDE // 2:][:, :width].copy()
+    side = min(height, width) // 5
+    colors[:side, :2 * side] = 255
+    y, x = np.mgrid[:side, :side] * 2 / (side - 1) - 1
+    wheel = flow_to_color(np.stack([x, y], -1), 1)
+    inside = np.hypot(x, y) <= 1
+    colors[:side, :side][inside] = wheel[inside]
+    cv2.putText(colors, f'{max_length:.0f} px', (side + 2, side // 2 + 4),
+                cv2.FONT_HERSHEY_SIMPLEX, side / 110, (0, 0, 0), 1,
+                cv2.LINE_AA)
+    return np.concatenate([frame, colors], 1)
 
 
 @errors.one_line_errors
@@ -88,8 +107,15 @@ def main() -> None:
         raise ValueError(f'--short-side {args.short_side}: give 32 or more.')
     with launch.log_to_stderr():
         estimator = FlowEstimator(args.weights)
-    frames = Sampled(args.video, args.fps, args.short_side)
-    flows = list(estimate_flow(estimator, frames))
+    with contextlib.closing(Video(args.video)) as video:
+        step = max(round(video.fps / args.fps), 1)
+        fps, total = video.fps / step, video.total_frames
+    sampled = args.video, step, args.short_side
+    flows = estimate_flow(estimator, sample_frames(*sampled))
+    if total and total > step:
+        flows = track_iter_progress((flows, math.ceil(total / step) - 1),
+                                    file=sys.stderr)
+    flows = list(flows)
     if not flows:
         raise ValueError(f'{args.video} has one frame at {args.fps:g} frames '
                          'per second: motion needs two.')
@@ -97,15 +123,15 @@ def main() -> None:
     known = lengths[np.isfinite(lengths)]
     # Rare fast motions and outliers must not make all others pale.
     fast = max(1, np.percentile(known, 90)) if known.size else 1
-    views = (draw_flow(frame, flow, fast)
-             for frame, flow in zip(frames, flows, strict=False))
+    views = (
+        draw_flow(frame, flow, fast)
+        for frame, flow in zip(sample_frames(*sampled), flows, strict=False))
     if is_picture:
         write_picture(out, list(views))
     else:
-        write_video(out, views, frames.fps)
-    print(f'Wrote {printable(str(out))}: {len(flows)} frames, '
-          f'{frames.fps:.3g} a second; the edge of the wheel is {fast:.1f} '
-          'pixels a frame.')
+        write_video(out, views, fps)
+    print(f'Wrote {printable(str(out))}: {len(flows)} frames, {fps:.3g} a '
+          f'second; the edge of the wheel is {fast:.1f} pixels a frame.')
 
 
 if __name__ == '__main__':

@@ -20,23 +20,21 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from motion_clips import PHOTOGRAPHS, cut_window, write_dataset
-
-from selfy_mmaction.apis.video import write_video
+from motion_clips import (
+    PHOTOGRAPHS,
+    check_count,
+    cut_window,
+    write_dataset,
+)
 
 
 class Motion(NamedTuple):
-    """How the clips of a class move.
-
-    Attributes:
-        before: Direction of the first half; 1 is to the right.
-        after: Direction of the second half.
-        growth: 1 if the displacement per frame grows, from the lowest third
-            of the range of the split to the highest; -1 if it shrinks; 0 if
-            it is constant.
-    """
+    """How the clips of a class move."""
+    # directions of both halves; 1 is to the right
     before: int
     after: int
+    # 1 if the displacement per frame grows, from the lowest third of the range
+    # of the split to the highest; -1 if it shrinks; 0 if it is constant
     growth: int = 0
 
 
@@ -58,18 +56,14 @@ CARD_WIDTH = 36  # pixels
 
 
 class Split(NamedTuple):
-    """The settings of a split.
-
-    Attributes:
-        displacement: Minimum and maximum cells between two frames of a scene.
-        scenes: Number of alternating scenes, each with its own cards.
-        damage: How one of the two middle frames is damaged.
-        stream: Number of the random stream; clips of the same stream differ
-            only by the damage.
-    """
+    """The settings of a split."""
+    # minimum and maximum cells between two frames of a scene
     displacement: tuple[float, float]
+    # the random stream; clips of the same one differ only by the damage
     stream: int
+    # that alternate, each with its own cards
     scenes: int = 1
+    # of one of the two middle frames
     damage: str | None = None
 
 
@@ -97,17 +91,12 @@ class BenchmarkClip(NamedTuple):
 
 
 class Tracks(NamedTuple):
-    """Positions of the cards.
-
-    Attributes:
-        displacement: Cells between two frames of a scene, [2]: in the first
-            half and in the second.
-        scene: Index of the scene in each frame, [FRAMES].
-        x: Left edge of each card in each frame, whole pixels from 0 to
-            WIDTH - 1, [FRAMES, CARDS].
-    """
+    """Positions of the cards."""
+    # cells between two frames of a scene in the first half and the second, [2]
     displacement: np.ndarray
+    # index of the scene in each frame, [FRAMES]
     scene: np.ndarray
+    # left edges, whole pixels from 0 to WIDTH - 1, [FRAMES, CARDS]
     x: np.ndarray
 
 
@@ -121,10 +110,7 @@ def list_clips(part: str, split: str, num_clips: int,
         num_clips (int): Number of clips.
         seed (int): Seed of the data set.
     """
-    if num_clips <= 0 or num_clips % len(CLASSES):
-        raise ValueError(
-            f'the {part} clips of a split should be a positive multiple of '
-            f'{len(CLASSES)}, the number of classes, but got {num_clips}')
+    check_count(f'{part} clips of a split', num_clips, len(CLASSES))
     kind = list(PHOTOGRAPHS).index(part)
     prefix = 'train_' if part == 'train' else ''
     return [
@@ -207,11 +193,6 @@ def render_frames(clip: BenchmarkClip) -> Iterator[np.ndarray]:
         yield frame.clip(0, 255).round().astype(np.uint8)[..., ::-1]
 
 
-def write_clip(clip: BenchmarkClip, folder: Path) -> None:
-    """Render a clip to an mp4 file in ``folder``."""
-    write_video(folder / clip.name, render_frames(clip), FPS)
-
-
 def render_dataset(out: Path,
                    num_train: int = 4800,
                    num_val: int = 180,
@@ -219,30 +200,15 @@ def render_dataset(out: Path,
                    num_workers: int = 2) -> bool:
     """Render the motion benchmark, unless it is there already.
 
-    Writes ``train.txt``; a list for each of SPLITS, with photographs that are
-    not in the training set, and ``val.txt`` with all of these;
-    ``classes.txt`` and ``videos/``.
-
-    Args:
-        out (Path): Folder of the data set.
-        num_train (int): Number of training clips, divided among TRAINED_ON.
-            Defaults to 4800.
-        num_val (int): Number of clips of each test split. Defaults to 180.
-        seed (int): Seed of the clips. Defaults to 0.
-        num_workers (int): Number of threads. Defaults to 2.
-
-    Returns:
-        bool: Whether anything had to be rendered.
-
-    Raises:
-        FileExistsError: If ``out`` contains something else.
-        ValueError: If the clips cannot be divided evenly.
+    Writes ``train.txt``, clips divided among TRAINED_ON; a list for each of
+    SPLITS, with photographs that are not in the training set, and ``val.txt``
+    with all of these. The rest is as in :func:`motion_clips.render_dataset`.
     """
     settings = dict(kind='benchmark', train=num_train, val=num_val, seed=seed)
     lists = list_dataset(settings)
     lists['val'] = sum((lists[split] for split in SPLITS), [])
-    return write_dataset(out, settings, lists, tuple(CLASSES), write_clip,
-                         num_workers)
+    return write_dataset(out, settings, lists, tuple(CLASSES), render_frames,
+                         FPS, num_workers)
 
 
 def list_dataset(settings: dict) -> dict[str, list[BenchmarkClip]]:

@@ -14,11 +14,7 @@ from pathlib import Path
 
 import bench_clips
 import experiment
-from curves import (
-    draw_accuracies,
-    draw_costs,
-    draw_splits,
-)
+from curves import draw_accuracies, draw_costs, draw_splits
 
 from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.files import write_text
@@ -69,10 +65,16 @@ def parse_args() -> argparse.Namespace:
 
 def get_results(runs: list[experiment.Run], args: argparse.Namespace) -> dict:
     """Train what is not trained yet, or only read."""
-    if args.table_only:
-        return experiment.load_results(runs, args.out)
     results = {}
     for i, run in enumerate(runs, 1):
+        path = run.folder(args.out) / 'result.json'
+        if args.table_only:
+            if not path.is_file():
+                raise FileNotFoundError(
+                    f'{path} is missing, the result of {run.name} with seed '
+                    f'{run.seed}: run again without --table-only.')
+            results[run] = json.loads(path.read_text())
+            continue
         print(f'{run.name}, seed {run.seed} ({i} of {len(runs)})', flush=True)
         cfg = run.load_config(CONFIGS, args.cfg_options)
         for loader in cfg.train_dataloader, cfg.test_dataloader:

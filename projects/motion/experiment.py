@@ -1,5 +1,6 @@
 """The motion benchmark: networks with one recipe, and their accuracies."""
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,14 +13,16 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import DefaultScope
-from stopwatch import Stopwatch, name_device
 
 from selfy_mmaction.datasets.recipes import frame_size
-from selfy_mmaction.engine import hooks, launch
+from selfy_mmaction.engine import launch, runner
 from selfy_mmaction.evaluation.complexity import get_complexity
 from selfy_mmaction.evaluation.dumps import dump_results, load_dump
 from selfy_mmaction.evaluation.tables import format_table
 from selfy_mmaction.files import write_text
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / 'benchmarks'))
+from measure import name_device, time_in_turn  # noqa: E402 (found above)
 
 # Name -> config.
 NETWORKS = {
@@ -28,54 +31,31 @@ NETWORKS = {
     'SELFY on TSN': 'selfy_tsn_r18_motion_bench',
     'SELFY on TSM': 'selfy_tsm_r18_motion_bench',
 }
-_SOFT_ARGMAX = dict(_delete_=True, type='STSSSoftArgmaxExtraction')
-_MLP = dict(_delete_=True, type='STSSMLPExtraction', channels=(32, 32, 32, 32))
-# Name -> changed arguments of the block.
-_BLOCKS = {
-    'window 7 x 3 x 5':
-    dict(window=(7, 3, 5)),
-    'window 7 x 3 x 9':
-    dict(window=(7, 3, 9)),
-    'offset 0':
-    dict(window=(1, 3, 13), offsets=(0, )),
-    'offset 1':
-    dict(window=(1, 3, 13), offsets=(1, )),
-    'offsets -1 to 1':
-    dict(window=(3, 3, 13)),
-    'offsets -2 to 2':
-    dict(window=(5, 3, 13)),
-    'offsets 0 to 3':
-    dict(window=(4, 3, 13), offsets=(0, 1, 2, 3)),
-    'dot product':
-    dict(similarity='dot'),
-    'replicated frames at the border':
-    dict(temporal_padding='replicate'),
-    'extraction by soft-argmax':
-    dict(extraction=_SOFT_ARGMAX),
-    'extraction by MLP':
-    dict(extraction=_MLP),
-    'integration without spatial convolutions':
-    dict(integration=dict(kernel_size=1)),
-    'integration by a 1 x 1 fusion':
-    dict(integration=dict(kernel_size=1, channels=(32, ))),
-}
-# Name -> changed arguments of the backbone of SELFY on TSM.
-ABLATIONS = {
-    name: dict(selfy=block)
-    for name, block in _BLOCKS.items()
-} | {
-    'block after the second stage': dict(selfy_indices=(1, )),
-    'blocks after both stages': dict(selfy_indices=(0, 1)),
-}
 
 
-def _moss(orders: int) -> dict:
+class Design(NamedTuple):
+    """A change of one of NETWORKS: arguments of its backbone, and epochs."""
+    network: str
+    backbone: dict = {}
+    epochs: int = 1
+
+
+def _block(**arguments) -> Design:
+    """SELFY on TSM with other arguments of the block."""
+    return Design('SELFY on TSM', dict(selfy=arguments))
+
+
+def _extract(**arguments) -> Design:
+    return _block(extraction=dict(_delete_=True, **arguments))
+
+
+def _moss(network: str, orders: int) -> Design:
     """A MOSSBlock with the widths of the SELFYBlock.
 
     It keeps the size of the map: cells are half as large, and the window has
     twice as many.
     """
-    return dict(
+    block = dict(
         _delete_=True,
         type='MOSSBlock',
         orders=orders,
@@ -84,32 +64,37 @@ def _moss(orders: int) -> dict:
         extraction=dict(type='STSSMLPExtraction', channels=(32, ), act='GELU'),
         integration=dict(
             type='STSSConvIntegration', channels=(32, 32, 32), act='GELU'))
+    return Design(f'SELFY on {network}', dict(selfy=block))
 
 
-class Design(NamedTuple):
-    """A change of one of NETWORKS."""
-    network: str
-    backbone: dict = {}
-    epochs: int = 1
-
-
+ABLATIONS = {
+    'window 7 x 3 x 5': _block(window=(7, 3, 5)),
+    'window 7 x 3 x 9': _block(window=(7, 3, 9)),
+    'offset 0': _block(window=(1, 3, 13), offsets=(0, )),
+    'offset 1': _block(window=(1, 3, 13), offsets=(1, )),
+    'offsets -1 to 1': _block(window=(3, 3, 13)),
+    'offsets -2 to 2': _block(window=(5, 3, 13)),
+    'offsets 0 to 3': _block(window=(4, 3, 13), offsets=(0, 1, 2, 3)),
+    'dot product': _block(similarity='dot'),
+    'replicated frames at the border': _block(temporal_padding='replicate'),
+    'extraction by soft-argmax': _extract(type='STSSSoftArgmaxExtraction'),
+    'extraction by MLP': _extract(
+        type='STSSMLPExtraction', channels=(32, 32, 32, 32)),
+    'integration without spatial convolutions': _block(
+        integration=dict(kernel_size=1)),
+    'integration by a 1 x 1 fusion': _block(
+        integration=dict(kernel_size=1, channels=(32, ))),
+    'block after the second stage': Design(
+        'SELFY on TSM', dict(selfy_indices=(1, ))),
+    'blocks after both stages': Design(
+        'SELFY on TSM', dict(selfy_indices=(0, 1))),
+}  # yapf: disable
 ORDERS = {
-    f'MOSS of order {orders} on {base}':
-    Design(f'SELFY on {base}', dict(selfy=_moss(orders)))
-    for base in ('TSN', 'TSM')
+    f'MOSS of order {orders} on {network}': _moss(network, orders)
+    for network in ('TSN', 'TSM')
     for orders in (1, 2, 3)
 }
-DESIGNS = {
-    **{
-        name: Design(name)
-        for name in NETWORKS
-    },
-    **{
-        name: Design('SELFY on TSM', backbone)
-        for name, backbone in ABLATIONS.items()
-    },
-    **ORDERS
-}
+DESIGNS = {name: Design(name) for name in NETWORKS} | ABLATIONS | ORDERS
 DESIGNS |= {
     f'{name}, 2 epochs': design._replace(epochs=2)
     for name, design in DESIGNS.items()
@@ -120,12 +105,7 @@ CURVE = ('slow', 'medium', 'fast')
 
 
 class Run(NamedTuple):
-    """One training.
-
-    Attributes:
-        name: A key of DESIGNS.
-        seed: Random seed.
-    """
+    """One training: a key of DESIGNS, and the random seed."""
     name: str
     seed: int
 
@@ -135,12 +115,7 @@ class Run(NamedTuple):
         return out / name / f'seed_{self.seed}'
 
     def load_config(self, configs: Path, options: dict) -> Config:
-        """The config of the training.
-
-        Args:
-            configs (Path): The folder of the configs.
-            options (dict): Settings that replace those of the config.
-        """
+        """Its config, with settings that replace those of a file."""
         network, backbone, epochs = DESIGNS[self.name]
         cfg = launch.load_config(
             str(configs / f'{NETWORKS[network]}.py'), options)
@@ -181,12 +156,11 @@ def train_and_test(cfg: Config, folder: Path) -> dict:
     dump = folder / 'scores.npz'
     result = get_complexity(cfg, frame_size(cfg.test_pipeline))
     dump_results(cfg, str(dump))
-    runner = launch.build_runner(cfg, stages=('train', 'test'))
-    runner.register_hook(hooks.CheckDataHook())
-    runner.train()
-    runner.test()
+    training = runner.build_runner(cfg, stages=('train', 'test'))
+    training.train()
+    training.test()
     step, load = (
-        runner.message_hub.get_scalar(f'train/{key}').data[0]
+        training.message_hub.get_scalar(f'train/{key}').data[0]
         for key in ('time', 'data_time'))
     scores = load_dump(str(dump))
     result.update(
@@ -204,15 +178,9 @@ def time_designs(names: Sequence[str],
                  configs: Path,
                  options: dict,
                  rounds: int = 20) -> dict[str, float]:
-    """Milliseconds that each network takes to classify a clip.
+    """Milliseconds that each of DESIGNS takes to classify a clip.
 
     They run in turn, on the machine's device; the medians are returned.
-
-    Args:
-        names (Sequence[str]): Keys of DESIGNS.
-        configs (Path): The folder of the configs.
-        options (dict): Settings that replace those of the configs.
-        rounds (int): Clips for each network.
     """
     device = torch.device(get_device())
     networks = {}
@@ -224,17 +192,12 @@ def time_designs(names: Sequence[str],
         clip = torch.randn(1, T, 3, *frame_size(cfg.test_pipeline))
         networks[name] = partial(network, clip.to(device))
     with torch.no_grad():
-        seconds = Stopwatch(device, rounds).times(**networks)
+        seconds = time_in_turn(networks, device, rounds)
     return {name: 1e3 * seconds[name] for name in names}
 
 
 class Study:
-    """The clips of the benchmark and the results of networks on them.
-
-    Args:
-        data_root (Path): The rendered data set.
-        results (Mapping[Run, dict]): The results of :func:`train_and_test`.
-    """
+    """The clips of a data set, and the results of :func:`train_and_test`."""
 
     def __init__(self, data_root: Path, results: Mapping[Run, dict]) -> None:
         settings = json.loads((data_root / 'motion.json').read_text())
@@ -265,12 +228,8 @@ class Study:
         ])
 
     def table(self, milliseconds: Mapping[str, float] | None = None) -> str:
-        """Markdown: accuracy on each split, and the cost.
-
-        Args:
-            milliseconds (Mapping[str, float], optional): The times of
-                :func:`time_designs`, to be shown instead of those of the
-                training steps.
+        """Markdown: accuracy on each split, and the cost: the times of
+        :func:`time_designs`, or those of the training steps.
         """
         lines = []
         for name in self.names():
@@ -325,20 +284,3 @@ def _format(values: np.ndarray) -> str:
     if len(values) == 1:
         return f'{values[0]:.1f}'
     return f'{values.mean():.1f} ± {values.std(ddof=1):.1f}'
-
-
-def load_results(runs: Sequence[Run], out: Path) -> dict[Run, dict]:
-    """Read the results of finished runs.
-
-    Raises:
-        FileNotFoundError: If a run is not finished.
-    """
-    results = {}
-    for run in runs:
-        path = run.folder(out) / 'result.json'
-        if not path.is_file():
-            raise FileNotFoundError(
-                f'{path} is missing, the result of {run.name} with seed '
-                f'{run.seed}: run again without --table-only.')
-        results[run] = json.loads(path.read_text())
-    return results

@@ -9,7 +9,6 @@ track. So single frames have the same distribution in every class, and only
 the order of the frames is informative.
 """
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
@@ -67,12 +66,16 @@ class QuickstartClip(NamedTuple):
     seed: tuple
 
 
+def check_count(clips: str, count: int, classes: int) -> None:
+    """Raise a ValueError unless each class gets as many clips."""
+    if count <= 0 or count % classes:
+        raise ValueError(f'the {clips} should be a positive multiple of '
+                         f'{classes}, the number of classes, but got {count}')
+
+
 def list_clips(split: str, num_clips: int, seed: int) -> list[QuickstartClip]:
     """The clips of a split: every class equally often."""
-    if num_clips <= 0 or num_clips % len(CLASSES):
-        raise ValueError(f'the {split} clips should be a positive multiple of '
-                         f'{len(CLASSES)}, the number of classes, but got '
-                         f'{num_clips}')
+    check_count(f'{split} clips', num_clips, len(CLASSES))
     stream = list(PHOTOGRAPHS).index(split)
     return [
         QuickstartClip(f'{split}_{i:04d}.mp4', split, i % len(CLASSES),
@@ -168,11 +171,6 @@ def _place(image: np.ndarray, x: float, y: float, scale: float) -> np.ndarray:
     return cv2.warpAffine(image, matrix, (SIZE, SIZE))
 
 
-def write_clip(clip: QuickstartClip, folder: Path) -> None:
-    """Render a clip to an mp4 file in ``folder``."""
-    write_video(folder / clip.name, render_frames(clip), FPS)
-
-
 def render_dataset(out: Path,
                    num_train: int = 1600,
                    num_val: int = 400,
@@ -202,20 +200,12 @@ def render_dataset(out: Path,
         split: list_clips(split, settings[split], seed)
         for split in PHOTOGRAPHS
     }
-    return write_dataset(out, settings, splits, CLASSES, write_clip,
+    return write_dataset(out, settings, splits, CLASSES, render_frames, FPS,
                          num_workers)
 
 
-def _read_settings(path: Path) -> object:
-    """The settings that a data set was rendered with, None if unknown."""
-    try:
-        return json.loads(path.read_text(encoding='utf-8'))
-    except (FileNotFoundError, RecursionError, ValueError):
-        return None
-
-
 def write_dataset(out: Path, settings: dict, splits: dict[str, list],
-                  classes: Sequence[str], write: Callable,
+                  classes: Sequence[str], render: Callable, fps: int,
                   num_workers: int) -> bool:
     """Write the videos and lists of a data set, unless they are there.
 
@@ -228,7 +218,8 @@ def write_dataset(out: Path, settings: dict, splits: dict[str, list],
         splits (dict[str, list]): Name of a list -> clips, which have a
             ``name`` and a ``label``.
         classes (Sequence[str]): Names of the classes.
-        write (Callable): Writes a clip, given the clip and ``folder``.
+        render (Callable): Yields the frames of a clip.
+        fps (int): Frames per second.
         num_workers (int): Number of threads.
 
     Returns:
@@ -244,37 +235,32 @@ def write_dataset(out: Path, settings: dict, splits: dict[str, list],
     out.parent.mkdir(parents=True, exist_ok=True)
     # If two processes render the same data set, one waits for the other.
     with FileLock(out.with_name(f'.{out.name}.lock')):
-        if _read_settings(out / 'motion.json') == settings:
-            return False
         if out.exists():
-            raise FileExistsError(
-                f'{out} holds something other than the requested motion '
-                f'clips, {settings}: remove it or choose another folder')
-        _write_dataset(out, settings, splits, classes, write, num_workers)
+            try:
+                found = json.loads((out / 'motion.json').read_text())
+            except (OSError, RecursionError, ValueError):
+                found = None
+            if found != settings:
+                raise FileExistsError(
+                    f'{out} holds something other than the requested motion '
+                    f'clips, {settings}: remove it or choose another folder')
+            return False
+        unfinished = out.with_name(out.name + '.partial')
+        shutil.rmtree(unfinished, ignore_errors=True)
+        (unfinished / 'videos').mkdir(parents=True)
+        # each once: lists may share clips
+        clips = list(dict.fromkeys(sum(splits.values(), [])))
+        # Threads: OpenCV releases the GIL, and may hang in a forked process.
+        with ThreadPool(num_workers) as pool:
+            written = pool.imap(
+                lambda clip: write_video(unfinished / 'videos' / clip.name,
+                                         render(clip), fps), clips)
+            for _ in track_iter_progress((written, len(clips))):
+                pass
+        for split, clips in splits.items():
+            lines = [f'{clip.name} {clip.label}\n' for clip in clips]
+            write_text(unfinished / f'{split}.txt', ''.join(lines))
+        write_text(unfinished / 'classes.txt', '\n'.join(classes) + '\n')
+        write_text(unfinished / 'motion.json', json.dumps(settings))
+        unfinished.rename(out)
     return True
-
-
-def _write_dataset(out: Path, settings: dict, splits: dict[str, list],
-                   classes: Sequence[str], write: Callable,
-                   num_workers: int) -> None:
-    partial_out = out.with_name(out.name + '.partial')
-    shutil.rmtree(partial_out, ignore_errors=True)
-    videos = partial_out / 'videos'
-    videos.mkdir(parents=True)
-    # each once: lists may share clips
-    clips = list(dict.fromkeys(sum(splits.values(), [])))
-    # Threads: OpenCV releases the GIL, and may hang in a forked process.
-    pool = ThreadPool(num_workers)
-    try:
-        written = pool.imap(partial(write, folder=videos), clips)
-        for _ in track_iter_progress((written, len(clips))):
-            pass
-    finally:
-        pool.terminate()
-        pool.join()
-    for split, clips in splits.items():
-        lines = [f'{clip.name} {clip.label}\n' for clip in clips]
-        write_text(partial_out / f'{split}.txt', ''.join(lines))
-    write_text(partial_out / 'classes.txt', '\n'.join(classes) + '\n')
-    write_text(partial_out / 'motion.json', json.dumps(settings))
-    os.replace(partial_out, out)

@@ -2,29 +2,33 @@
 import math
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from selfy_mmaction.apis.similarity import Position, SelfSimilarity
+from selfy_mmaction.visualization.pictures import measure_distinctness
 
 # Narrower frames are enlarged to this, and the gap between them, in pixels.
 _WIDTH = 256
 _GAP = 8
 
 
-class Sheet:
-    """The frames that a block sees, in a grid as wide as it is high.
+class FrameGrid:
+    """The frames that a block sees, row by row, with their numbers.
 
     Args:
         seen (SelfSimilarity): What it sees.
+        columns (int, optional): Frames in a row; by default as many as rows.
     """
 
-    def __init__(self, seen: SelfSimilarity) -> None:
-        self._seen = seen
+    def __init__(self,
+                 seen: SelfSimilarity,
+                 columns: int | None = None) -> None:
+        self.seen = seen
         T, H, W, _ = seen.frames.shape
-        self._columns = math.ceil(math.sqrt(T))
-        self._scale = max(1, _WIDTH / W)
-        # of a frame, with the gap after it, (horizontal, vertical)
-        self._pitch = [round(self._scale * side) + _GAP for side in (W, H)]
+        self._columns = columns or math.ceil(math.sqrt(T))
+        scale = max(1, _WIDTH / W)
+        self._cell = scale * seen.stride
+        self._size = round(scale * W), round(scale * H)
 
     def draw(self, query: Position) -> np.ndarray:
         """Draw the frames, and a square around a position.
@@ -32,45 +36,72 @@ class Sheet:
         Returns:
             np.ndarray: RGB of type uint8, [H, W, 3].
         """
-        width, height = self._pitch
-        rows = math.ceil(len(self._seen.frames) / self._columns)
-        sheet = Image.new('RGB',
-                          (self._columns * width - _GAP, rows * height - _GAP),
-                          'white')
-        for t, frame in enumerate(self._seen.frames):
-            picture = Image.fromarray(frame).resize(
-                (width - _GAP, height - _GAP), Image.Resampling.BICUBIC)
+        width, height = self._size
+        T = len(self.seen.frames)
+        left, top = self._corner(self._columns - 1)[0], self._corner(T - 1)[1]
+        grid = Image.new('RGB', (left + width, top + height), 'white')
+        for t, frame in enumerate(self.seen.frames):
+            picture = Image.fromarray(frame).resize(self._size,
+                                                    Image.Resampling.BICUBIC)
+            draw = ImageDraw.Draw(picture)
+            # legible on any ground
+            draw.text((6, 2), f'{t}', 'white', ImageFont.load_default(24),
+                      stroke_width=2, stroke_fill='black')  # yapf: disable
             if t == query[0]:
-                self._mark(picture, query)
-            sheet.paste(picture, self._corner(t))
-        return np.array(sheet)
+                for color, inset in ('black', 0), ('white', 1):
+                    draw.rectangle(
+                        self._box(query, inset),
+                        outline=color,
+                        width=5 - 2 * inset)
+            grid.paste(picture, self._corner(t))
+        return np.array(grid)
 
-    def position_at(self, x: float, y: float) -> Position:
-        """The position that is nearest to a pixel of the drawn sheet."""
-        column, row = (int(at // side)
-                       for at, side in zip((x, y), self._pitch, strict=True))
-        t = min(row * self._columns + column, len(self._seen.frames) - 1)
-        left, top = self._corner(t)
-        cell = self._scale * self._seen.stride
-        return t, *(min(max(round(
-            at / cell), 0), count - 1) for at, count in zip(
-                (y - top, x - left), self._seen.energy.shape[1:], strict=True))
+    def position_at(self, x: float, y: float) -> Position | None:
+        """The position at a pixel of the drawn grid, None beside a frame."""
+        for t in range(len(self.seen.frames)):
+            left, top = self._corner(t)
+            width, height = self._size
+            if 0 <= x - left < width and 0 <= y - top < height:
+                _, rows, columns = self.seen.energy.shape
+                return (t, min(round((y - top) / self._cell), rows - 1),
+                        min(round((x - left) / self._cell), columns - 1))
+        return None
 
     def _corner(self, t: int) -> tuple[int, int]:
         """The left and the top of a frame."""
         row, column = divmod(t, self._columns)
-        width, height = self._pitch
-        return column * width, row * height
+        width, height = self._size
+        return column * (width + _GAP), row * (height + _GAP)
 
-    def _mark(self, picture: Image.Image, query: Position) -> None:
-        cell = self._scale * self._seen.stride
+    def _box(self, query: Position, inset: int) -> list[float]:
+        """The left, top, right and bottom of a position in its frame."""
         _, row, column = query
-        box = [(i + side) * cell for side in (-0.5, 0.5)
-               for i in (column, row)]
-        draw = ImageDraw.Draw(picture)
-        # legible on any ground
-        draw.rectangle(box, outline='black', width=5)
-        draw.rectangle(
-            [side + d for side, d in zip(box, (1, 1, -1, -1), strict=True)],
-            outline='white',
-            width=3)
+        return [(i + side) * self._cell - math.copysign(inset, side)
+                for side in (-0.5, 0.5) for i in (column, row)]
+
+
+def find_clearest(seen: SelfSimilarity) -> Position:
+    """Where similarities move most and steadily, and are most distinct.
+
+    It is inside of the frames, in a frame with all neighbours in time. Where
+    there is none that moves, it is where the block adds most.
+    """
+    offsets = np.array(seen.offsets)
+    others = offsets[offsets != 0]
+    T, h, w = seen.energy.shape
+    scores = np.zeros((T, h, w))
+    for t in range(T):
+        if not len(others) or t + others.min() < 0 or t + others.max() >= T:
+            continue
+        # [L, h, w, 2] in pixels, and per frame
+        moves = seen.displacements(t)[offsets != 0]
+        steps = others[:, None, None, None]
+        rate = (moves / steps).mean(0)
+        error = np.linalg.norm(moves - steps * rate, axis=-1).max(0)
+        length = np.abs(others).max() * np.linalg.norm(rate, axis=-1)
+        distinct = measure_distinctness(seen, t)[offsets != 0].min(0)
+        scores[t] = (length - 2 * error).clip(0) * distinct
+    scores[:, [0, -1]] = scores[:, :, [0, -1]] = 0
+    if not scores.any():
+        return seen.strongest(1)[0]
+    return tuple(map(int, np.unravel_index(scores.argmax(), scores.shape)))

@@ -1,46 +1,32 @@
 """Serving a web page to this machine alone."""
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+import gradio as gr
+from fastapi import Depends, HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import HTTPConnection
+
 MAX_UPLOAD = '100mb'
-# Every hour, files of more than a day are deleted: uploads and pictures.
-CLEANING = 3600, 86_400
+# Another site may give its own name this machine's address (DNS rebinding).
+_OWN_NAMES = Middleware(
+    TrustedHostMiddleware, allowed_hosts=['127.0.0.1', 'localhost'])
 
 
-class OwnPage:
-    """Refuses requests that another site has a browser send.
+def refuse_other_sites(connection: HTTPConnection) -> None:
+    """Refuse what another site has a browser send.
 
-    Such a site may give itself the address of this machine, and then comes
-    under its own name (DNS rebinding).
-
-    Args:
-        app (Callable): The ASGI application to guard.
-        port (int): Where the page is.
+    Gradio's `strict_cors` keeps its answer from such a site, but acts on what
+    it sends, such as an upload.
     """
-
-    def __init__(self, app: Callable, port: int) -> None:
-        self.app = app
-        names = b'127.0.0.1', b'localhost'
-        self.hosts = [b'%s:%d' % (name, port) for name in names]
-        if port == 80:
-            # Browsers leave it out.
-            self.hosts += names
-        self.origins = [b'http://' + name for name in self.hosts]
-
-    async def __call__(self, scope: dict, receive: Callable,
-                       send: Callable) -> None:
-        """Answer a request."""
-        headers = dict(scope.get('headers', ()))
-        if scope['type'] == 'lifespan' or (
-                headers.get(b'host', b'').lower() in self.hosts
-                and headers.get(b'origin', self.origins[0]) in self.origins):
-            await self.app(scope, receive, send)
-            return
-        await send(dict(type='http.response.start', status=403, headers=[]))
-        await send(dict(type='http.response.body', body=b''))
+    headers = connection.headers
+    if headers.get('origin') not in (None, f'http://{headers["host"]}'):
+        raise HTTPException(403)
 
 
-def serve(page, port: int, folders: Sequence[Path], css: str) -> str:
+def serve(page: gr.Blocks, port: int, folders: Sequence[Path],
+          css: str) -> str:
     """Serve a page to the browsers of this machine, from a thread.
 
     Args:
@@ -55,18 +41,17 @@ def serve(page, port: int, folders: Sequence[Path], css: str) -> str:
     Raises:
         OSError: If the port is taken.
     """
-    import gradio as gr
-    from starlette.middleware import Middleware
     try:
         _, address, _ = page.launch(
             server_name='127.0.0.1',
             server_port=port,
-            app_kwargs=dict(middleware=[Middleware(OwnPage, port)]),
+            app_kwargs=dict(
+                middleware=[_OWN_NAMES],
+                dependencies=[Depends(refuse_other_sites)]),
             allowed_paths=list(map(str, folders)),
             max_file_size=MAX_UPLOAD,
             share=False,
             ssr_mode=False,
-            show_error=True,
             # The default theme has the browser ask Google for its fonts.
             theme=gr.themes.Default(
                 font=['system-ui', 'sans-serif'], font_mono=['monospace']),

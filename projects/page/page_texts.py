@@ -9,24 +9,26 @@ compares each place of a frame with the places around it in the frames before
 and after. Where a surface has texture and stays in view, the most similar
 place is mostly where it went, or came from. Give a short clip, or pick one.
 """
+CLICK = '### Click a place in a frame to compare it'
 COLOURS = """\
 ### What do the colours mean?
 - **How alike?** Bright is similar to the white square, dark is not. The arrow
-  goes to the most similar place, the circle.
+  goes to the most similar place, the circle. Where everything around is alike,
+  the picture says so.
 - **Where to?** The same arrow for every place: the hue is its direction, as
-  on the wheel, and the paler, the shorter.
+  on the wheel, and the paler, the shorter. Black: everything around is alike.
 - **What for?** Bright is where the block changes the features most.
 """
 _LIMITS = """\
 ### What can it not do?
-- This network knows only {count}{names}, and puts every clip in one of
+- This network knows only {count} classes{names}, and puts every clip in one of
   them.{synthetic}
 - It does not measure motion. An arrow goes to the most similar place: where a
   surface has no texture, is hidden or leaves the view, that can be any place.
   On real clips, it often is.
 - The picture shows what the block compares, not why the network decides so.
-- Clips of more than {seconds:g} seconds are taken in pieces, without a
-  picture.
+- Of a clip of more than {seconds:g} seconds, it shows the part that moves
+  most, or the one that you choose.
 """
 _SYNTHETIC = (' It has seen nothing but synthetic motions, rendered from '
               'photographs: its answer for a real video means little.')
@@ -34,18 +36,17 @@ _SYNTHETIC = (' It has seen nothing but synthetic motions, rendered from '
 _NAMES = 12
 
 
-def describe_limits(classes: Sequence[str], synthetic: bool,
+def describe_limits(classes: Sequence[str], is_synthetic: bool,
                     seconds: float) -> str:
     """Say what a network and its picture cannot do, in Markdown.
 
     Args:
         classes (Sequence[str]): The names of the classes that it knows.
-        synthetic (bool): Whether it was trained on rendered clips alone.
-        seconds (float): Length of the longest clip that gets a picture.
+        is_synthetic (bool): Whether it was trained on rendered clips alone.
+        seconds (float): Length of the longest clip that is shown whole.
     """
-    names = f' ({", ".join(classes)})' if len(classes) <= _NAMES else ''
     return _LIMITS.format(
-        count=f'{len(classes)} classes',
-        names=names,
-        synthetic=_SYNTHETIC if synthetic else '',
+        count=len(classes),
+        names=f' ({", ".join(classes)})' if len(classes) <= _NAMES else '',
+        synthetic=_SYNTHETIC if is_synthetic else '',
         seconds=seconds)

@@ -17,14 +17,21 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from ..files import replaced_when_done
-from .inference import VideoPredictor, predict_probabilities
+from .inference import (
+    VideoPredictor,
+    is_multi_label,
+    predict_probabilities,
+    to_probabilities,
+)
 from .onnx import ONNXClassifier, clip_shape, require
 
 # ONNX Runtime supports it since 1.17.
 OPSET = 20
-# Of log-probabilities, relative to their standard deviation over the classes:
-# the error of float32 when a deep network is summed in another order.
+# Of logits, relative to their standard deviation over the classes: the error
+# of float32 when a deep network is summed in another order.
 _TOLERANCE = 1e-3
+# The sigmoids whose logits are exact enough for that.
+_HIGHEST = 0.999
 
 
 class ClipClassifier(nn.Module):
@@ -46,7 +53,7 @@ class ClipClassifier(nn.Module):
         if self.raw:
             clips = normalize(self.recognizer, clips)
         scores = self.recognizer(clips, mode='tensor', stage='head')
-        return scores.softmax(-1)
+        return to_probabilities(self.recognizer.cls_head, scores)
 
 
 def normalize(recognizer: BaseModel, clips: Tensor) -> Tensor:
@@ -156,6 +163,7 @@ def write_model(recognizer: BaseModel,
         meta or {},
         clip_shape=shape,
         raw=raw,
+        multi_label=is_multi_label(recognizer.cls_head),
         mean=preprocessor.mean.flatten().tolist(),
         std=preprocessor.std.flatten().tolist(),
         to_rgb=preprocessor.to_rgb)
@@ -214,9 +222,8 @@ def verify(recognizer: BaseModel, classifier: ONNXClassifier, clips: Tensor,
             data_samples=[ActionDataSample() for _ in clips]))
     ours = classifier.classify_raw(clips)
     difference = (ours - theirs).abs().max().item()
-    logs = [x.clamp(min=1e-30).log() for x in (ours, theirs)]
-    error = (logs[0] - logs[1]).abs().max() / logs[1].std()
-    if not error < _TOLERANCE:
+    ours, theirs = (classifier.to_logits(x, _HIGHEST) for x in (ours, theirs))
+    if not (ours - theirs).abs().max() <= _TOLERANCE * theirs.std():
         raise ValueError(
             f'the ONNX model differs from PyTorch on {what}, by '
             f'{difference:.1g} in a probability; it was not written.')

@@ -1,21 +1,20 @@
 """Predicting on video files."""
 import copy
-import os.path as osp
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from mmaction.apis import init_recognizer
-from mmaction.utils import get_str_type
+from mmaction.models.losses import BCELossWithLogits, CrossEntropyLoss
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..datasets.lists import numbered_classes, read_classes
-from ..datasets.loading import BadClip, GuardedLoader, is_loader, refuse
+from ..datasets.recipes import replace_decoder, stage_pipeline
 from ..engine.checkpoint import (
     check_state_dict,
     get_state_dict,
@@ -33,12 +32,31 @@ def gives_logits(cfg: Config) -> bool:
     return cfg.model.get('cls_head', {}).get('average_clips') == 'score'
 
 
+def is_multi_label(head: nn.Module) -> bool:
+    """Whether a head scores each class by itself, for several at once.
+
+    Its loss says so: a cross entropy has soft labels, if any.
+    """
+    return (not isinstance(head.loss_cls, CrossEntropyLoss) and
+            (head.multi_class or isinstance(head.loss_cls, BCELossWithLogits)))
+
+
+def to_probabilities(head: nn.Module, logits: Tensor) -> Tensor:
+    """Scores of a head, [..., K] => probabilities, of each class by itself
+    if it is multi-label."""
+    return logits.sigmoid() if is_multi_label(head) else logits.softmax(-1)
+
+
 def predict_probabilities(model: BaseModel, batch: dict) -> Tensor:
     """Test a recognizer on N videos, and return probabilities [N, K]."""
     scores = torch.stack(
         [sample.pred_score for sample in model.test_step(batch)])
-    is_logits = model.cls_head.average_clips == 'score'
-    return scores.softmax(-1) if is_logits else scores
+    head = model.cls_head
+    if head.average_clips == 'prob':  # of a softmax
+        return scores
+    probabilities = to_probabilities(head, scores)
+    # [N, V, K], V views, unless their logits are averaged
+    return probabilities.mean(1) if scores.dim() == 3 else probabilities
 
 
 class Predictor(ABC):
@@ -67,10 +85,6 @@ class Predictor(ABC):
         init_default_scope(cfg.get('default_scope', 'mmaction'))
         self.pipeline = Compose(_video_pipeline(cfg))
         self._sample, self._transform = _split(self.pipeline)
-        self.pipeline.transforms = [
-            GuardedLoader(step, refuse) if is_loader(step) else step
-            for step in self.pipeline.transforms
-        ]
         if labels:
             names = read_classes(labels, num_classes, 'the model')
         self.model_file = model_file
@@ -154,16 +168,7 @@ class Predictor(ABC):
             dict: ``inputs``, the frames of all views, [V * T, 3, H, W], and
             ``data_samples``.
         """
-        if not osp.isfile(video):
-            raise FileNotFoundError(f'video {video} does not exist.')
-        try:
-            return self.pipeline(dict(self._INPUT, filename=video))
-        except BadClip as fault:
-            raise ValueError(f'{video} {fault}.') from fault
-        # The exception depends on the decoder, and on how a file is broken.
-        except Exception as error:
-            raise ValueError(f'{video} cannot be decoded as a video: '
-                             f'{type(error).__name__}.') from error
+        return self.pipeline(dict(self._INPUT, filename=video))
 
     @abstractmethod
     def _probabilities(self, frames: dict) -> Tensor:
@@ -189,13 +194,15 @@ class VideoPredictor(Predictor):
         check_frames(cfg, 'test')
         saved = load_checkpoint(checkpoint)
         cfg = copy.deepcopy(cfg)
-        if not gives_logits(cfg):
-            cfg.model.cls_head.average_clips = 'prob'
         try:
             torch.empty(0, device=device)
         except (AssertionError, RuntimeError) as error:
             raise ValueError(f'device {device}: {error}') from error
         self.model = init_recognizer(cfg, device=device)
+        head = self.model.cls_head
+        if head.average_clips != 'score':
+            # MMAction2 averages the probabilities of a softmax alone.
+            head.average_clips = None if is_multi_label(head) else 'prob'
         weights = get_state_dict(saved)
         check_state_dict(self.model, weights, checkpoint)
         self.model.load_state_dict(weights, strict=False)
@@ -210,14 +217,10 @@ class VideoPredictor(Predictor):
 
 
 def _video_pipeline(cfg: Config) -> list[dict]:
-    """The test pipeline of a config, reading a video file."""
-    steps = cfg.test_dataloader.dataset.pipeline
-    types = [get_str_type(step['type']) for step in steps]
-    if 'RawFrameDecode' not in types:
-        return steps
-    steps = list(steps)
-    steps[types.index('RawFrameDecode')] = dict(type='DecordDecode')
-    return [dict(type='DecordInit'), *steps]
+    """The test pipeline of a config, reading a video file by our decoder."""
+    pipeline = [dict(step) for step in stage_pipeline(cfg, 'test')]
+    replace_decoder(pipeline)
+    return pipeline
 
 
 def _split(pipeline: Compose) -> tuple[Compose, Compose]:

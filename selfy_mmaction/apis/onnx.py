@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from ..datasets.recipes import clip_frames, frame_size
+from ..datasets.recipes import clip_frames, frame_size, stage_pipeline
 from .inference import Predictor, gives_logits
 
 
@@ -33,7 +33,7 @@ def clip_shape(cfg: Config) -> tuple[int, int, int, int]:
             f'the backbone {cfg.model.backbone.type} of the config takes any '
             'number of frames, which an ONNX model does not: use one with '
             'num_segments, such as ResNetTSM with is_shift=False.')
-    return frames, 3, *frame_size(cfg.test_dataloader.dataset.pipeline)
+    return frames, 3, *frame_size(stage_pipeline(cfg, 'test'))
 
 
 def _read_meta(texts: dict[str, str]) -> dict:
@@ -47,6 +47,7 @@ def _read_meta(texts: dict[str, str]) -> dict:
         for key in ('clip_shape', 'raw', 'mean', 'std', 'to_rgb')
     }
     meta['classes'] = json.loads(texts.get('classes', '[]'))
+    meta['multi_label'] = json.loads(texts.get('multi_label', 'false')) is True
     sizes, (mean, std) = meta['clip_shape'], (meta['mean'], meta['std'])
     if not (len(sizes) == 4 and all(type(size) is int for size in sizes)
             and len(mean) == len(std) == 3 and all(
@@ -120,6 +121,21 @@ class ONNXClassifier:
             clips = (clips.float() - mean) / std
         return self(clips)
 
+    def to_logits(self, probabilities: Tensor, most: float = 1.) -> Tensor:
+        """[..., classes] => logits, up to a constant if of a softmax.
+
+        Args:
+            probabilities (Tensor): The probabilities.
+            most (float): Larger ones of a multi-label network, whose logits
+                are rounded, count as this.
+        """
+        finfo = torch.finfo(probabilities.dtype)
+        p = probabilities.clamp(finfo.tiny, 1)
+        if not self.meta['multi_label']:
+            return p.log()
+        p = p.clamp(max=min(most, 1 - finfo.eps))
+        return p.log() - (-p).log1p()
+
 
 class ONNXPredictor(Predictor):
     """An exported recognizer that predicts on video files.
@@ -150,6 +166,6 @@ class ONNXPredictor(Predictor):
         probabilities = self.classifier.classify_raw(clips)
         if not self._averages_logits:
             return probabilities.mean(0)
-        # Their logarithms are the logits up to a constant per view.
-        smallest = torch.finfo(probabilities.dtype).tiny
-        return probabilities.clamp(min=smallest).log().mean(0).softmax(-1)
+        logits = self.classifier.to_logits(probabilities).mean(0)
+        return (logits.sigmoid()
+                if self.classifier.meta['multi_label'] else logits.softmax(-1))

@@ -10,9 +10,14 @@ from mmaction.models import Recognizer2D
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from ..datasets.recipes import frame_size, scale_sizes
+from ..datasets.recipes import (
+    frame_size,
+    scale_sizes,
+    stage_pipeline,
+    stage_pipelines,
+)
 from ..models import SELFYBlock
-from ..ops.soft_argmax import soft_argmax
+from ..ops import soft_argmax, within_map
 from .inference import VideoPredictor
 
 # Frame, row and column of the STSS.
@@ -105,6 +110,17 @@ class SelfSimilarity:
         return torch.from_numpy((length >= self.stride)
                                 & (error < self.stride / 2))
 
+    @property
+    def within_map(self) -> Tensor:
+        """Which neighbours of a position are on the map, [h, w, U, V]."""
+        h, w, _, U, V = self.similarities.shape[1:]
+        return within_map(h, w, U, V)
+
+    def beyond_clip(self, t: int) -> list[bool]:
+        """Which neighbours of frame t are beyond the clip's ends, [L]."""
+        T = len(self.similarities)
+        return [not 0 <= t + offset < T for offset in self.offsets]
+
     def check(self, position: Position) -> None:
         """Raise a ValueError unless there is such a position."""
         shape = tuple(self.energy.shape)
@@ -123,8 +139,9 @@ class SelfSimilarity:
             beyond the ends of the clip.
         """
         # [h, w, L, U, V] => [h, w, L, 2], (vertical, horizontal) in cells
-        cells, confidence = soft_argmax(self.similarities[t])
-        cells[confidence == 0] = float('nan')
+        cells, _ = soft_argmax(
+            self.similarities[t], mask=self.within_map[:, :, None])
+        cells[:, :, self.beyond_clip(t)] = float('nan')
         # => [L, h, w, 2], (x, y) in pixels
         return self.stride * cells.flip(-1).permute(2, 0, 1, 3).numpy()
 
@@ -143,13 +160,14 @@ def enlarge(cfg: Config, side: int) -> Config:
         have no fixed size.
     """
     try:
-        longer = max(frame_size(cfg.test_dataloader.dataset.pipeline))
+        longer = max(frame_size(stage_pipeline(cfg, 'test')))
     except ValueError:
         return cfg
     if longer >= side:
         return cfg
     enlarged = copy.deepcopy(cfg)
-    scale_sizes(enlarged.test_dataloader.dataset.pipeline, side / longer)
+    for pipeline in stage_pipelines(enlarged, 'test'):
+        scale_sizes(pipeline, side / longer)
     return enlarged
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from .inference import Predictor
 from .video import Video
 
+# Seconds; times of frames that are equal may differ by rounding.
+_EPSILON = 1e-6
 # RGB of type uint8, [H, W, 3], and its label
 Frame = tuple[np.ndarray, str]
 
@@ -26,6 +28,47 @@ class Segment(NamedTuple):
         return f'{best["name"]} {best["score"]:.0%}'
 
 
+class _Window(NamedTuple):
+    """Consecutive frames of a video, from ``first`` to before ``stop``."""
+    first: int
+    stop: int
+    start: float  # seconds
+    end: float
+
+
+def _windows(video: Video, window: float, stride: float) -> Iterator[_Window]:
+    """The windows of a video, in the order of their starts.
+
+    Those of a file hold the frames that are shown in ``window`` seconds, and
+    the last one ends with the file. Those of a camera have equally many.
+    """
+    times = video.times
+    if times is None:
+        length, step = (
+            max(1, round(seconds * video.fps)) for seconds in (window, stride))
+        for first in itertools.count(0, step):
+            yield _Window(first, first + length, first / video.fps,
+                          (first + length) / video.fps)
+    # Sums of frame times round.
+    last = max(0., times[-1] - window)
+    starts = itertools.takewhile(lambda start: start < last - _EPSILON,
+                                 (i * stride for i in itertools.count()))
+    for start in itertools.chain(starts, [last]):
+        first, stop = np.searchsorted(
+            times, [start - _EPSILON, start + window - _EPSILON])
+        first = min(first, len(times) - 2)
+        stop = min(max(stop, first + 1), len(times) - 1)
+        yield _Window(first, stop, times[first], times[stop])
+
+
+class _Open(NamedTuple):
+    """A window that has begun."""
+    window: _Window
+    sampled: dict  # see Predictor.sample
+    wanted: set[int]  # the frames to keep, of the video
+    frames: dict[int, np.ndarray]
+
+
 class SlidingWindow:
     """Predicts on a window that slides over frames as they arrive.
 
@@ -34,8 +77,8 @@ class SlidingWindow:
 
     Args:
         predictor (Predictor): The predictor.
-        video (Video): The video of the frames. If its length is known, the
-            last window ends with it, and no window is longer.
+        video (Video): The video of the frames. The last window of a file ends
+            with it, and no window is longer.
         window (float): Length of the window in seconds.
         stride (float): Seconds from one window to the next.
         topk (int): How many classes to keep per window. Defaults to 5.
@@ -50,59 +93,43 @@ class SlidingWindow:
         self._predictor = predictor
         self._fps = video.fps
         self._topk = topk
-        length = max(1, round(window * video.fps))
-        step = max(1, round(stride * video.fps))
-        if video.total_frames is None:
-            self._starts = itertools.count(0, step)
-        else:
-            length = min(length, video.total_frames)
-            last = video.total_frames - length
-            self._starts = itertools.chain(range(0, last, step), [last])
-        self._length = length
-        self._sampled = predictor.sample(length, video.fps)
-        # A frame may be sampled more than once, and in any order.
-        wanted, self._order = np.unique(
-            self._sampled['frame_inds'], return_inverse=True)
-        self._wanted = set(wanted.tolist())
-        self._windows = deque()
-        self._next_start = next(self._starts)
+        self._windows = _windows(video, window, stride)
+        self._next = next(self._windows)
+        self._open = deque()
         self._index = 0
 
-    def __call__(self, frame: np.ndarray) -> Segment | None:
-        """Take the next frame and predict if a window ends with it.
+    def __call__(self, frame: np.ndarray) -> list[Segment]:
+        """Take the next frame and predict on the windows that end with it.
 
         Args:
             frame (np.ndarray): RGB of type uint8, [H, W, 3].
 
         Returns:
-            Segment | None: The prediction for the window.
+            list[Segment]: The prediction for each of them.
         """
-        if self._index == self._next_start:
-            self._windows.append((self._index, []))
-            self._next_start = next(self._starts, None)
-        for start, frames in self._windows:
-            if self._index - start in self._wanted:
-                frames.append(frame)
+        while self._next and self._next.first <= self._index:
+            self._begin(self._next)
+            self._next = next(self._windows, None)
+        for opened in self._open:
+            if self._index in opened.wanted:
+                opened.frames[self._index] = frame
         self._index += 1
-        if self._windows and self._index - self._windows[0][0] == self._length:
-            return self._predict(*self._windows.popleft())
-        return None
+        segments = []
+        while self._open and self._open[0].window.stop <= self._index:
+            segments.append(self._predict(self._open.popleft()))
+        return segments
 
-    def finish(self) -> Segment | None:
-        """Predict on the frames so far, if no window was complete.
+    def _begin(self, window: _Window) -> None:
+        sampled = self._predictor.sample(window.stop - window.first, self._fps)
+        wanted = {window.first + int(i) for i in sampled['frame_inds']}
+        self._open.append(_Open(window, sampled, wanted, {}))
 
-        A file may have fewer frames than its header says.
-        """
-        start, frames = self._windows.popleft() if self._windows else (0, [])
-        if start > 0 or not frames:
-            return None
-        missing = len(self._wanted) - len(frames)
-        return self._predict(start, frames + missing * frames[-1:])
-
-    def _predict(self, start: int, frames: Sequence[np.ndarray]) -> Segment:
+    def _predict(self, opened: _Open) -> Segment:
+        window, sampled, _, frames = opened
         predictions = self._predictor.predict_frames(
-            [frames[i] for i in self._order], self._sampled, self._topk)
-        return Segment(start / self._fps, self._index / self._fps, predictions)
+            [frames[window.first + int(i)] for i in sampled['frame_inds']],
+            sampled, self._topk)
+        return Segment(window.start, window.end, predictions)
 
 
 def follow(video: Video, slide: SlidingWindow,
@@ -117,22 +144,13 @@ def follow(video: Video, slide: SlidingWindow,
     Yields:
         tuple[np.ndarray, str]: Each frame, and the newest label.
 
-    Raises:
-        ValueError: If there are too few frames.
     """
     label = ''
     for frame in video:
-        segment = slide(frame)
-        if segment:
+        for segment in slide(frame):
             report(segment)
             label = segment.label
         yield frame, label
-    segment = slide.finish()
-    if segment:
-        report(segment)
-    elif not label:
-        raise ValueError(f'{video.source} holds too few frames that can be '
-                         'decoded: it is damaged, or empty.')
 
 
 def label_frames(video: Video, segments: Sequence[Segment]) -> Iterator[Frame]:
@@ -147,6 +165,6 @@ def label_frames(video: Video, segments: Sequence[Segment]) -> Iterator[Frame]:
     """
     middles = np.array([s.start + s.end for s in segments]) / 2
     borders = (middles[1:] + middles[:-1]) / 2
-    for i, frame in enumerate(video):
-        segment = segments[np.searchsorted(borders, i / video.fps, 'right')]
+    for frame, time in zip(video, video.times, strict=False):
+        segment = segments[np.searchsorted(borders, time, 'right')]
         yield frame, segment.label

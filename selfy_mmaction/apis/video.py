@@ -1,23 +1,26 @@
-"""Video files and cameras: read, written and shown."""
-import contextlib
-import errno
+"""Videos and cameras: read, written and shown."""
 import os
 import sys
-import threading
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 from PIL import Image
 
-from ..containers import find_fault, open_video, quiet_opencv
+from ..datasets.video import VideoFile
 from ..files import replaced_when_done
 
-# Codecs that OpenCV's wheels can write; browsers play only the second.
-CODECS = {'.mp4': 'mp4v', '.webm': 'VP80'}
-# Threads share standard error.
-_SILENCE = threading.Lock()
+# Codecs of written files, by their ending. Browsers play the second alone.
+CODECS = {'.mp4': 'mpeg4', '.webm': 'libvpx'}
+# Bits per pixel: motion is to stay as sharp as it was drawn.
+_BITS = 64
+# Ticks per second of written videos: the most that MPEG-4 allows for the usual
+# frame rates, that of American television among them.
+_TICKS = 60000
+_CAMERAS = ('rtsp://', 'rtsps://', 'rtmp://', 'http://', 'https://')
 # Assumed frames per second of a camera that does not report them.
 _CAMERA_FPS = 30
 
@@ -25,14 +28,19 @@ _CAMERA_FPS = 30
 class Video:
     """The frames of a video file or of a camera, one after the other.
 
+    A file is read by :class:`VideoFile`, a camera by OpenCV.
+
     Args:
-        source (str): The file, or the index of the camera.
+        source (str): The file, the index of a camera, or the address of a
+            network camera.
 
     Attributes:
         source (str): The same.
         is_camera (bool): Whether it is a camera, without an end.
-        fps (float): Frames per second.
-        total_frames (int, optional): Number of frames, if known.
+        fps (float): Frames per second; of a file, their mean.
+        times (np.ndarray, optional): When each frame of a file is shown, in
+            seconds from the first, and at last when the last one ends,
+            [T + 1]. Those of a camera are not known.
 
     Raises:
         FileNotFoundError: If there is no such file or camera.
@@ -42,44 +50,57 @@ class Video:
     def __init__(self, source: str) -> None:
         self.source = source
         self.is_camera = is_camera(source)
-        if not self.is_camera and not os.path.isfile(source):
-            raise FileNotFoundError(f'video {source} does not exist.')
-        fault = None if self.is_camera else find_fault(source)
-        if fault:
-            raise ValueError(f'{source} {fault}.')
-        self._capture = open_video(int(source) if self.is_camera else source)
-        if not self._capture.isOpened():
-            if self.is_camera:
-                raise FileNotFoundError(
-                    f'camera {source} cannot be opened: connect one, or give '
-                    'its index (the N of /dev/videoN), or a file.')
-            raise ValueError(f'{source} cannot be decoded as a video.')
-        self.fps = self._capture.get(cv2.CAP_PROP_FPS)
-        if self.is_camera and not self.fps > 0:
-            self.fps = _CAMERA_FPS
-        if not 0 < self.fps < 1000:
-            raise ValueError(f'{source} has a frame rate of {self.fps:g}: '
-                             'convert it to a video with a known one.')
-        count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self.total_frames = count if count > 0 else None
+        self.times = None
+        if self.is_camera:
+            self._open_camera()
+            return
+        self._frames = VideoFile(source)
+        self.fps = self._frames.fps
+        times = self._frames.times
+        self.times = np.append(times, times[-1] + 1 / self.fps)
+
+    def _open_camera(self) -> None:
+        index = self.source
+        self._frames = cv2.VideoCapture(
+            int(index) if index.isdecimal() else index)
+        if not self._frames.isOpened():
+            raise FileNotFoundError(
+                f'camera {index} cannot be opened: connect one, or give its '
+                'index (the N of /dev/videoN), its address, or a file.')
+        fps = self._frames.get(cv2.CAP_PROP_FPS)
+        self.fps = fps if 0 < fps < 1000 else _CAMERA_FPS
+
+    @property
+    def total_frames(self) -> int | None:
+        """Number of frames of a file."""
+        return None if self.times is None else len(self.times) - 1
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield the frames, RGB of type uint8, [H, W, 3]; once only."""
-        with contextlib.closing(self):
+        try:
+            if not self.is_camera:
+                yield from self._frames
+                return
             while True:
-                found, frame = self._capture.read()
+                found, frame = self._frames.read()
                 if not found:
                     return
                 yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Release the file or the camera."""
-        self._capture.release()
+        if self.is_camera:
+            self._frames.release()
+        else:
+            self._frames.close()
 
 
 def is_camera(source: str) -> bool:
-    """Whether this is the index of a camera: a number, not a file."""
-    return source.isdecimal() and not os.path.exists(source)
+    """Whether this is the index or the address of a camera, not a file."""
+    return (source.isdecimal() or
+            source.lower().startswith(_CAMERAS)) and not os.path.exists(source)
 
 
 def check_video_path(path: Path) -> None:
@@ -90,7 +111,10 @@ def check_video_path(path: Path) -> None:
                          f'ending {", ".join(endings[:-1])} or .gif.')
 
 
-def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
+def write_video(path: Path,
+                frames: Iterable[np.ndarray],
+                fps: float,
+                times: np.ndarray | None = None) -> None:
     """Write a video frame by frame, atomically.
 
     Only a GIF is collected in memory first. An interruption (Ctrl-C) ends the
@@ -101,20 +125,31 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
         frames (Iterable[np.ndarray]): RGB of type uint8, [H, W, 3] each, all
             of one size.
         fps (float): Frames per second.
+        times (np.ndarray, optional): When each frame is shown, and at last
+            when the last one ends, in seconds, [T + 1]. By default all are
+            shown equally long.
 
     Raises:
         OSError: If it cannot be written.
     """
     check_video_path(path)
-    interruption = None
+    interruption = []
+
+    def until_interrupted() -> Iterator[np.ndarray]:
+        try:
+            yield from frames
+        except KeyboardInterrupt as error:
+            interruption.append(error)
+
+    write = _write_gif if path.suffix.lower() == '.gif' else _write_frames
     with replaced_when_done(path) as unfinished:
-        if path.suffix.lower() == '.gif':
-            _write_gif(unfinished, frames, fps)
-        else:
-            with quiet_opencv():
-                interruption = _write_frames(unfinished, frames, fps)
+        try:
+            write(unfinished, until_interrupted(), fps, times)
+        except av.FFmpegError as error:
+            # PyAV's errors of the disk are OSErrors, too, with another text.
+            raise OSError(error.errno, error.strerror) from error
     if interruption:
-        raise interruption
+        raise interruption[0]
 
 
 def shrink(frame: np.ndarray, side: int) -> np.ndarray:
@@ -129,56 +164,45 @@ def shrink(frame: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
 
 
-def _write_gif(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
-    first, *others = map(Image.fromarray, frames)
+def _write_gif(path: Path, frames: Iterable[np.ndarray], fps: float,
+               times: np.ndarray | None) -> None:
+    images = [*map(Image.fromarray, frames)]
+    if not images:
+        return
+    if times is None:
+        times = np.arange(len(images) + 1) / fps
     # Viewers slow down GIFs of more than 50 frames per second.
-    first.save(
+    lengths = np.maximum(20, np.diff(1000 * times).round())
+    images[0].save(
         path,
         save_all=True,
-        append_images=others,
-        duration=max(20, round(1000 / fps)),
+        append_images=images[1:],
+        duration=lengths[:len(images)].astype(int).tolist(),
         loop=0)
 
 
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Silence C code: OpenCV warns about every WebM that it writes."""
-    with _SILENCE, open(os.devnull, 'wb') as nowhere:
-        stderr = os.dup(2)
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-
-
-def _write_frames(path: Path, frames: Iterable[np.ndarray],
-                  fps: float) -> KeyboardInterrupt | None:
-    """Write a video, and return what interrupted the frames, if anything."""
-    codec = cv2.VideoWriter_fourcc(*CODECS[path.suffix.lower()])
-    writer, count, interruption = cv2.VideoWriter(), 0, None
-    try:
-        for frame in frames:
-            if not count:
-                with _silence():
-                    writer.open(str(path), codec, fps, frame.shape[1::-1])
-            writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-            count += 1
-    except KeyboardInterrupt as error:
-        interruption = error
-    finally:
-        writer.release()
-    # The writer reports neither a full disk nor a missing codec, and the
-    # header may claim frames that are not there.
-    capture, written = open_video(str(path)), 0
-    while capture.grab():
-        written += 1
-    capture.release()
-    if abs(written - count) > 1:
-        raise OSError(errno.ENOSPC, 'the disk is full, or OpenCV lacks the '
-                      'codec')
-    return interruption
+def _write_frames(path: Path, frames: Iterable[np.ndarray], fps: float,
+                  times: np.ndarray | None) -> None:
+    rate = Fraction(fps).limit_denominator(1001)
+    with av.open(str(path), 'w') as file:
+        stream = None
+        for i, frame in enumerate(frames):
+            if stream is None:
+                stream = file.add_stream(CODECS[path.suffix.lower()], rate)
+                stream.height, stream.width = frame.shape[:2]
+                stream.pix_fmt = 'yuv420p'
+                stream.gop_size = 12
+                stream.bit_rate = int(
+                    min(_BITS * rate * frame[..., 0].size, 2**30))
+                stream.codec_context.time_base = Fraction(1, _TICKS)
+            picture = av.VideoFrame.from_ndarray(frame).reformat(
+                format='yuv420p', interpolation='BICUBIC')
+            time = i / fps if times is None else times[i]
+            picture.pts = round(time * _TICKS)
+            picture.time_base = Fraction(1, _TICKS)
+            file.mux(stream.encode(picture))
+        if stream:
+            file.mux(stream.encode())
 
 
 def has_display() -> bool:

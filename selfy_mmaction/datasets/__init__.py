@@ -1,4 +1,9 @@
 """Parts of a pipeline: transforms, lists, loading. releases/ makes lists."""
-from .transforms import PillowResize, SelectiveFlip
+from .transforms import (
+    PillowResize,
+    SelectiveFlip,
+    VideoDecode,
+    VideoInit,
+)
 
-__all__ = ['PillowResize', 'SelectiveFlip']
+__all__ = ['PillowResize', 'SelectiveFlip', 'VideoDecode', 'VideoInit']

@@ -6,12 +6,14 @@ that a line names.
 import os
 import os.path as osp
 import re
+from collections import Counter
 from collections.abc import Mapping
 
 from mmaction.utils import get_str_type
 from mmengine.fileio import list_from_file
 
 from ..files import is_inside
+from .video import SUFFIXES
 
 # The columns that MMAction2 reads.
 _COLUMNS = dict(
@@ -60,6 +62,41 @@ def read_classes(path: str, num_classes: int, owner: str) -> list[str]:
 def numbered_classes(num_classes: int) -> list[str]:
     """Names for classes without names."""
     return [f'class {i}' for i in range(num_classes)]
+
+
+def find_videos(folder: str) -> tuple[list[str], Counter]:
+    """Find the videos in a folder and its subfolders, by their endings.
+
+    Links are followed, each folder is visited once, and hidden files and
+    folders are skipped.
+
+    Returns:
+        tuple[list[str], Counter]: Their paths, sorted, and how many files of
+        each other ending there are.
+
+    Raises:
+        FileNotFoundError: If there is no video.
+    """
+    videos, others, visited = [], Counter(), set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(n for n in folders if not n.startswith('.'))
+        for name in names:
+            ending = os.path.splitext(name)[1].lower()
+            if name.startswith('.'):
+                continue
+            if ending in SUFFIXES:
+                videos.append(os.path.join(place, name))
+            else:
+                others[ending or name] += 1
+    if not videos:
+        raise FileNotFoundError(
+            f'folder {folder} holds no video ({", ".join(SUFFIXES)}).')
+    return sorted(videos), others
 
 
 def check_list(dataset: Mapping,

@@ -12,14 +12,18 @@ from typing import NoReturn
 import cv2
 import numpy as np
 import torch
-from decord import DECORDError, VideoReader
 from mmengine.dataset import BaseDataset, Compose
 
-from ..containers import find_fault, find_size_fault
 from ..files import printable
+from .video import VideoError
+
+try:
+    from decord import DECORDError
+except ImportError:  # no wheel for this platform
+    DECORDError = VideoError
 
 # Errors of decoders for a broken file. Mistakes in a pipeline raise others.
-_READ_ERRORS = (OSError, RuntimeError, DECORDError, cv2.error)
+_READ_ERRORS = (OSError, RuntimeError, VideoError, DECORDError, cv2.error)
 # The machine's fault, not the file's.
 _MACHINE_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
@@ -64,32 +68,14 @@ class GuardedLoader:
         """Read the clip."""
         name = clip_name(results)
         try:
-            # total_frames is known once a video was opened.
-            is_open = 'total_frames' in results
-            fault = None if is_open else find_fault(name)
-            read = None if fault else self.loader(results)
-            if read and not is_open:
-                fault = _find_track_fault(read.get('video_reader'))
+            return self.loader(results)
         except _READ_ERRORS as error:
             if getattr(error, 'errno', None) in _MACHINE_ERRORS:
                 raise
             return self.on_bad(name, _explain(error, results))
-        if read and read.get('total_frames') == 0:
-            fault = 'has no frames'
-        return self.on_bad(name, fault) if fault else read
 
     def __repr__(self) -> str:
         return repr(self.loader)
-
-
-def _find_track_fault(reader: object) -> str | None:
-    """What is wrong with the frames that a reader gives.
-
-    `find_fault` looks at the first track of a file, decord at the best one.
-    """
-    if not isinstance(reader, VideoReader) or not len(reader):
-        return None
-    return find_size_fault(*reader[0].shape[1::-1])
 
 
 def _explain(error: Exception, results: dict) -> str:
@@ -97,6 +83,8 @@ def _explain(error: Exception, results: dict) -> str:
     name = clip_name(results)
     if not osp.exists(name):
         return 'does not exist'
+    if isinstance(error, VideoError):
+        return error.fault
     if isinstance(error, FileNotFoundError):
         return f'has no {osp.basename(error.filename)}'
     if isinstance(error, OSError) and error.strerror:

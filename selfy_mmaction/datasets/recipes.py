@@ -38,6 +38,50 @@ def find_step(pipeline: Sequence[dict], name: str) -> dict:
                      f'the config: {", ".join(types)}.')
 
 
+def stage_datasets(cfg: ConfigDict, stage: str) -> list[ConfigDict]:
+    """The data sets of a stage, also those in a wrapper of MMEngine's.
+
+    Args:
+        cfg (ConfigDict): A config.
+        stage (str): 'train', 'val' or 'test'.
+
+    Returns:
+        list[ConfigDict]: Without ConcatDataset, RepeatDataset and the like;
+        empty if the config has no such stage.
+    """
+
+    def unwrap(dataset: ConfigDict) -> Iterator[ConfigDict]:
+        inner = dataset.get('datasets') or [dataset.get('dataset')]
+        for part in inner:
+            yield from unwrap(part) if part else [dataset]
+
+    loader = cfg.get(f'{stage}_dataloader')
+    return [*unwrap(loader.dataset)] if loader else []
+
+
+def stage_pipelines(cfg: ConfigDict, *stages: str) -> list[list[ConfigDict]]:
+    """The pipelines of the data sets of some stages, each once."""
+    found = [
+        dataset.pipeline for stage in stages
+        for dataset in stage_datasets(cfg, stage)
+    ]
+    return [*{id(pipeline): pipeline for pipeline in found}.values()]
+
+
+def stage_pipeline(cfg: ConfigDict, stage: str) -> list[ConfigDict]:
+    """The steps that the clips of a stage go through.
+
+    Raises:
+        ValueError: If the config has no such stage, or several pipelines.
+    """
+    pipelines = stage_pipelines(cfg, stage)
+    if not pipelines or any(other != pipelines[0] for other in pipelines):
+        raise ValueError(
+            f'the config has {"several pipelines" if pipelines else "nothing"}'
+            f' for {stage}: give {stage}_dataloader one.')
+    return pipelines[0]
+
+
 def frame_size(pipeline: Sequence[dict]) -> tuple[int, int]:
     """Height and width of the frames that a pipeline returns.
 
@@ -70,6 +114,9 @@ def clip_frames(cfg: ConfigDict, part: str = 'backbone') -> int | None:
 
     Returns:
         int | None: The number, None if the part takes any.
+
+    Raises:
+        ValueError: If neither the config nor the signature of the part tells.
     """
     settings = (cfg.get('model') or {}).get(part) or {}
     # Transformers use the second name.
@@ -79,14 +126,19 @@ def clip_frames(cfg: ConfigDict, part: str = 'backbone') -> int | None:
             return settings[name]
     kind = settings.get('type')
     cls = MODELS.get(kind) if isinstance(kind, str) else kind
-    parameters = inspect.signature(cls).parameters if cls else {}
+    if not isinstance(cls, type):
+        return None
     for name in names:
+        parameters = inspect.signature(cls).parameters
         if name in parameters:
             return parameters[name].default
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        # A subclass, which may choose the number itself.
-        built = MODELS.build(settings)
-        return getattr(built, names[0], getattr(built, names[1], None))
+        if any(
+                name in inspect.signature(base.__init__).parameters
+                for base in cls.__mro__):
+            raise ValueError(
+                f'the frames of a clip are unknown: **kwargs of '
+                f'{cls.__name__} hide its {name}: set model.{part}.{name}, or '
+                f'name it in {cls.__name__}.__init__.')
     return None
 
 
@@ -173,7 +225,7 @@ def use_folder(cfg: ConfigDict, root: str,
         dataset.data_root = root
         # kept in the checkpoints, for tools/predict.py
         dataset.metainfo = dict(classes=classes)
-    find_step(cfg.train_dataloader.dataset.pipeline, 'Flip').update(
+    find_step(stage_pipeline(cfg, 'train'), 'Flip').update(
         type='SelectiveFlip',
         frozen_classes=list(frozen_classes),
         classes=classes)
@@ -219,14 +271,42 @@ def use_videos(cfg: ConfigDict) -> None:
         ValueError: If a pipeline does not read folders of frames.
     """
     for pipeline in _pipelines(cfg):
-        _replace(pipeline, 'RawFrameDecode', 'DecordDecode')
-        pipeline.insert(0, ConfigDict(type='DecordInit'))
+        find_step(pipeline, 'RawFrameDecode')
+        replace_decoder(pipeline)
     for dataset in _datasets(cfg):
         dataset.type = 'VideoDataset'
         dataset.pop('filename_tmpl')
         folder = dataset.data_prefix.pop('img')
         dataset.data_prefix.video = folder.replace('rawframes', 'videos')
         _rename_list(dataset, 'rawframes', 'videos')
+
+
+def use_video_file(cfg: ConfigDict) -> None:
+    """Read videos by this package's decoder, whichever the config names.
+
+    Args:
+        cfg (ConfigDict): A config with data loaders, changed in place.
+
+    Raises:
+        ValueError: If a pipeline decodes nothing.
+    """
+    for pipeline in _pipelines(cfg):
+        replace_decoder(pipeline)
+
+
+def replace_decoder(pipeline: list[dict]) -> None:
+    """Make a pipeline read videos by this package's decoder, in place.
+
+    Raises:
+        ValueError: If it decodes nothing.
+    """
+    decode = find_step(pipeline, 'Decode')
+    pipeline[pipeline.index(decode)] = ConfigDict(type='VideoDecode')
+    pipeline[:] = [
+        step for step in pipeline
+        if not get_str_type(step['type']).endswith('Init')
+    ]
+    pipeline.insert(0, ConfigDict(type='VideoInit'))
 
 
 def _replace(pipeline: list, name: str, kind: str) -> None:
@@ -241,15 +321,15 @@ def _rename_list(dataset: ConfigDict, *storages: str) -> None:
 
 
 def _datasets(cfg: ConfigDict) -> Iterator[ConfigDict]:
-    for split in ('train', 'val', 'test'):
-        if cfg.get(f'{split}_dataloader'):
-            yield cfg[f'{split}_dataloader'].dataset
+    for stage in ('train', 'val', 'test'):
+        yield from stage_datasets(cfg, stage)
 
 
 def _pipelines(cfg: ConfigDict) -> Iterator[list]:
     """The pipelines of a config, each once."""
-    pipelines = [dataset.pipeline for dataset in _datasets(cfg)]
+    pipelines = stage_pipelines(cfg, 'train', 'val', 'test')
+    yield from pipelines
     # read by MMAction2's inference API
-    if 'test_pipeline' in cfg:
-        pipelines.append(cfg.test_pipeline)
-    yield from {id(pipeline): pipeline for pipeline in pipelines}.values()
+    if 'test_pipeline' in cfg and not any(cfg.test_pipeline is pipeline
+                                          for pipeline in pipelines):
+        yield cfg.test_pipeline

@@ -1,17 +1,46 @@
 """Finding the clips of a data set that cannot be read, before a run."""
-import multiprocessing
 import os
-import time
+import re
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from ..containers import find_cut
 from .loading import BadClip, clip_name, guard, is_loader, refuse
+from .video import VideoError, VideoFile
+
+# In Matroska and WebM: the element that holds the frames, and its size. The
+# first byte of the size says how many follow.
+_SEGMENT = re.compile(rb'\x1aE\xdf\xa3.*?\x18\x53\x80\x67(.{8})', re.DOTALL)
+
+
+def find_cut(path: str) -> str | None:
+    """Find out whether a Matroska or WebM file was cut short.
+
+    A decoder reads such a file as a shorter video. Its header has the number
+    of bytes that it had, unless it was written without an end, as a stream.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        str | None: What follows its name in a message; None if it is whole.
+    """
+    with open(path, 'rb') as file:
+        segment = _SEGMENT.match(file.read(4096))
+    if not segment:
+        return None
+    length = 9 - segment[1][0].bit_length()
+    unknown = (1 << 7 * length) - 1
+    number = int.from_bytes(segment[1][:length], 'big') & unknown
+    size, expected = os.path.getsize(path), segment.start(1) + length + number
+    if number == unknown or size >= expected:
+        return None
+    return f'ends after {size} of {expected} bytes'
 
 
 def read_sample(dataset: BaseDataset, index: int) -> None:
@@ -20,38 +49,42 @@ def read_sample(dataset: BaseDataset, index: int) -> None:
 
 
 def read_whole(dataset: BaseDataset, index: int) -> None:
-    """Read all frames of a clip, with the loaders of a data set."""
-    loaders = [*filter(is_loader, dataset.pipeline.transforms)]
-    if loaders:
-        read_frames(loaders, dataset.get_data_info(index))
-    else:
-        read_sample(dataset, index)
-
-
-def read_frames(loaders: Sequence[Callable], info: dict) -> int:
-    """Read all frames of a clip, one by one.
-
-    Args:
-        loaders (Sequence[Callable]): The transforms that read it.
-        info (dict): What they are given.
-
-    Returns:
-        int: Their number.
+    """Read all frames of a clip, one by one, with the loaders of a data set.
 
     Raises:
         BadClip: If its file was cut short.
     """
+    info = dataset.get_data_info(index)
+    loaders = [*filter(is_loader, dataset.pipeline.transforms)]
+    if not loaders:
+        read_sample(dataset, index)
     for step in loaders:
         if 'total_frames' not in info:  # this step opens the video
             info = step(info)
             continue
+        video = info.get('video_reader')
+        if isinstance(video, VideoFile):
+            deque(read_video(video), maxlen=0)
+            return
         start = info['start_index']
         for i in range(start, start + info['total_frames']):
             step(dict(info, frame_inds=np.array([i])))
-    cut = find_cut(clip_name(info))
+
+
+def read_video(video: VideoFile) -> Iterator[np.ndarray]:
+    """Yield all frames of a video, RGB of type uint8, [H, W, 3].
+
+    Raises:
+        BadClip: If one cannot be decoded, or the file was cut short.
+    """
+    try:
+        with video:
+            yield from video
+    except VideoError as error:
+        raise BadClip(error.fault) from error
+    cut = find_cut(video.path)
     if cut:
         raise BadClip(cut)
-    return info['total_frames']
 
 
 def _read_clip(read: Callable, dataset: BaseDataset, index: int) -> None:
@@ -66,82 +99,28 @@ def _read_clip(read: Callable, dataset: BaseDataset, index: int) -> None:
                            f'{type(error).__name__}: {error}') from error
 
 
-def _serve(read: Callable, pipe: Connection) -> None:
-    """Read the clips that arrive in a pipe, and reply what was found."""
-    # Messages of decoders would break the progress bar.
-    for stream in (1, 2):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-    while True:
-        try:
-            clip = pipe.recv()
-        except EOFError:
-            return
-        try:
-            reply = read(clip)
-        except BadClip as error:
-            reply = str(error)
-        except Exception as error:
-            reply = error
-        pipe.send(reply)
+def _start(read: Callable) -> None:
+    """Keep in a process what it reads with."""
+    _reply.read = read
 
 
-class _Reader:
-    """A process that reads clips; a bad clip may crash it."""
-
-    def __init__(self, read: Callable) -> None:
-        self.read = read
-        self.process = None
-
-    def give(self, clip: Any, timeout: float) -> None:
-        """Make it read a clip, for at most ``timeout`` seconds."""
-        if self.process is None:
-            self.pipe, theirs = multiprocessing.Pipe()
-            self.process = multiprocessing.Process(
-                target=_serve, args=(self.read, theirs), daemon=True)
-            self.process.start()
-            # If it stayed open here, the death of the process would not show.
-            theirs.close()
-        self.clip = clip
-        self.timeout = timeout
-        self.deadline = time.monotonic() + timeout
-        self.pipe.send(clip)
-
-    def take(self) -> Any:
-        """What was found, after a reply or the timeout."""
-        reply = f'takes longer than {self.timeout:g} s to read'
-        if self.pipe.poll():
-            try:
-                reply = self.pipe.recv()
-            except EOFError:
-                reply = 'crashes the decoder'
-            else:
-                if isinstance(reply, Exception):
-                    raise reply
-                return reply
-        self.stop()
-        return reply
-
-    def stop(self) -> None:
-        """Kill the process."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.join()
-            self.pipe.close()
-            self.process = None
+def _reply(clip: Any) -> Any:
+    try:
+        return _reply.read(clip)
+    except BadClip as error:
+        return str(error)
 
 
 def read_all(read: Callable,
              clips: Sequence,
-             workers: int = 1,
-             timeout: float = 120) -> Iterator[tuple[Any, Any]]:
-    """Read clips in parallel, in processes that they may crash.
+             workers: int = 1) -> Iterator[tuple[Any, Any]]:
+    """Read clips in parallel processes.
 
     Args:
         read (Callable): Takes a clip. It returns what it finds, or raises
             `BadClip`.
         clips (Sequence): The clips, in any form.
         workers (int): Number of processes. Defaults to 1.
-        timeout (float): Seconds per clip. Defaults to 120.
 
     Yields:
         tuple: Each clip, and what was found; if it is bad, the reason as text.
@@ -149,46 +128,27 @@ def read_all(read: Callable,
     Raises:
         Exception: If something other than a clip is wrong.
     """
-    todo = iter(clips)
-    readers = [_Reader(read) for _ in clips[:workers]]
+    pool = ProcessPoolExecutor(workers, initializer=_start, initargs=(read, ))
     try:
-        for reader in readers:
-            reader.give(next(todo), timeout)
-        busy = [*readers]
-        while busy:
-            deadline = min(reader.deadline for reader in busy)
-            ready = wait([reader.pipe for reader in busy],
-                         max(deadline - time.monotonic(), 0))
-            now = time.monotonic()
-            for reader in [*busy]:
-                if reader.pipe not in ready and now < reader.deadline:
-                    continue
-                yield reader.clip, reader.take()
-                clip = next(todo, None)
-                if clip is None:
-                    busy.remove(reader)
-                else:
-                    reader.give(clip, timeout)
+        yield from zip(
+            clips,
+            pool.map(_reply, clips, chunksize=1 + len(clips) // 1000),
+            strict=True)
     finally:
-        for reader in readers:
-            reader.stop()
+        pool.shutdown(cancel_futures=True)
 
 
 def scan(dataset: BaseDataset,
          indices: Sequence[int],
          read: Callable = read_whole,
-         workers: int = 1,
-         timeout: float = 120) -> Iterator[tuple[int, str | None]]:
+         workers: int = 1) -> Iterator[tuple[int, str | None]]:
     """Try to read clips of a data set in parallel.
-
-    A clip that crashes its process, takes too long or raises an error is bad.
 
     Args:
         dataset (BaseDataset): The data set.
         indices (Sequence[int]): The clips to read.
         read (Callable): `read_whole` or `read_sample`.
         workers (int): Number of processes. Defaults to 1.
-        timeout (float): Seconds per clip. Defaults to 120.
 
     Yields:
         tuple[int, str | None]: The index of each clip, and what is wrong with
@@ -197,5 +157,4 @@ def scan(dataset: BaseDataset,
     Raises:
         RuntimeError: If something other than a clip is wrong.
     """
-    return read_all(
-        partial(_read_clip, read, dataset), indices, workers, timeout)
+    return read_all(partial(_read_clip, read, dataset), indices, workers)

@@ -18,9 +18,9 @@ from ..files import printable
 
 # The endings of videos, for searching a folder.
 SUFFIXES = ('.3g2', '.3gp', '.asf', '.avi', '.dv', '.f4v', '.flv', '.gif',
-            '.ivf', '.m1v', '.m2t', '.m2ts', '.m2v', '.m4v', '.mkv', '.mov',
-            '.mp4', '.mpe', '.mpeg', '.mpg', '.mts', '.mxf', '.ogm', '.ogv',
-            '.qt', '.rm', '.rmvb', '.ts', '.vob', '.webm', '.wmv', '.wtv')
+            '.m2t', '.m2ts', '.m2v', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg',
+            '.mpg', '.mts', '.mxf', '.ogm', '.ogv', '.qt', '.rm', '.rmvb',
+            '.ts', '.vob', '.webm', '.wmv')
 # FFmpeg also reads playlists, which make it open other files and addresses,
 # and hundreds of rare formats, whose decoders few have tested.
 _KNOWN = dict(
@@ -32,18 +32,28 @@ _KNOWN = dict(
     'mpeg2video,mpeg4,msmpeg4,msmpeg4v1,msmpeg4v2,msrle,msvideo1,png,prores,'
     'qtrle,rawvideo,rv10,rv20,rv30,rv40,svq1,svq3,theora,utvideo,vc1,vp6,vp6f,'
     'vp8,vp9,vvc,wmv1,wmv2,wmv3')
-# A clip of 16 frames of this size takes 0.8 GB in each data loading process,
-# and networks see a hundredth of it.
+# 16 frames of this size take 0.8 GB, and networks see a hundredth of it.
 _SIDE = 4096
-# MPEG-4 packets below this number of bytes may stand for no frame.
-_NO_FRAME = 20
+_RGB = dict(format='rgb24', interpolation='BICUBIC', threads=1)
 # Titles need not be UTF-8, which PyAV knows from version 19 on.
 _TITLES = {} if int(av.__version__.split('.')[0]) > 18 else dict(
     metadata_errors='replace')
 
 
 class VideoError(ValueError):
-    """A file is not a video, or is damaged."""
+    """A file is not a video, or is damaged.
+
+    Args:
+        name (str): The file.
+        fault (str): What follows its name in the message.
+    """
+
+    def __init__(self, name: str, fault: str) -> None:
+        super().__init__(name, fault)
+        self.fault = fault
+
+    def __str__(self) -> str:
+        return f'{self.args[0]} {self.fault}.'
 
 
 class VideoFile(AbstractContextManager):
@@ -128,52 +138,53 @@ class VideoFile(AbstractContextManager):
     def _open(self) -> None:
         """Open the file, or open it again, at its beginning."""
         if not os.path.isfile(self.path):
+            if os.path.exists(self.path):
+                self._fail('is not a file')
             raise FileNotFoundError(
                 f'video {printable(self.path)} does not exist.')
-        with open(self.path, 'rb') as file:  # else the system says why not
-            head = file.read(8)
         # FFmpeg takes a bare name such as http:... for an address.
         url = f'file:{os.path.abspath(self.path)}'
         try:
             self._container = av.open(url, container_options=_KNOWN, **_TITLES)
+            # Do not invent times: those of B-frames would be wrong.
+            self._container.flags &= ~av.container.Flags.gen_pts.value
+            self._open_track()
         except av.FFmpegError:
-            self._fail(f'is not a video that can be read: it begins with '
-                       f'{head!r}' if head else 'is an empty file')
-        # Do not invent times: those of B-frames would be wrong.
-        self._container.flags &= ~av.container.Flags.gen_pts.value
-        self._format = self._container.format.name.split(',')[0]
-        self._track = self._choose_track()
-        for stream in self._container.streams:
-            if stream is not self._track:
-                stream.discard = av.stream.Discard.all
+            with open(self.path, 'rb') as file:  # or the system says why not
+                head = file.read(8)
+            self._fail(
+                f'is not a video, or is damaged: it begins with {head!r}'
+                if head else 'is an empty file')
 
-    def _choose_track(self) -> av.VideoStream:
-        """Choose the track that the ffmpeg command takes."""
-        cover = av.stream.Disposition.attached_pic
-        default = av.stream.Disposition.default
+    def _open_track(self) -> None:
+        """Open the track that the ffmpeg command takes."""
+        flags = av.stream.Disposition
+
+        def rank(track: av.VideoStream) -> int:
+            is_default = bool(track.disposition & flags.default)
+            return track.width * track.height + 5_000_000 * is_default
+
         tracks = [
             x for x in self._container.streams.video
-            if x.codec_context and not x.disposition & cover
+            if x.codec_context and not x.disposition & flags.attached_pic
         ]
         if not tracks:
             self._fail('holds no video')
-        track = max(
-            tracks,
-            key=lambda x: x.width * x.height + 5e6 * bool(x.disposition &
-                                                          default))
-        codec = track.codec_context
-        codec.thread_count = 1
-        codec.options = {
-            'max_pixels': str(_SIDE**2),
-            'codec_whitelist': _KNOWN['codec_whitelist']
-        }
-        # Not later: PyAV may crash on the name of a codec that fails to open.
-        self._kind = f' ({codec.name} in {self._format})'
+        self._track = max(tracks, key=rank)
+        for stream in self._container.streams:
+            if stream is not self._track:
+                stream.discard = av.stream.Discard.all
+        codec = self._track.codec_context
+        self._format = self._container.format.name.split(',')[0]
+        # PyAV may crash on the name of a codec that failed to open.
+        self._kind = f'({codec.name} in {self._format}) '
         if codec.width * codec.height > _SIDE**2:
             self._fail(
                 f'has frames of {codec.width} x {codec.height} pixels, more '
                 f'than {_SIDE} x {_SIDE}', '-vf scale=-2:1080')
-        return track
+        codec.thread_count = 1
+        codec.options = {**_KNOWN, 'max_pixels': str(_SIDE**2)}
+        codec.open()
 
     def _read_index(self) -> None:
         """Find the number and the times of the frames, and the first frame.
@@ -181,34 +192,31 @@ class VideoFile(AbstractContextManager):
         ``_marks`` are what tells the frames of a file apart, in ascending
         order, and ``_keys`` the marks at which decoding can begin.
         """
-        self._by_packets = self._index_packets()
-        if self._by_packets:
-            self._seek(self._keys[0])
-        # Two fields in two packets may make one frame.
-        if (not self._by_packets or not self._advance(self._marks[0])
-                or self._frame.interlaced_frame):
+        self._by_packets = True
+        if not self._index_packets():
             self._index_frames()
         first = self._find(0)
         self._coded_size = first.width, first.height
         matrix = first.side_data.get('DISPLAYMATRIX')
         # Where the axes x and y of the coded frame point to on the screen
-        self._axes = np.frombuffer(matrix, np.int32).astype(float).reshape(
-            3, 3)[:2, :2] if matrix else np.eye(2)
+        self._axes = np.frombuffer(
+            matrix, np.int32)[[0, 1, 3, 4]].tolist() if matrix else (1, 0, 0,
+                                                                     1)
         self.size = self._to_rgb(first).shape[:2]
 
     def _index_packets(self) -> bool:
         """Find the frames by their packets; tell whether to rely on them."""
         codec = self._track.codec_context
-        if self._format not in ('mov', 'matroska',
-                                'avi') or (self._format == 'avi'
-                                           and codec.has_b_frames):
+        reordered = self._format == 'avi' and codec.has_b_frames
+        if reordered or self._format not in ('avi', 'matroska', 'mov'):
             return False
         marks, keys = array('q'), array('q')
         for packet in self._packets():
+            # Small packets of MPEG-4 may stand for no frame.
             if packet.pts is None or packet.is_corrupt or (
-                    codec.name == 'mpeg4' and packet.size < _NO_FRAME):
+                    codec.name == 'mpeg4' and packet.size < 20):
                 return False
-            # Hidden frames of VP8, which others refer to
+            # VP8 has hidden frames, which others refer to.
             if codec.name == 'vp8' and not memoryview(packet)[0] & 0x10:
                 continue
             if packet.is_keyframe:
@@ -221,7 +229,12 @@ class VideoFile(AbstractContextManager):
         self._marks, self._keys = np.unique(marks), np.unique(keys)
         self.times = (self._marks - self._marks[:1]) * float(
             self._track.time_base)
-        return 0 < len(marks) == len(self._marks)
+        if not 0 < len(marks) == len(self._marks):
+            return False
+        self._seek(self._keys[0])
+        # Two fields in two packets may make one frame.
+        return (self._advance(self._marks[0])
+                and not self._frame.interlaced_frame)
 
     def _index_frames(self) -> None:
         """Find the frames by decoding all of them."""
@@ -237,9 +250,9 @@ class VideoFile(AbstractContextManager):
         # Where recordings were joined, time begins anew; some have none.
         steps[~(steps >= 0)] = np.median(usual)
         self.times = np.cumsum([0, *steps])
-        self._marks, self._keys = np.arange(len(times)), np.zeros(1)
-        if not len(times):
+        if not times:
             self._fail('has no frame that can be decoded')
+        self._marks, self._keys = np.arange(len(times)), np.zeros(1)
         self._seek()
 
     def _packets(self) -> Iterator[av.Packet]:
@@ -296,11 +309,12 @@ class VideoFile(AbstractContextManager):
 
     def _to_rgb(self, frame: av.VideoFrame) -> np.ndarray:
         """A frame in RGB, of type uint8, [H, W, 3]."""
-        width, height = self._coded_size
-        image = self._reformatter.reformat(
-            frame, width, height, 'rgb24', interpolation='BICUBIC',
-            threads=1).to_ndarray()
-        (a, b), (c, d) = self._axes
+        try:
+            image = self._reformatter.reformat(frame, *self._coded_size,
+                                               **_RGB).to_ndarray()
+        except av.FFmpegError:
+            self._fail('has colors that cannot be converted')
+        a, b, c, d = self._axes
         if abs(b) > abs(a):
             # [H, W, 3] => [W, H, 3]
             image, a, d = image.swapaxes(0, 1), c, b
@@ -309,6 +323,6 @@ class VideoFile(AbstractContextManager):
     def _fail(self, fault: str, options: str = '-c:v libx264') -> NoReturn:
         """Raise an error that tells what the file is, and what helps."""
         name = printable(self.path)
-        help = (f': `ffmpeg -i {shlex.quote(name)} {options} repaired.mp4` '
-                'may help') if self._kind else ''
-        raise VideoError(f'{name}{self._kind} {fault}{help}.')
+        remedy = (f': `ffmpeg -i {shlex.quote(name)} {options} repaired.mp4` '
+                  'may help') if self._kind else ''
+        raise VideoError(name, f'{self._kind}{fault}{remedy}')

@@ -19,7 +19,8 @@ from ..datasets.recipes import clip_frames
 # Settings that the runner and the tools read. Everything else in a config is
 # a variable, whose value has already been used.
 _SETTINGS = {
-    *inspect.signature(Runner.__init__).parameters, 'runner_type',
+    *inspect.signature(Runner.__init__).parameters, 'runner_type', 'compile',
+    'activation_checkpointing', 'efficient_conv_bn_eval',
     'find_unused_parameters', 'model_wrapper_cfg', 'sync_bn'
 }
 _SETTINGS -= {'self', 'cfg'}
@@ -64,6 +65,13 @@ def check_model(cfg: Config) -> None:
 def check_schedule(cfg: Config) -> None:
     """Raise if a training has no epochs or no optimizer."""
     _check_positive(cfg, 'train_cfg.max_epochs')
+    epochs = _get(cfg, 'train_cfg.max_epochs')
+    for i, part in enumerate(_dicts(cfg.get('param_scheduler'))):
+        if epochs and part.get('by_epoch', True) and epochs <= part.get(
+                'begin', 0):
+            raise ValueError(
+                f'param_scheduler[{i}] begins after {part["begin"]} epochs, '
+                f'but train_cfg.max_epochs={epochs}: let it begin earlier.')
     key = 'optim_wrapper.optimizer.type'
     kind = _get(cfg, key)
     if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:

@@ -4,23 +4,16 @@ import os.path as osp
 import re
 import sys
 import textwrap
-import traceback
 from collections.abc import Callable
-
-from torch import nn
 
 from ..files import printable
 
 TRACEBACK = '--traceback'
-_WRONG_WIDTH = (
-    r'mat1 and mat2 shapes cannot be multiplied \(\d+x(\d+) and (\d+)x')
-# Messages of MMEngine, Python and PyTorch -> ours.
+# Messages that people meet, of MMEngine, Python and PyTorch -> ours.
 _TRANSLATIONS = {
     r'(\S+) is not in the \w+::(.+?) registry\.':
     r"the config names the \2 '\1', which is not known: check its spelling, "
     'or import its module in custom_imports.',
-    r'must contain the key "type", but got (\{.*\})':
-    r'the config has \1 without a type: give it one, and check its name.',
     r"([\w.]+?)(\.__init__)?\(\) got an unexpected keyword argument '(\w+)'":
     r"the config sets '\3' of \1, which has no such setting: check its "
     'spelling.',
@@ -31,18 +24,13 @@ _TRANSLATIONS = {
     r'DataLoader worker \(.*\) (is killed by signal: [\w ]+|exited unexp\w+)':
     r'a data loading process \1: tools/check_data.py finds clips that '
     'crash the decoder.',
-    r'(\w+)\.__init__\(\) missing \d+ required .* arguments?: (.+)':
-    r'the config lacks \2 of \1: set it.',
-    _WRONG_WIDTH:
-    r'the classifier takes \2 features, but is given \1: set '
-    r'model.cls_head.in_channels=\1.',
+    r'mat1 and mat2 shapes cannot be multiplied \(\d+x(\d+) and (\d+)x':
+    r'a linear layer takes \2 features, but is given \1: if it is the '
+    r'classifier, set model.cls_head.in_channels=\1.',
     r"(can't allocate memory: .*? bytes|calculation overflowed with sizes=\S+|"
     r'CUDA out of memory\. Tried to allocate [\d.]+ \w+)':
     r'it takes more memory than there is (\1): lower the batch size, the size '
     'of the frames or the window of SELFY, or set model.backbone.with_cp.',
-    'unsupported ScalarType BFloat16':
-    "MMAction2's heads compute accuracies with NumPy, which has no bfloat16: "
-    'use float16 (optim_wrapper.dtype).',
     '`epoch_length` must be a positive integer, but got 0':
     'train_dataloader has no batch, since it has fewer clips than one: lower '
     'train_dataloader.batch_size.',
@@ -89,7 +77,7 @@ def _describe(error: Exception) -> str:
     known = f'{text} {error.__cause__ or ""}'.strip()
     for pattern, translation in _TRANSLATIONS.items():
         match = re.search(pattern, known)
-        if match and (pattern != _WRONG_WIDTH or _is_of_classifier(error)):
+        if match:
             return match.expand(translation)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if 'Original Traceback (most recent call last):' in lines:
@@ -99,13 +87,3 @@ def _describe(error: Exception) -> str:
     if isinstance(error, (OSError, ValueError)):
         return line
     return f'{type(error).__name__}: {line} ({TRACEBACK} shows where)'
-
-
-def _is_of_classifier(error: Exception) -> bool:
-    """Whether fc_cls, the classifier of MMAction2's heads, raised it."""
-    *callers, layer = [
-        frame.f_locals.get('self')
-        for frame, _ in traceback.walk_tb(error.__traceback__)
-    ] or [None]
-    return isinstance(layer, nn.Linear) and any(
-        getattr(caller, 'fc_cls', None) is layer for caller in callers)

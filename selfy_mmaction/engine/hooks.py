@@ -1,29 +1,40 @@
-"""All hooks: checks, bad clips, seeding and pictures during a run.
+"""Hooks: checks, bad clips and seeding during a run.
 
 The configs name those that are registered; the tools add the others.
 """
 import math
-import os
 import os.path as osp
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import NoReturn
 
-import cv2
 import numpy as np
 from mmaction.registry import HOOKS
 from mmaction.structures import ActionDataSample
 from mmengine.dataset import BaseDataset
 from mmengine.dist import all_gather_object
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, RuntimeInfoHook
 from mmengine.model import BaseModel, is_model_wrapper
 from mmengine.optim import OptimWrapper
-from mmengine.runner import EpochBasedTrainLoop, Runner, set_random_seed
+from mmengine.runner import (
+    BaseLoop,
+    EpochBasedTrainLoop,
+    Runner,
+    set_random_seed,
+)
+from torch.utils.data import Dataset, Subset
 
-from ..datasets.loading import BadClips, SeededPipeline, clip_name, guard
+from ..datasets.loading import (
+    BadClips,
+    SeededPipeline,
+    base_datasets,
+    clip_name,
+    guard,
+)
 from ..datasets.scan import read_sample, scan
-from ..files import write_bytes
 from .checkpoint import check_start, check_state_dict, get_state_dict
+from .checks import check_frames
+from .schedules import ScheduleHook
 
 
 @HOOKS.register_module()
@@ -121,16 +132,29 @@ class LeaveOutHook(Hook):
             'cannot be read: the accuracies are partial.')
         rest = [i for i in range(len(dataset)) if i not in bad]
         if not rest:
-            raise ValueError(f'none of the {len(bad)} clips of '
-                             f'{dataset.ann_file} can be read.')
-        dataset.get_subset_(rest)
-        # PackActionInputs passes it on to the dump.
-        dataset.pipeline.transforms.insert(0, partial(dict, left_out=len(bad)))
+            raise ValueError(f'none of the {len(bad)} clips of the test can '
+                             'be read.')
+        for inner in base_datasets(dataset):
+            # PackActionInputs passes it on to the dump.
+            inner.pipeline.transforms.insert(0,
+                                             partial(dict, left_out=len(bad)))
         runner.test_loop.dataloader = runner.build_dataloader(
-            dict(cfg, dataset=dataset), runner.seed)
+            dict(cfg, dataset=_ReadableClips(dataset, rest)), runner.seed)
         for metric in runner.test_evaluator.metrics:
             if metric.prefix:
                 metric.prefix = f'partial_{metric.prefix}'
+
+
+class _ReadableClips(Subset):
+    """Some clips of a data set, or of a wrapper around data sets."""
+
+    def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
+        super().__init__(dataset, indices)
+        self.metainfo = dataset.metainfo
+
+    def get_data_info(self, index: int) -> dict:
+        """What the list says of a clip."""
+        return self.dataset.get_data_info(self.indices[index])
 
 
 @HOOKS.register_module()
@@ -176,22 +200,6 @@ class ExactResumeHook(Hook):
         if self.pipeline and batch_idx == 0:
             seeds = np.random.SeedSequence([runner.seed, runner.epoch])
             set_random_seed(int(seeds.generate_state(1)[0]))
-
-
-class CheckDataHook(Hook):
-    """Refuses to train on less than a batch.
-
-    MMEngine runs epochs without a batch silently.
-    """
-
-    def before_train(self, runner: Runner) -> None:
-        """Check the training data once."""
-        loader = runner.train_dataloader
-        if len(loader) == 0:
-            raise ValueError(
-                f'train_dataloader has no batch: {len(loader.dataset)} clips '
-                f'over {runner.world_size} processes are fewer than a batch '
-                f'of {loader.batch_size}.')
 
 
 class CheckNumbersHook(Hook):
@@ -269,6 +277,30 @@ class CheckWeightsHook(Hook):
                 'from its weights by load_from.')
 
 
+@HOOKS.register_module('RuntimeInfoHook')
+class CheckedRuntimeInfoHook(RuntimeInfoHook):
+    """Checks every run of a network with SELFY blocks, by any program.
+
+    A runner in MMAction2's scope finds its hooks there first: this one is in
+    all that have MMEngine's RuntimeInfoHook, which is one of its defaults.
+    """
+
+    def before_run(self, runner: Runner) -> None:
+        """Check the clips, and add the hooks that check the rest."""
+        super().before_run(runner)
+        backbone = getattr(_get_model(runner), 'backbone', None)
+        if not getattr(backbone, 'selfy', None):
+            return
+        for stage in 'train', 'val', 'test':
+            # Only what runs has been built.
+            if isinstance(getattr(runner, f'_{stage}_loop'), BaseLoop):
+                check_frames(runner.cfg, stage)
+        for kind in CheckWeightsHook, ScheduleHook:
+            # behind this hook, so that it is called next
+            if not any(isinstance(hook, kind) for hook in runner.hooks):
+                runner.register_hook(kind())
+
+
 class StrictLoadHook(Hook):
     """Refuses to test a checkpoint that does not fit the model exactly."""
 
@@ -286,60 +318,3 @@ def _get_model(runner: Runner) -> BaseModel:
     """The model of a runner, without a wrapper."""
     wrapped = is_model_wrapper(runner.model)
     return runner.model.module if wrapped else runner.model
-
-
-class DrawPredictionsHook(Hook):
-    """Draws tested clips, frame by frame, with true and predicted class.
-
-    MMAction2 1.2 has a hook for this, which fails: the visualizer that it
-    calls takes other arguments.
-
-    Args:
-        draw (Callable): Draws a clip in BGR, given the clip, its sample and
-            the names of the classes, if known.
-        show_dir (str, optional): Folder for one picture per clip.
-        show (bool): Whether to show the pictures. Defaults to False.
-        interval (int): Draw every ``interval``-th clip. Defaults to 1.
-        wait_time (float): Seconds to show a picture. Defaults to 2.
-    """
-
-    def __init__(self,
-                 draw: Callable,
-                 show_dir: str | None = None,
-                 show: bool = False,
-                 interval: int = 1,
-                 wait_time: float = 2) -> None:
-        self.draw = draw
-        self.show_dir = show_dir
-        self.show = show
-        self.interval = interval
-        self.wait_time = wait_time
-
-    def before_test(self, runner: Runner) -> None:
-        """Make the folder."""
-        if self.show_dir:
-            os.makedirs(self.show_dir, exist_ok=True)
-
-    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict,
-                        outputs: Sequence[ActionDataSample]) -> None:
-        """Draw the clips of a batch."""
-        loader = runner.test_dataloader
-        for i, (clip, sample) in enumerate(
-                zip(data_batch['inputs'], outputs, strict=True)):
-            # The sampler assigns the clips to the processes in turn.
-            index = batch_idx * loader.batch_size + i
-            index = index * runner.world_size + runner.rank
-            # It pads the last round with clips from the beginning.
-            if index % self.interval or index >= len(loader.dataset):
-                continue
-            picture = self.draw(clip, sample,
-                                loader.dataset.metainfo.get('classes'))
-            info = loader.dataset.get_data_info(index)
-            source = osp.splitext(osp.basename(clip_name(info)))[0]
-            name = f'{index:06}_{source}'
-            if self.show_dir:
-                path = osp.join(self.show_dir, f'{name}.png')
-                write_bytes(path, cv2.imencode('.png', picture)[1])
-            if self.show:
-                cv2.imshow('prediction', picture)
-                cv2.waitKey(int(1000 * self.wait_time))

@@ -1,34 +1,20 @@
-"""From a command line to a runner: arguments, configs and processes."""
+"""From a command line to a config: arguments, settings, logging.
+
+What takes long to import is imported where it is needed: ``--help`` is quick.
+"""
 import argparse
 import contextlib
-import ctypes
-import errno
 import logging
 import os
 import os.path as osp
-import signal
-import subprocess
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from multiprocessing.queues import Queue
+from collections.abc import Iterator
 from typing import NoReturn, TextIO
 
-import torch
-from mmaction.registry import RUNNERS
 from mmengine.config import Config, DictAction
-from mmengine.device import get_device
 from mmengine.logging import MMLogger
-from mmengine.runner import Runner
-from torch.utils.data import get_worker_info
 
 from ..files import printable
-from .checks import (
-    check_dataloader,
-    check_lists,
-    check_options,
-    check_schedule,
-)
 from .errors import TRACEBACK, describe_error
 
 # Variables with the rank, the number of processes and the local rank.
@@ -71,11 +57,11 @@ def log_to_stderr() -> Iterator[TextIO]:
     """
     stdout = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):
-        calm(MMLogger.get_current_instance())
+        hide_details(MMLogger.get_current_instance())
         yield stdout
 
 
-def calm(logger: logging.Logger) -> None:
+def hide_details(logger: logging.Logger) -> None:
     """Show only messages for users on the terminal; the log file has all."""
     for handler in logger.handlers:
         if not isinstance(handler, logging.FileHandler):
@@ -88,18 +74,11 @@ def _concerns_user(record: logging.LogRecord) -> bool:
     # names in it may come from a file
     record.msg = '\n'.join(map(printable, text.split('\n')))
     record.args = ()
-    # The environment, the config and the hooks take hundreds of lines.
-    return record.levelno >= logging.WARNING or '\n' not in text.strip()
-
-
-class _CalmRunner(Runner):
-    """MMEngine's runner with less on the terminal."""
-
-    def build_logger(self, *args, **kwargs) -> MMLogger:
-        """Build the logger before it is first used."""
-        logger = super().build_logger(*args, **kwargs)
-        calm(logger)
-        return logger
+    if record.levelno >= logging.WARNING:
+        return True
+    # The environment, the config and the hooks take hundreds of lines; the
+    # networks have no SyncBatchNorm.
+    return '\n' not in text.strip() and 'SyncBatchNorm' not in text
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
@@ -150,7 +129,9 @@ def load_config(path: str, options: dict) -> Config:
     if 'model' not in cfg:
         raise ValueError(f'config {path} has no model: give one with a model, '
                          'such as those in configs/.')
-    check_options(options, cfg)
+    if options:
+        from .checks import check_options
+        check_options(options, cfg)
     try:
         cfg.merge_from_dict(options)
     except (KeyError, TypeError) as error:
@@ -166,113 +147,3 @@ def load_runner_config(args: argparse.Namespace) -> Config:
     cfg.launcher = args.launcher
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return cfg
-
-
-def build_runner(cfg: Config, stages: Sequence[str]) -> Runner:
-    """Check the input, set up the processes and build the runner.
-
-    Args:
-        cfg (Config): The config, with ``work_dir`` and ``launcher``.
-        stages (Sequence[str]): Which of 'train', 'val' and 'test' will run.
-    """
-    end_where_batches_are_lost()
-    for stage in stages:
-        check_dataloader(cfg, stage)
-        check_lists(cfg, stage)
-    if 'train' in stages:
-        check_schedule(cfg)
-    try:
-        os.makedirs(cfg.work_dir, exist_ok=True)
-    except OSError as error:
-        raise OSError(
-            f'work_dir {cfg.work_dir} cannot be created '
-            f'({error.strerror}): give another --work-dir.') from error
-    # On a full disk each log message would print a traceback; only files that
-    # matter should end a run.
-    logging.raiseExceptions = False
-    if cfg.launcher != 'none':
-        # about 1 x 1 convolutions, whose layout is the same either way
-        warnings.filterwarnings('ignore', 'Grad strides do not match')
-        # MMEngine sets it
-        warnings.filterwarnings('ignore', '`broadcast_buffers` is deprecated')
-        end_with_launcher()
-        if get_device() == 'cpu':
-            init_cpu_processes(cfg)
-        else:
-            check_num_processes(
-                int(os.environ.get('LOCAL_WORLD_SIZE', 1)),
-                torch.cuda.device_count())
-    # Other configs do not have them.
-    default_hooks = cfg.setdefault('default_hooks', {})
-    default_hooks.setdefault('bad_clips', dict(type='BadClipsHook'))
-    default_hooks.setdefault('check_weights', dict(type='CheckWeightsHook'))
-    if 'runner_type' in cfg:
-        return RUNNERS.build(cfg)
-    return _CalmRunner.from_cfg(cfg)
-
-
-def check_num_processes(processes: int, gpus: int) -> None:
-    """Raise unless each process of this machine has its own GPU."""
-    if processes > gpus:
-        raise ValueError(
-            f'{processes} processes were started on a machine with {gpus} '
-            f'GPUs: start at most {gpus}, or hide the GPUs to run on the CPU '
-            '(CUDA_VISIBLE_DEVICES=).')
-
-
-def end_where_batches_are_lost() -> None:
-    """End data loading processes that cannot pass on a batch.
-
-    Python prints the error and continues: the run would wait for ever. The
-    exit code tells it whether shared memory was full.
-    """
-    go_on = Queue._on_queue_feeder_error
-
-    def end(error: Exception, batch: object) -> None:
-        if get_worker_info() is None:  # not a data loader's queue
-            return go_on(error, batch)
-        if 'shared memory' in str(error):
-            os._exit(errno.ENOSPC)
-        go_on(error, batch)
-        os._exit(1)
-
-    Queue._on_queue_feeder_error = staticmethod(end)
-
-
-def end_with_launcher() -> None:
-    """End this process when torchrun is killed.
-
-    Otherwise it would continue to train, and write into the folder of the
-    next start.
-    """
-    if 'TORCHELASTIC_RUN_ID' in os.environ and sys.platform == 'linux':
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
-
-
-def init_cpu_processes(cfg: Config) -> None:
-    """Connect the processes of a machine without GPU through gloo.
-
-    MMEngine would set a CUDA device and pass it to the model's wrapper.
-    """
-    for name, variable in zip(
-            RANK_VARIABLES['pytorch'], RANK_VARIABLES[cfg.launcher],
-            strict=True):
-        if variable not in os.environ:
-            raise ValueError(
-                f'--launcher {cfg.launcher}, but {variable} is not set: start '
-                'with tools/dist_*.sh, tools/slurm_*.sh or mpirun.')
-        os.environ[name] = os.environ[variable]
-    if 'MASTER_ADDR' not in os.environ and cfg.launcher == 'slurm':
-        hosts = subprocess.check_output(
-            ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']],
-            text=True)
-        os.environ['MASTER_ADDR'] = hosts.split()[0]
-    os.environ.setdefault('MASTER_PORT', '29500')
-    torch.distributed.init_process_group('gloo')
-    cfg.model_wrapper_cfg = {
-        'type': 'MMDistributedDataParallel',
-        'broadcast_buffers': False,
-        'find_unused_parameters': cfg.get('find_unused_parameters', False),
-        **(cfg.get('model_wrapper_cfg') or {}), 'device_ids': None
-    }

@@ -37,7 +37,8 @@ def get_complexity(
         each position of a frame.
     """
     model_cfg = copy.deepcopy(cfg.model)
-    model_cfg.backbone.pretrained = None
+    if 'pretrained' in model_cfg.backbone:
+        model_cfg.backbone.pretrained = None
     with DefaultScope.overwrite_default_scope(
             cfg.get('default_scope', 'mmaction')):
         model = MODELS.build(model_cfg)

@@ -6,6 +6,7 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from torch import Tensor
 
+from ..datasets.loading import base_datasets
 from ..datasets.recipes import clip_frames
 from . import dumps, ensemble
 
@@ -49,7 +50,7 @@ def check_dataset(dump: dumps.Dump, dataset: BaseDataset) -> None:
     """Raise a ValueError unless a dump is of the clips of a data set."""
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     listed = dumps.Dump(
-        dataset.ann_file,
+        ', '.join(part.ann_file for part in base_datasets(dataset)),
         scores=np.empty((len(infos), dump.scores.shape[1])),
         kind=dump.kind,
         labels=np.array([info['label'] for info in infos]),

@@ -18,6 +18,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from ..apis.inference import gives_logits
+from ..datasets.recipes import stage_pipelines
 from ..files import check_archive_size, replaced_when_done
 
 # Meta keys to keep of a sample; LeaveOutHook adds left_out.
@@ -70,10 +71,11 @@ def dump_results(cfg: Config, path: str) -> None:
     except OSError as error:
         raise OSError(f'--dump {path}: folder {folder} cannot be created '
                       f'({error.strerror}).') from error
-    for step in cfg.test_dataloader.dataset.pipeline:
-        if get_str_type(step['type']).endswith('PackActionInputs'):
-            # By default MMAction2 keeps no name of a sample.
-            step['meta_keys'] = (*step.get('meta_keys', ()), *_META_KEYS)
+    for pipeline in stage_pipelines(cfg, 'test'):
+        for step in pipeline:
+            if get_str_type(step['type']).endswith('PackActionInputs'):
+                # By default MMAction2 keeps no name of a sample.
+                step['meta_keys'] = (*step.get('meta_keys', ()), *_META_KEYS)
     if not isinstance(cfg.test_evaluator, (list, tuple)):
         cfg.test_evaluator = [cfg.test_evaluator]
     # By the full name it is also found from a config that was written out.

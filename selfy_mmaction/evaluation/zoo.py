@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from mmengine.config import Config
 
-from ..datasets.recipes import clip_frames, frame_size
+from ..datasets.recipes import clip_frames, frame_size, stage_pipeline
 from ..engine.errors import describe_error
 from ..files import write_text
 from .complexity import get_complexity
@@ -105,7 +105,7 @@ class Zoo:
             old = self.models.get(path.stem, {})
             try:
                 cfg = Config.fromfile(path)
-                size = frame_size(cfg.train_dataloader.dataset.pipeline)
+                size = frame_size(stage_pipeline(cfg, 'train'))
                 # Many configs have the same network.
                 network = str((cfg.model, size))
                 if network not in complexities:
@@ -251,7 +251,7 @@ def describe(name: str, cfg: Config, complexity: dict) -> dict:
             f'config {name} is not named [selfy_]{{tsm|tsn}}_{{backbone}}'
             '[_1x1x{frames}]_{dataset}[_{variant}], or with '
             'vit_{size}{patch}_videomae instead of the network.')
-    height, width = frame_size(cfg.train_dataloader.dataset.pipeline)
+    height, width = frame_size(stage_pipeline(cfg, 'train'))
     base = 'VideoMAE' if parts['vit'] else parts['base'].upper()
     backbone = parts['vit'] or parts['backbone']
     for short, long in BACKBONES.items():

@@ -49,6 +49,20 @@ def _fits(weight: Tensor, given: object) -> bool:
             and not given.is_complex())
 
 
+class _Blocks(nn.ModuleDict):
+    """The blocks of a backbone, by the stages that they follow.
+
+    MMEngine initialises a child after its parent, and logs what it changed.
+    """
+
+    is_init = False
+
+    def init_weights(self) -> None:
+        for block in self.values():
+            block.init_weights()
+        self.is_init = True
+
+
 class _SELFYBackbone:
     """Mixin that adds SELFY blocks to a TSM backbone of MMAction2.
 
@@ -81,7 +95,7 @@ class _SELFYBackbone:
             raise ValueError(
                 'selfy_indices must be different stages from 0 to '
                 f'{len(channels) - 1}, but got {self.selfy_indices}.')
-        self.selfy = nn.ModuleDict({
+        self.selfy = _Blocks({
             self._stages[i]:
             MODELS.build({
                 'in_channels': channels[i],
@@ -135,8 +149,9 @@ class _SELFYBackbone:
         self._loads_pretrained = self.pretrained is not None
         super().init_weights()
         self._loads_pretrained = False
-        for block in self.selfy.values():
-            block.init_weights()
+        # MMEngine does not where it loads weights.
+        if self.selfy and not self.selfy.is_init:
+            self.selfy.init_weights()
 
     def _check_pretrained(self, given: dict) -> None:
         """Raise unless all weights but those of the blocks are given.

@@ -112,12 +112,13 @@ class MOSSBlock(ResidualBlock):
         orders (int): Number of encoders. Defaults to 2.
         mid_channels (int): Channels that are compared. Defaults to 128.
         window (Sequence[int]): (L, U, V), odd, see :func:`stss`. L = 1
-            compares each frame with the previous one, the first frame with
-            itself, unless offsets are given. Defaults to (5, 9, 9).
+            compares each frame with the previous one, unless offsets are
+            given. Defaults to (5, 9, 9).
         offsets (Sequence[int], optional): See :func:`stss`.
         similarity (str): See :func:`stss`; 'dot' is scaled by C' ** -0.5.
             Defaults to 'cosine'.
-        temporal_padding (str): See :func:`stss`. Defaults to 'zeros'.
+        temporal_padding (str, optional): See :func:`stss`. By default
+            'replicate' for the previous frame (L = 1), otherwise 'zeros'.
         extraction (dict): See :class:`SELFYBlock`. Defaults to one linear map
             of the U * V similarities, batch norm and GELU.
         integration (dict): See :class:`SELFYBlock`. Defaults to three
@@ -139,7 +140,7 @@ class MOSSBlock(ResidualBlock):
                  window: Sequence[int] = (5, 9, 9),
                  offsets: Sequence[int] | None = None,
                  similarity: str = 'cosine',
-                 temporal_padding: str = 'zeros',
+                 temporal_padding: str | None = None,
                  extraction: dict = dict(
                      type='STSSMLPExtraction', channels=(64, ), act='GELU'),
                  integration: dict = dict(
@@ -153,8 +154,11 @@ class MOSSBlock(ResidualBlock):
             raise ValueError('orders of MOSSBlock must be a positive integer, '
                              f'but got {orders!r}.')
         window, _ = check_window(window, offsets)
-        if window[0] == 1 and offsets is None:
-            offsets, temporal_padding = (-1, ), 'replicate'
+        previous = window[0] == 1 and offsets is None
+        if previous:
+            offsets = (-1, )
+        if temporal_padding is None:
+            temporal_padding = 'replicate' if previous else 'zeros'
         self.encoders = nn.ModuleList([
             STSSEncoder(in_channels, num_segments, mid_channels, window,
                         offsets, similarity, temporal_padding, extraction,

@@ -142,8 +142,7 @@ class ViTSELFY(_SELFYBackbone, VisionTransformer):
         blocks, self.selfy = self.selfy, nn.ModuleDict()
         super().init_weights()
         self.selfy = blocks
-        for block in blocks.values():
-            block.init_weights()
+        blocks.init_weights()
 
     def train(self, mode: bool = True) -> 'ViTSELFY':
         """Set the mode; frozen parts stay in evaluation mode."""

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.nn.functional import pad
 
 from .stss_op import local_products, own_type
 from .stss_torch import products_in_a_graph
@@ -70,18 +69,40 @@ def _normalize(x: Tensor, eps: float, dim: int) -> Tensor:
     return (wide / length).to(x.dtype)
 
 
+def within_map(H: int,
+               W: int,
+               U: int,
+               V: int,
+               device: torch.device | None = None) -> Tensor:
+    """Which neighbours of a position are on the map.
+
+    Args:
+        H (int): Rows of the map.
+        W (int): Columns of the map.
+        U (int): Rows of the window.
+        V (int): Columns of the window.
+        device (torch.device, optional): Of the result. The CPU by default.
+
+    Returns:
+        Tensor: Boolean, [H, W, U, V].
+    """
+    rows, columns = (torch.arange(size, device=device)[:, None] +
+                     torch.arange(window, device=device) - window // 2
+                     for size, window in ((H, U), (W, V)))
+    rows, columns = ((x >= 0) & (x < size)
+                     for x, size in ((rows, H), (columns, W)))
+    # [H, U], [W, V] => [H, W, U, V]
+    return rows[:, None, :, None] & columns[None, :, None, :]
+
+
 def _softmax(products: Tensor) -> Tensor:
     """Softmax over (U, V), [..., H, W, U, V]; 0 beyond the map."""
-    *_, H, W, U, V = products.shape
     if not products.numel():
         return products
-    # -inf beyond the map: [H, W] => [H + U - 1, W + V - 1] => [H, W, U, V]
-    map_ = pad(
-        products.new_zeros(H, W), (V // 2, V // 2, U // 2, U // 2),
-        value=-torch.inf)
-    beyond = map_.unfold(0, U, 1).unfold(1, V, 1)
+    within = within_map(*products.shape[-4:], products.device)
+    products = products.masked_fill(~within, -torch.inf)
     # The type is named, or autocast would choose float32.
-    weights = (products + beyond).flatten(-2).softmax(-1, products.dtype)
+    weights = products.flatten(-2).softmax(-1, products.dtype)
     return weights.view(products.shape)
 
 

@@ -1,7 +1,5 @@
-"""Pictures of optical flow, in the colours of Middlebury's wheel."""
-import cv2
+"""Displacements in the colours of Middlebury's wheel."""
 import numpy as np
-from estimator import STRIDE
 from mmcv.visualization import flow2rgb
 
 
@@ -31,35 +29,3 @@ def flow_to_color(flow: np.ndarray,
         pixels = np.append(pixels, [[[max_length, 0]]], axis=1)
     colors = flow2rgb(pixels)[0, :flow[..., 0].size]
     return (255 * colors).round().astype(np.uint8).reshape(*flow.shape[:-1], 3)
-
-
-def draw_flow(frame: np.ndarray, flow: np.ndarray,
-              max_length: float) -> np.ndarray:
-    """Put the motion, in colours, beside a frame.
-
-    Args:
-        frame (np.ndarray): RGB of type uint8, [H, W, 3].
-        flow (np.ndarray): Displacements in pixels, see `FlowEstimator`.
-        max_length (float): The length of full saturation, in pixels.
-
-    Returns:
-        np.ndarray: RGB of type uint8, [H, 2 * W, 3], with the colour wheel
-        in a corner, and ``max_length`` beside it.
-    """
-    height, width = frame.shape[:2]
-    # Position (i, j) is the middle of STRIDE x STRIDE pixels.
-    colors = np.kron(
-        flow_to_color(flow, max_length), np.ones((STRIDE, STRIDE, 1),
-                                                 np.uint8))
-    colors = np.pad(colors, ((0, height), (0, width), (0, 0)), 'edge')
-    colors = colors[STRIDE // 2:][:height, STRIDE // 2:][:, :width].copy()
-    side = min(height, width) // 5
-    colors[:side, :2 * side] = 255
-    y, x = np.mgrid[:side, :side] * 2 / (side - 1) - 1
-    wheel = flow_to_color(max_length * np.stack([x, y], -1), max_length)
-    inside = np.hypot(x, y) <= 1
-    colors[:side, :side][inside] = wheel[inside]
-    cv2.putText(colors, f'{max_length:.0f} px', (side + 2, side // 2 + 4),
-                cv2.FONT_HERSHEY_SIMPLEX, side / 110, (0, 0, 0), 1,
-                cv2.LINE_AA)
-    return np.concatenate([frame, colors], 1)

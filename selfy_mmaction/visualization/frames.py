@@ -1,5 +1,7 @@
 """Pictures of frames: clips, labels and contact sheets."""
 import io
+import os
+import os.path as osp
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,10 +10,13 @@ import cv2
 import numpy as np
 from matplotlib import font_manager
 from mmaction.structures import ActionDataSample
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..datasets.lists import numbered_classes
+from ..datasets.loading import clip_name
 from ..files import write_bytes
 
 PICTURES = ('.png', '.jpg', '.jpeg')
@@ -50,6 +55,63 @@ def draw_clip(clip: Tensor,
         cv2.putText(head, line, (4, 20 * i + 15), cv2.FONT_HERSHEY_SIMPLEX,
                     0.45, (0, 0, 0), 1, cv2.LINE_AA)
     return np.vstack([head, row[..., ::-1]])
+
+
+class DrawPredictionsHook(Hook):
+    """Draws tested clips, frame by frame, with true and predicted class.
+
+    MMAction2 1.2 has a hook for this, which fails: the visualizer that it
+    calls takes other arguments.
+
+    Args:
+        logits (bool): Whether the scores are logits instead of probabilities.
+        show_dir (str, optional): Folder for one picture per clip.
+        show (bool): Whether to show the pictures. Defaults to False.
+        interval (int): Draw every ``interval``-th clip. Defaults to 1.
+        wait_time (float): Seconds to show a picture. Defaults to 2.
+    """
+
+    def __init__(self,
+                 logits: bool,
+                 show_dir: str | None = None,
+                 show: bool = False,
+                 interval: int = 1,
+                 wait_time: float = 2) -> None:
+        self.logits = logits
+        self.show_dir = show_dir
+        self.show = show
+        self.interval = interval
+        self.wait_time = wait_time
+
+    def before_test(self, runner: Runner) -> None:
+        """Make the folder."""
+        if self.show_dir:
+            os.makedirs(self.show_dir, exist_ok=True)
+
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict,
+                        outputs: Sequence[ActionDataSample]) -> None:
+        """Draw the clips of a batch."""
+        loader = runner.test_dataloader
+        for i, (clip, sample) in enumerate(
+                zip(data_batch['inputs'], outputs, strict=True)):
+            # The sampler assigns the clips to the processes in turn.
+            index = batch_idx * loader.batch_size + i
+            index = index * runner.world_size + runner.rank
+            # It pads the last round with clips from the beginning.
+            if index % self.interval or index >= len(loader.dataset):
+                continue
+            picture = draw_clip(clip, sample,
+                                loader.dataset.metainfo.get('classes'),
+                                self.logits)
+            info = loader.dataset.get_data_info(index)
+            source = osp.splitext(osp.basename(clip_name(info)))[0]
+            name = f'{index:06}_{source}'
+            if self.show_dir:
+                path = osp.join(self.show_dir, f'{name}.png')
+                write_bytes(path, cv2.imencode('.png', picture)[1])
+            if self.show:
+                cv2.imshow('prediction', picture)
+                cv2.waitKey(int(1000 * self.wait_time))
 
 
 def draw_label(frame: np.ndarray, text: str) -> np.ndarray:

@@ -26,9 +26,14 @@ _HEAT = 'inferno'
 # titles begin.
 _SIDE = 2.
 _COLUMNS = 8
-# Of a picture for a phone, in inches.
-_NARROW = 4.
 _LEFT = 0.008
+_ARROW = dict(
+    arrowstyle='-|>', color='w', lw=2, shrinkA=0, shrinkB=0, mutation_scale=14)
+_SMALL_ARROWS = dict(
+    pivot='mid', angles='xy', scale_units='xy', width=0.006, headwidth=5,
+    color='0.2')  # yapf: disable
+# Where the most similar place stands out by less, everything around is alike.
+_DISTINCT = 0.05
 
 
 class _Query(NamedTuple):
@@ -61,7 +66,7 @@ class _Layout(NamedTuple):
 def draw(seen: SelfSimilarity,
          positions: Sequence[Position],
          title: str,
-         narrow: bool = False) -> Figure:
+         columns: int | None = None) -> Figure:
     """Draw what a SELFY block sees, for someone who has never heard of it.
 
     From top to bottom: for each query, its similarities to the places around
@@ -72,8 +77,8 @@ def draw(seen: SelfSimilarity,
         seen (SelfSimilarity): What it sees.
         positions (Sequence[Position]): The queries.
         title (str): The heading.
-        narrow (bool): Whether the picture is for a phone: narrow and tall,
-            with few frames side by side. Defaults to False.
+        columns (int, optional): How many of the frames around a query are
+            side by side, for narrow windows: 2 on a phone. By default all.
 
     Raises:
         ValueError: If a position is outside the map.
@@ -85,17 +90,17 @@ def draw(seen: SelfSimilarity,
         for number, position in enumerate(positions, 1)
     ]
     T, L = len(seen.frames), seen.similarities.shape[3]
-    if narrow:
-        width = _NARROW
-        around, clip = (_Layout(frames, columns, width / columns, False)
-                        for frames, columns in ((L, 2), (T, 3)))
+    if columns:
+        width = _SIDE * columns
+        around = _Layout(L, columns, _SIDE, False)
+        clip = _Layout(T, columns + 1, width / (columns + 1), False)
     else:
         width = _SIDE * L + 1.4
         around = _Layout(L, L, _SIDE, True)
         clip = _Layout(T, _COLUMNS, _SIDE * L / _COLUMNS, True)
     parts = _divide(queries, around, clip)
     # Letters of these sizes fit in an inch.
-    title, caption = _wrap(title, 7.5 * width), _wrap(_CAPTION, 13 * width)
+    title, caption = _wrap(title, 6.5 * width), _wrap(_CAPTION, 13 * width)
     titles = [_wrap(text, 10 * width) for _, text, _ in parts]
     top = 0.3 + 0.3 * title.count('\n')
     heights = [top + 0.5 + 0.2 * caption.count('\n')] + [
@@ -104,7 +109,7 @@ def draw(seen: SelfSimilarity,
     ]
     # Phones have fine screens.
     figure = Figure((width, sum(heights)),
-                    dpi=200 if narrow else 100,
+                    dpi=200 if columns else 100,
                     layout='constrained')
     header, *rows = figure.subfigures(len(heights), 1, height_ratios=heights)
     header.text(
@@ -155,16 +160,32 @@ def to_image(figure: Figure) -> np.ndarray:
     return image[:height, :width]
 
 
+def measure_distinctness(seen: SelfSimilarity, t: int) -> np.ndarray:
+    """How much the most similar place stands out from those around it.
+
+    Returns:
+        np.ndarray: For the places of frame t, the highest similarity minus
+        the third quartile, [L, h, w]; NaN beyond the ends of the clip.
+    """
+    # [h, w, L, U, V] => [L, h, w, U * V]; 0 is a place outside the clip
+    maps = seen.similarities[t].flatten(-2).permute(2, 0, 1, 3)
+    maps = maps.where(maps != 0, float('nan'))
+    highest = maps.nan_to_num(-math.inf).amax(-1)
+    return (highest - maps.nanquantile(0.75, -1)).numpy()
+
+
 def _draw_similarities(row: SubFigure, axes: Sequence[Axes], legend: Axes,
                        seen: SelfSimilarity, query: _Query) -> None:
     """The similarities of a query, on the frames that it is compared with."""
     _, t, y, x = query
     maps = seen.similarities[t, y, x].numpy()
     _, U, V = maps.shape
-    # A similarity of exactly 0 is to a place outside the clip.
-    maps = np.where(maps == 0, np.nan, maps)
+    # Nothing is outside the map, or beyond the ends of the clip.
+    maps = np.where(seen.within_map[y, x], maps, np.nan)
+    maps[seen.beyond_clip(t)] = np.nan
     norm = _norm_of(maps)
     moves = seen.displacements(t)[:, y, x]
+    distinct = measure_distinctness(seen, t)[:, y, x]
     for l, (ax, offset) in enumerate(zip(axes, seen.offsets, strict=True)):
         when = f'{abs(offset)} {"before" if offset < 0 else "after"}'
         ax.set_title(f'frame {t + offset}: {when if offset else "the query"}')
@@ -174,23 +195,14 @@ def _draw_similarities(row: SubFigure, axes: Sequence[Axes], legend: Axes,
         _show_cells(ax, seen, maps[l], first, cmap=_HEAT, norm=norm)
         # There, the query has gone: only its outline is left.
         _mark(ax, seen, query, ':' if offset else '-')
-        if offset and np.isfinite(moves[l]).all():
+        if offset and distinct[l] < _DISTINCT:
+            _write(ax, 'all alike', color='w', weight='bold')
+        elif offset and np.isfinite(moves[l]).all():
             start = seen.stride * np.array([x, y])
-            arrow = ax.annotate(
-                '',
-                start + moves[l],
-                start,
-                arrowprops=dict(
-                    arrowstyle='-|>',
-                    color='w',
-                    lw=2,
-                    shrinkA=0,
-                    shrinkB=0,
-                    mutation_scale=14))
+            end = start + moves[l]
             # What reaches over the side of a frame takes no room.
-            arrow.set_in_layout(False)
-            ax.plot(
-                *(start + moves[l]), 'o', mfc='none', mec='w', ms=12, mew=2)
+            ax.annotate('', end, start, arrowprops=_ARROW).set_in_layout(False)
+            ax.plot(*end, 'o', mfc='none', mec='w', ms=12, mew=2)
     _add_bar(row, legend, norm, 'similarity')
 
 
@@ -199,6 +211,7 @@ def _draw_displacements(row: SubFigure, axes: Sequence[Axes], legend: Axes,
                         queries: Sequence[_Query]) -> None:
     """The displacements of all places of a frame to its neighbours."""
     moves = seen.displacements(t)
+    moves[measure_distinctness(seen, t) < _DISTINCT] = np.nan
     longest = _norm_of(np.linalg.norm(moves, axis=-1)).vmax
     for l, (ax, offset) in enumerate(zip(axes, seen.offsets, strict=True)):
         neighbour = t + offset
@@ -208,18 +221,9 @@ def _draw_displacements(row: SubFigure, axes: Sequence[Axes], legend: Axes,
         _show_cells(ax, seen, flow_to_color(moves[l], longest))
         # The longest arrow is as long as a cell.
         rows, columns = seen.stride * np.indices(moves.shape[1:3])
-        ax.quiver(
-            columns,
-            rows,
-            moves[l, ..., 0],
-            moves[l, ..., 1],
-            pivot='mid',
-            angles='xy',
-            scale_units='xy',
-            scale=longest / seen.stride,
-            width=0.006,
-            headwidth=5,
-            color='0.2')
+        x, y = np.moveaxis(moves[l], -1, 0)
+        scale = longest / seen.stride
+        ax.quiver(columns, rows, x, y, scale=scale, **_SMALL_ARROWS)
         for query in queries:
             _mark(ax, seen, query)
     y, x = np.mgrid[-1:1:101j, -1:1:101j]
@@ -229,7 +233,12 @@ def _draw_displacements(row: SubFigure, axes: Sequence[Axes], legend: Axes,
     ax.imshow(wheel)
     ax.axis('off')
     ax.set_title('direction', size=10)
-    ax.text(50, 108, f'edge:\n{longest:.0f} pixels', ha='center', va='top')
+    ax.text(
+        50,
+        108,
+        f'edge:\n{longest:.0f} pixels\nblack:\nall alike',
+        ha='center',
+        va='top')
     ax.set_in_layout(False)
 
 
@@ -279,19 +288,24 @@ def _show_frame(ax: Axes, seen: SelfSimilarity, t: int,
         frame = ((gray + seen.frames[t]) / 2).astype(np.uint8)
     else:
         frame = np.full((H, W, 3), 240, np.uint8)
-        ax.text(
-            0.5,
-            0.5,
-            'beyond\nthe clip',
-            transform=ax.transAxes,
-            ha='center',
-            va='center',
-            color='0.5')
+        _write(ax, 'beyond\nthe clip', color='0.5')
     ax.imshow(frame, interpolation='bicubic')
     ax.set(xticks=[], yticks=[])
     ax.title.set_size(10)
     ax.autoscale(False)
     return inside
+
+
+def _write(ax: Axes, text: str, **style) -> None:
+    """Write in the middle of a frame."""
+    ax.text(
+        0.5,
+        0.5,
+        text,
+        transform=ax.transAxes,
+        ha='center',
+        va='center',
+        **style)
 
 
 def _show_cells(ax: Axes,
@@ -318,23 +332,13 @@ def _mark(ax: Axes,
           seen: SelfSimilarity,
           query: _Query,
           style: str = '-') -> None:
+    row, column = query.row, query.column
     s = seen.stride
-    ax.add_patch(
-        Rectangle((s * (query.column - 0.5), s * (query.row - 0.5)),
-                  s,
-                  s,
-                  fill=False,
-                  color='w',
-                  lw=2,
-                  ls=style))
-    ax.text(
-        s * (query.column + 0.6),
-        s * query.row,
-        query.name.strip(),
-        color='w',
-        weight='bold',
-        va='center',
-        clip_on=True)
+    box = Rectangle((s * (column - 0.5), s * (row - 0.5)), s, s)
+    box.set(fill=False, color='w', lw=2, ls=style)
+    ax.add_patch(box)
+    ax.text(s * (column + 0.6), s * row, query.name.strip(), color='w',
+            weight='bold', va='center', clip_on=True)  # yapf: disable
 
 
 def _norm_of(values: np.ndarray) -> Normalize:

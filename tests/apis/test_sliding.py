@@ -1,5 +1,6 @@
 """Predicting on a window that slides over a video."""
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -39,33 +40,42 @@ def test_windows_show_what_videos_of_their_own_show(predictor, turn, tmp_path):
 
 def test_frames_of_a_long_video_are_let_go(predictor, turn):
     video = Video(str(turn))
-    video.total_frames = None  # as a camera
+    video.times = None  # as a camera
     slide = SlidingWindow(predictor, video, 4, 3)
     segments, frames, alive = [], [], []
     for i in range(300):
         frame = np.full((64, 64, 3), i % 256, np.uint8)
-        segment = slide(frame)
+        segments += slide(frame)
         frames.append(weakref.ref(frame))
         alive.append(sum(ref() is not None for ref in frames))
-        if segment:
-            segments.append(segment)
     assert [s.end for s in segments] == [4, 7, 10, 13, 16, 19, 22, 25]
     # 8 frames each of two windows at most, and the last one
     assert max(alive) <= 17
 
 
-def test_file_that_holds_less_than_it_says_has_a_window(predictor, turn):
-    video = Video(str(turn))
-    video.total_frames = 40
-    slide = SlidingWindow(predictor, video, 60, 30)
-    assert not any(map(slide, video))
-    segment = slide.finish()
-    assert segment.end == pytest.approx(34 / 12)
-    assert len(segment.predictions) == 5
-    assert slide.finish() is None
+@pytest.mark.parametrize('window, stride, expected', [
+    (1, 1, [(0, 1, 6), (1, 2, 8), (2, 3, 12)]),
+    (2, 1, [(0, 2, 14), (1, 3, 20)]),
+    (9, 4, [(0, 3, 26)]),
+])
+def test_windows_last_as_long_as_their_frames(window, stride, expected):
+    """6, 8 and 12 frames in three seconds: variable frame rate."""
+    ends = [np.arange(n) / n + i for i, n in enumerate((6, 8, 12))]
+    video = SimpleNamespace(times=np.append(np.concatenate(ends), 3), fps=9)
+    asked = []
 
-    video = Video(str(turn))
-    video.total_frames = 4000
-    slide = SlidingWindow(predictor, video, 400, 200)
-    with pytest.raises(ValueError, match='turn.mp4 holds too few frames'):
-        list(follow(video, slide, print))
+    class Counting:
+
+        def sample(self, total_frames, fps):
+            asked.append(total_frames)
+            return dict(frame_inds=np.array([0, total_frames - 1]))
+
+        def predict_frames(self, frames, sampled, topk):
+            return [frame.item() for frame in frames]
+
+    slide = SlidingWindow(Counting(), video, window, stride)
+    segments = [s for i in range(26) for s in slide(np.array(i))]
+    assert [(s.start, s.end) for s in segments
+            ] == [pytest.approx((start, end)) for start, end, _ in expected]
+    assert asked == [frames for *_, frames in expected]
+    assert [b - a + 1 for a, b in (s.predictions for s in segments)] == asked

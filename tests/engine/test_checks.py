@@ -1,7 +1,6 @@
 """What a config leaves to the defaults of its model, and what it flips."""
 import pytest
 from mmaction.models.backbones import ResNetTSM
-from mmaction.registry import MODELS
 from mmengine.config import Config
 
 from selfy_mmaction.datasets.recipes import clip_frames
@@ -9,43 +8,38 @@ from selfy_mmaction.engine.checks import check_frames, check_lists, check_model
 from selfy_mmaction.models.backbones import ResNetSELFY
 
 
-@MODELS.register_module()
-class DefaultFrames(ResNetSELFY):
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-
-
-@MODELS.register_module()
-class SixteenFrames(ResNetSELFY):
+class HiddenFrames(ResNetSELFY):
 
     def __init__(self, depth, **kwargs):
         super().__init__(depth, num_segments=16, **kwargs)
 
 
 @pytest.mark.parametrize('backbone, frames', [
-    (dict(type='DefaultFrames', depth=18), 8),
-    (dict(type='DefaultFrames', depth=18, num_segments=4), 4),
-    (dict(type='SixteenFrames', depth=18), 16),
+    (dict(type=HiddenFrames, num_segments=4), 4),
     (dict(type='ResNetSELFY'), 8),
     (dict(type='MobileNetV2SELFY', num_segments=16), 16),
-    (dict(type='ResNetTSM'), 8),
-    (dict(type='mmaction.ResNetTSM', num_segments=4), 4),
+    (dict(type='ViTSELFY', num_frames=12), 12),
+    (dict(type='mmaction.ResNetTSM'), 8),
     (dict(type=ResNetTSM), 8),
-    (dict(type='ResNet'), None),
+    (dict(type='ResNet3dSlowOnly'), None),
     (dict(type='NoSuchNet'), None),
+    (dict(depth=50), None),
 ])
 def test_frames_of_a_clip(backbone, frames):
     cfg = Config(dict(model=dict(backbone=backbone)))
     assert clip_frames(cfg) == frames
 
 
+def test_frames_that_only_the_network_knows_are_asked_for():
+    cfg = Config(dict(model=dict(backbone=dict(type=HiddenFrames))))
+    with pytest.raises(ValueError, match='set model.backbone.num_segments, '):
+        check_model(cfg)
+
+
 def test_a_default_is_compared_as_well():
+    backbone = dict(type='ResNetSELFY', num_segments=16)
     cfg = Config(
-        dict(
-            model=dict(
-                backbone=dict(type='ResNetSELFY', num_segments=16),
-                cls_head=dict(type='TSMHead'))))
+        dict(model=dict(backbone=backbone, cls_head=dict(type='TSMHead'))))
     with pytest.raises(ValueError, match='=16, but .*cls_head.num_segments=8'):
         check_model(cfg)
 

@@ -5,7 +5,7 @@ from multiprocessing.queues import Queue
 import pytest
 from torch.utils.data import DataLoader
 
-from selfy_mmaction.engine import errors, launch
+from selfy_mmaction.engine import errors, runner
 
 
 class Unsendable:
@@ -27,7 +27,7 @@ class Unsendable:
 def test_a_lost_batch_ends_the_run(reason, message, monkeypatch):
     monkeypatch.setattr(Queue, '_on_queue_feeder_error',
                         Queue._on_queue_feeder_error)
-    launch.end_where_batches_are_lost()
+    runner.end_where_batches_are_lost()
     loader = DataLoader([Unsendable(reason)],
                         num_workers=1,
                         timeout=30,

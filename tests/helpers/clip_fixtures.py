@@ -4,21 +4,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from matplotlib.cbook import get_sample_data
 from motion_clips import CLASSES
 
 from selfy_mmaction.apis.video import write_video
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(
-    scope='session',
-    params=['cpu', 'cuda'] if torch.cuda.is_available() else ['cpu'])
-def device(request) -> torch.device:
-    """Where numbers are held: the CPU, and a GPU where there is one."""
-    return torch.device(request.param)
 
 
 @pytest.fixture(scope='session')

@@ -3,7 +3,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import speed
 import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
@@ -42,14 +41,6 @@ def pan(repo) -> str:
 def seen(observer, pan) -> SelfSimilarity:
     """What its block sees in that video."""
     return observe(observer, pan)
-
-
-@pytest.fixture
-def small_clip(monkeypatch) -> None:
-    """Small features for the op and the block that the benchmark measures."""
-    monkeypatch.setattr(speed, 'CLIP',
-                        dict(frames=2, height=6, width=7, channels=8))
-    monkeypatch.setattr(speed, 'FEATURES', [(1, 2, 8, 6, 7)])
 
 
 @pytest.fixture(scope='session')

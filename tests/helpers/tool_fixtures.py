@@ -134,10 +134,12 @@ def trained(repo, main_config, small, tool_env, tmp_path_factory) -> Training:
 
 @pytest.fixture
 def load_tool(repo) -> Callable:
-    """Import a program as a module: of tools/, unless a folder is named."""
+    """Import a program as a module: of tools/, or by its path."""
 
     def load(name: str):
-        path = repo / f'{name if "/" in name else f"tools/{name}"}.py'
+        path = repo / f'tools/{name}.py'
+        if not path.is_file():
+            path = repo / f'{name}.py'
         spec = importlib.util.spec_from_file_location(f'tool_{path.stem}',
                                                       path)
         module = importlib.util.module_from_spec(spec)

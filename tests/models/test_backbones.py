@@ -1,5 +1,6 @@
 """SELFYNet against MMAction2's own TSM and the official network."""
 import copy
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -31,8 +32,17 @@ def mmaction_scope():
 
 
 def selfynet(depth=18, **kwargs):
-    kwargs = dict(num_segments=4, selfy=SMALL, **kwargs)
+    kwargs = {'num_segments': 4, 'selfy': SMALL, **kwargs}
     return MODELS.build(dict(type='ResNetSELFY', depth=depth, **kwargs))
+
+
+@contextmanager
+def logged(caplog):
+    """MMEngine's logger does not propagate to the root, where caplog is."""
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    yield
+    logger.removeHandler(caplog.handler)
 
 
 def tsm(depth=18, **kwargs):
@@ -82,56 +92,48 @@ def test_network_is_the_official_one(layout, backbone):
         logits, expected, rtol=1e-3, atol=1e-4 * expected.std().item())
 
 
-@pytest.mark.parametrize('depth', [18, 34, 50, 101, 152])
-def test_every_depth_starts_as_its_tsm(depth):
-    backbone, plain = selfynet(depth), tsm(depth)
+SMALL_NETWORKS = pytest.mark.parametrize(
+    'network', [
+        dict(type='ResNetSELFY', depth=18),
+        dict(type='MobileNetV2SELFY'),
+    ],
+    ids=lambda network: network['type'])
+
+
+@pytest.mark.parametrize('network', [
+    dict(type='ResNetSELFY', depth=34),
+    dict(type='ResNetSELFY', depth=18, is_shift=False, selfy_indices=(0, )),
+    dict(type='ResNetSELFY', depth=18, selfy_indices=(0, 1, 2, 3)),
+    dict(type='ResNetSELFY', depth=18, selfy_indices=()),
+    dict(type='MobileNetV2SELFY'),
+    dict(type='MobileNetV2SELFY', selfy_indices=(0, 3, 6)),
+])
+def test_starts_as_its_tsm_or_tsn(network):
+    """With the plain network's weights, and from scratch."""
+    plain = {k: v for k, v in network.items() if k != 'selfy_indices'}
+    plain['type'] = plain['type'].replace('SELFY', 'TSM')
+    backbone, plain = (
+        MODELS.build(dict(cfg, num_segments=4))
+        for cfg in (dict(network, selfy=SMALL), plain))
     missing, unexpected = backbone.load_state_dict(
         plain.state_dict(), strict=False)
     assert not unexpected
-    assert missing and all(key.startswith('selfy.') for key in missing)
-    x = clip()
-    with torch.no_grad():
-        assert torch.equal(backbone.train()(x), plain(x))
-        backbone.eval(), plain.eval()
-        assert torch.equal(backbone(x), plain(x))
-
-
-@pytest.mark.parametrize('is_shift', [True, False])
-@pytest.mark.parametrize('indices', [(), (0, ), (1, ), (0, 1, 2, 3)])
-def test_tsn_and_tsm_with_any_blocks_start_as_without(is_shift, indices):
-    backbone = selfynet(is_shift=is_shift, selfy_indices=indices)
-    backbone.init_weights()
-    plain = tsm(is_shift=is_shift)
-    plain.load_state_dict({
-        k: v
-        for k, v in backbone.state_dict().items() if 'selfy' not in k
-    })
-    assert len(backbone.selfy) == len(indices)
+    assert all(key.startswith('selfy.') for key in missing)
     x = clip(num_clips=2, size=40)
     with torch.no_grad():
+        for mode in True, False:
+            assert backbone.train(mode) is backbone
+            plain.train(mode)
+            assert torch.equal(backbone(x), plain(x))
+        backbone.init_weights()
+        assert len(backbone.selfy) == len(backbone.selfy_indices)
+        plain.load_state_dict({
+            k: v
+            for k, v in backbone.state_dict().items() if 'selfy' not in k
+        })
         assert torch.equal(backbone(x), plain(x))
-        assert indices == () or not torch.equal(awaken(backbone)(x), plain(x))
-
-
-@pytest.mark.parametrize('indices', [(2, ), (0, ), (6, ), (0, 3, 6)])
-def test_mobilenet_starts_as_its_tsm(indices):
-    torch.manual_seed(0)  # with some weights a block of 1 x 1 adds no motion
-    backbone = MODELS.build(
-        dict(
-            type='MobileNetV2SELFY',
-            num_segments=4,
-            selfy=SMALL,
-            selfy_indices=indices))
-    backbone.init_weights()
-    plain = MODELS.build(dict(type='MobileNetV2TSM', num_segments=4))
-    plain.load_state_dict({
-        k: v
-        for k, v in backbone.state_dict().items() if 'selfy' not in k
-    })
-    x = clip()
-    with torch.no_grad():
-        assert torch.equal(backbone(x), plain(x))
-        assert not torch.equal(awaken(backbone)(x), plain(x))
+        assert not len(backbone.selfy) or not torch.equal(
+            awaken(backbone)(x), plain(x))
 
 
 def test_several_outputs():
@@ -160,27 +162,42 @@ def test_temporal_pooling():
     assert backbone(clip(2)).shape[0] == 4
 
 
-@pytest.mark.parametrize('build', [
-    selfynet, lambda: MODELS.build(
-        dict(type='MobileNetV2SELFY', num_segments=4, selfy=SMALL))
-])
-def test_training_from_scratch_reaches_every_parameter(build):
-    backbone = build()
+@SMALL_NETWORKS
+def test_training_from_scratch_reaches_every_parameter(network):
+    backbone = MODELS.build(dict(network, num_segments=4, selfy=SMALL))
     backbone.init_weights()
+    for block in backbone.selfy.values():
+        assert not block.residual_add.bn.weight.any()
+        weight = block.integration.convs[0].conv.weight
+        fan_out = weight.shape[0] * 9
+        assert 0.7 < weight.std() / (2 / fan_out)**0.5 < 1.3
     out = awaken(backbone).train()(clip(2))
     (out * torch.randn_like(out)).sum().backward()
     for name, parameter in backbone.named_parameters():
         assert parameter.grad is not None and parameter.grad.any(), name
+    with pytest.raises(ValueError, match='6 frames .* model.backbone.num_seg'):
+        backbone(torch.randn(6, 3, 32, 32))
 
 
-def test_from_scratch_keeps_the_initialisation_of_the_block():
-    backbone = selfynet()
-    backbone.init_weights()
-    block = backbone.selfy['layer2']
-    assert not block.residual_add.bn.weight.any()
-    weight = block.integration.convs[0].conv.weight
-    fan_out = weight.shape[0] * 9
-    assert 0.7 < weight.std() / (2 / fan_out)**0.5 < 1.3
+@pytest.mark.parametrize('block, last', [
+    (SMALL, 'residual_add.bn.weight'),
+    (dict(type='MOSSBlock', mid_channels=8), 'scale.weight'),
+])
+@pytest.mark.parametrize('whole', [False, True])
+def test_the_log_says_what_the_block_set(whole, block, last, caplog):
+    """Not that MMEngine set the last scale, which is 0, to 1."""
+    backbone = selfynet(selfy=block)
+    model = backbone
+    if whole:
+        model = recognizer(
+            dict(type='ResNetSELFY', depth=18, selfy=block), 5, 512)
+    with logged(caplog):
+        model.init_weights()
+    line, = (
+        record.getMessage() for record in caplog.records
+        if f'selfy.layer2.{last} ' in record.getMessage())
+    said = line[line.index(f'selfy.layer2.{last} '):].split('\n')[1]
+    assert 'user-defined `init_weights`' in said
 
 
 @pytest.mark.parametrize('plain, selfy', [
@@ -188,7 +205,7 @@ def test_from_scratch_keeps_the_initialisation_of_the_block():
     (lambda: MODELS.build(dict(type='MobileNetV2TSM', is_shift=False)),
      dict(type='MobileNetV2SELFY')),
 ])
-def test_2d_weights(plain, selfy, tmp_path, capsys):
+def test_2d_weights(plain, selfy, tmp_path, capsys, caplog):
     """A 2D network's file, its names those of the unshifted backbone."""
     plain = plain()
     path = str(tmp_path / '2d.pth')
@@ -198,16 +215,19 @@ def test_2d_weights(plain, selfy, tmp_path, capsys):
             torchvision_name(key): value
             for key, value in state_dict.items()
         }
+        state_dict['fc.bias'] = torch.ones(1000)
     torch.save({'state_dict': state_dict}, path)
     backbone = MODELS.build(
         dict(**selfy, num_segments=4, selfy=SMALL, pretrained=path))
-    backbone.init_weights()
+    with logged(caplog):
+        backbone.init_weights()
     loaded = backbone.state_dict()
     for key, value in plain.state_dict().items():
         ours = key if key in loaded else next(
             k for k in loaded if k.replace('.net', '') == key)
         assert torch.equal(loaded[ours], value), key
     assert 'wrapped_name' not in capsys.readouterr().out
+    assert 'fc.bias' not in caplog.text
 
 
 def damaged(kind, plain):
@@ -228,7 +248,6 @@ def damaged(kind, plain):
 
 @pytest.mark.parametrize('options', [
     dict(),
-    dict(is_shift=False),
     dict(is_shift=False, pretrained2d=False, torchvision_pretrain=False)
 ])
 @pytest.mark.parametrize(
@@ -247,16 +266,6 @@ def test_pretrained_is_the_whole_backbone(kind, options, tmp_path):
         backbone.init_weights()
 
 
-def test_the_2d_classifier_is_not_mentioned(tmp_path, caplog):
-    path = str(tmp_path / '2d.pth')
-    weights = tsm(is_shift=False).state_dict()
-    torch.save(dict(weights, **{'fc.bias': torch.ones(1000)}), path)
-    MMLogger.get_current_instance().addHandler(caplog.handler)
-    selfynet(pretrained=path).init_weights()
-    MMLogger.get_current_instance().removeHandler(caplog.handler)
-    assert 'fc.bias' not in caplog.text
-
-
 def test_torchvision_weights_are_found(tmp_path, monkeypatch):
     """Where torchvision would have put them; it need not be installed."""
     cache = tmp_path / 'hub' / 'checkpoints'
@@ -267,12 +276,10 @@ def test_torchvision_weights_are_found(tmp_path, monkeypatch):
         torchvision_name(k): v
         for k, v in plain.state_dict().items()
     }, cache / 'resnet18-f37072fd.pth')
-    for kind in ('ResNetSELFY', 'ResNetTSM'):
-        backbone = MODELS.build(
-            dict(type=kind, depth=18, pretrained='torchvision://resnet18'))
-        backbone.init_weights()
-        assert torch.equal(backbone.layer4[1].conv2.conv.weight,
-                           plain.layer4[1].conv2.conv.weight)
+    backbone = selfynet(pretrained='torchvision://resnet18')
+    backbone.init_weights()
+    assert torch.equal(backbone.layer4[1].conv2.conv.weight,
+                       plain.layer4[1].conv2.conv.weight)
 
 
 def torchvision_name(key):
@@ -294,10 +301,8 @@ def test_load_from_a_tsm_checkpoint_says_what_it_leaves(tmp_path, caplog):
     model = recognizer(
         dict(type='ResNetSELFY', depth=18, num_segments=4, selfy=SMALL), 5,
         512, 4)
-    # MMEngine's logger does not propagate to the root, where caplog listens.
-    MMLogger.get_current_instance().addHandler(caplog.handler)
-    load_checkpoint(model, path, map_location='cpu')
-    MMLogger.get_current_instance().removeHandler(caplog.handler)
+    with logged(caplog):
+        load_checkpoint(model, path, map_location='cpu')
     assert 'no SELFY block backbone.selfy.layer2' in caplog.text
     x = clip()[None]
     plain.eval(), model.eval()
@@ -332,19 +337,9 @@ def test_weights_of_another_shift_are_refused(kind, shift, tmp_path):
 
 
 def test_weights_shifted_elsewhere_are_refused():
-    backbone = selfynet()
     with pytest.raises(ValueError, match='depth, shift_place and temporal_p'):
-        backbone.load_state_dict(
+        selfynet().load_state_dict(
             tsm(shift_place='block').state_dict(), strict=False)
-
-
-@pytest.mark.parametrize('build', [
-    selfynet, lambda: MODELS.build(
-        dict(type='MobileNetV2SELFY', num_segments=4, selfy=SMALL))
-])
-def test_frames_of_no_clip_are_named(build):
-    with pytest.raises(ValueError, match='6 frames .* model.backbone.num_seg'):
-        build()(torch.randn(6, 3, 32, 32))
 
 
 def test_frozen_stages_leave_the_block():
@@ -355,29 +350,14 @@ def test_frozen_stages_leave_the_block():
     assert all(p.requires_grad for p in backbone.layer3.parameters())
 
 
-def test_partial_bn_leaves_the_block():
-    backbone = selfynet(partial_bn=True).train()
-    norms = {
-        name: m
-        for name, m in backbone.named_modules() if isinstance(m, _BatchNorm)
-    }
-    for name, norm in norms.items():
-        free = name == 'conv1.bn' or name.startswith('selfy.')
-        assert norm.training == norm.weight.requires_grad == free, name
-
-
-@pytest.mark.parametrize('kwargs', [{}, dict(partial_bn=True)])
-def test_norm_eval_holds_for_all(kwargs):
-    backbone = selfynet(norm_eval=True, **kwargs).train()
-    assert not any(m.training
-                   for m in backbone.modules() if isinstance(m, _BatchNorm))
-    assert all(p.requires_grad for p in backbone.selfy.parameters())
-
-
-def test_train_and_eval_return_the_backbone():
-    backbone = selfynet()
-    assert backbone.eval() is backbone and not backbone.selfy.training
-    assert backbone.train() is backbone and backbone.selfy.training
+@pytest.mark.parametrize('norm_eval', [False, True])
+def test_partial_bn_leaves_the_block(norm_eval):
+    backbone = selfynet(partial_bn=True, norm_eval=norm_eval).train()
+    for name, norm in backbone.named_modules():
+        if isinstance(norm, _BatchNorm):
+            free = name == 'conv1.bn' or name.startswith('selfy.')
+            assert norm.training == (free and not norm_eval), name
+            assert norm.weight.requires_grad == free, name
 
 
 def test_with_cp_changes_nothing():

@@ -123,6 +123,18 @@ def test_window_of_one_compares_with_the_frame_before():
         torch.testing.assert_close(seen[0][:, t], expected[:, 1])
 
 
+@pytest.mark.parametrize('options, expected', [
+    (dict(window=(1, 3, 3)), 'replicate'),
+    (dict(window=(1, 3, 3), offsets=(-2, )), 'zeros'),
+    (dict(window=(3, 3, 3)), 'zeros'),
+    (dict(window=(1, 3, 3), temporal_padding='zeros'), 'zeros'),
+    (dict(window=(3, 3, 3), temporal_padding='replicate'), 'replicate'),
+])
+def test_an_explicit_padding_is_kept(options, expected):
+    block = MOSSBlock(6, 3, mid_channels=5, **options)
+    assert {x.temporal_padding for x in block.encoders} == {expected}
+
+
 @pytest.mark.parametrize('relu', [True, False])
 @pytest.mark.parametrize('size', [(6, 6), (5, 8)])
 def test_starts_as_the_identity_and_every_parameter_learns(relu, size):
@@ -173,27 +185,19 @@ def test_other_keys_are_named():
 
 
 @pytest.mark.parametrize('backbone', [
-    dict(type='ResNetSELFY', depth=18, num_segments=4),
-    dict(
-        type='ResNetSELFY',
-        depth=18,
-        num_segments=4,
-        is_shift=False,
-        selfy_indices=(0, 2)),
-    dict(type='MobileNetV2SELFY', num_segments=4),
+    dict(type='ResNetSELFY', depth=18, is_shift=False, selfy_indices=(0, 2)),
+    dict(type='MobileNetV2SELFY'),
 ])
 def test_backbones_take_it_for_their_block(backbone):
     torch.manual_seed(0)
-    moss = dict(type='MOSSBlock', orders=2, mid_channels=16)
-    network = MODELS.build(dict(backbone, selfy=moss)).eval()
+    backbone = dict(
+        backbone, num_segments=4, selfy=dict(type='MOSSBlock', mid_channels=4))
+    network = MODELS.build(backbone).eval()
     plain = MODELS.build(dict(backbone, selfy_indices=())).eval()
     assert all(isinstance(x, MOSSBlock) for x in network.selfy.values())
-    weights = {
-        key: value
-        for key, value in network.state_dict().items() if 'selfy' not in key
-    }
-    plain.load_state_dict(weights)
-    x = torch.randn(4, 3, 64, 64)
+    weights = network.state_dict()
+    plain.load_state_dict({key: weights[key] for key in plain.state_dict()})
+    x = torch.randn(4, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(network(x), plain(x))
 

@@ -12,13 +12,10 @@ import torch.nn.functional as F
 from selfy_mmaction.ops import stss
 
 
-def global_products(query, key):
-    """All positions with all: [N, T, C, H, W] => [N, T, H, W, H, W]"""
-    return torch.einsum('ntchw,ntcij->nthwij', query, key)
-
-
-def local(products, window, beyond):
-    """The window around each position, [N, T, H, W, U, V]."""
+def local(query, key, window, beyond):
+    """All positions with all, cut to windows: [N, T, H, W, U, V]."""
+    # [N, T, C, H, W] => [N, T, H, W, H, W]
+    products = torch.einsum('ntchw,ntcij->nthwij', query, key)
     *_, H, W = products.shape
     r, s = window[0] // 2, window[1] // 2
     padded = F.pad(products, (s, s, r, r), value=beyond)
@@ -32,27 +29,20 @@ def local(products, window, beyond):
 
 def copies(x, window, kind, replicate):
     """What MOSS and, with repeated frames, the robots' models compute."""
-    L, *window = window
-    scale, beyond = 1., 0.
+    (L, *window), T = window, x.shape[1]
+    beyond = -torch.inf if kind == 'dotproduct_softmax' else 0.
+    scale = 1. if kind == 'cosine' else x.shape[2]**-0.5
     if kind == 'cosine':
         x = F.normalize(x, dim=2)
-    else:
-        scale = x.shape[2]**-0.5
-        beyond = -torch.inf if kind == 'dotproduct_softmax' else 0.
-    T = x.shape[1]
     if L == 1:  # the frame before, the first frame with itself
         frames = [torch.cat([x[:, :1], x[:, :-1]], 1)]
     else:
-        first, last = x[:, :1], x[:, -1:]
-        if not replicate:
-            first, last = torch.zeros_like(first), torch.zeros_like(last)
-        r = L // 2
-        padded = torch.cat([first] * r + [x] + [last] * r, 1)
+        ends = [end if replicate else 0 * end for end in (x[:, :1], x[:, -1:])]
+        padded = torch.cat([ends[0]] * (L // 2) + [x] + [ends[1]] * (L // 2),
+                           1)
         frames = [padded[:, l:l + T] for l in range(L)]
-    out = torch.stack([
-        local(global_products(x * scale, frame), window, beyond)
-        for frame in frames
-    ], 4)
+    out = torch.stack(
+        [local(x * scale, frame, window, beyond) for frame in frames], 4)
     if kind == 'dotproduct_softmax':
         out = out.flatten(-2).softmax(-1).view(out.shape)
     return out
@@ -91,8 +81,7 @@ def features(*shape):
 @pytest.mark.parametrize('kind',
                          ['cosine', 'dotproduct', 'dotproduct_softmax'])
 def test_moss_and_the_robots_models(kind, window, replicate, device):
-    padding = 'replicate' if replicate else 'zeros'
-    options = dict(temporal_padding=padding)
+    options = dict(temporal_padding='replicate' if replicate else 'zeros')
     if window[0] == 1:
         options = dict(offsets=(-1, ), temporal_padding='replicate')
     x = features(2, 4, 6, 5, 7).to(device)
@@ -109,30 +98,27 @@ def test_moss_and_the_robots_models(kind, window, replicate, device):
 
 @pytest.mark.parametrize('causal', [False, True])
 def test_vit_pytorch(causal, device):
-    window = (3, 3, 5)
-    offsets = (-2, -1, 0) if causal else None
-    x = features(2, 4, 5, 7, 6).to(device)
-    assert_same(
-        lambda x: stss(
-            F.normalize(x, dim=-1),
-            window,
-            'dot',
-            offsets=offsets,
-            layout='NTHWC'), lambda x: vit_pytorch(x, window, causal), x)
+    args = dict(
+        window=(3, 3, 5),
+        similarity='dot',
+        offsets=(-2, -1, 0) if causal else None,
+        layout='NTHWC')
+    assert_same(lambda x: stss(F.normalize(x, dim=-1), **args),
+                lambda x: vit_pytorch(x, args['window'], causal),
+                features(2, 4, 5, 7, 6).to(device))
 
 
 def test_tokens_of_a_grid():
     """[N * T * H * W, C], as in the robots' models."""
-    T, H, W = 4, 5, 7
-    x = features(2 * T * H * W, 6)
+    grid = -1, 4, 5, 7, 6
     assert_same(
         lambda x: stss(
-            F.normalize(x, dim=1).view(-1, T, H, W, 6), (3, 3, 3),
+            F.normalize(x, dim=1).view(grid), (3, 3, 3),
             'dot',
             'replicate',
             layout='NTHWC'), lambda x: copies(
-                x.view(-1, T, H, W, 6).movedim(-1, 2),
-                (3, 3, 3), 'cosine', True), x)
+                x.view(grid).movedim(-1, 2), (3, 3, 3), 'cosine', True),
+        features(2 * 4 * 5 * 7, 6))
 
 
 def test_our_eps_is_not_theirs():

@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from selfy_mmaction.ops import soft_argmax, stss
+from selfy_mmaction.ops import soft_argmax, stss, within_map
 
 
 @pytest.fixture(autouse=True)
@@ -22,10 +22,15 @@ def soft_argmax_loop(similarities, inside, temperature):
     ])
 
 
+@pytest.mark.parametrize('sparse', [False, True])
 @pytest.mark.parametrize('temperature', [0.01, 0.5])
-def test_is_the_mean_over_the_offsets_that_exist(temperature):
+def test_is_the_mean_over_the_offsets_that_exist(temperature, sparse):
+    """Features after a ReLU have similarities of 0 on the map, too."""
     H, W, (L, U, V) = 3, 4, (3, 5, 7)
-    x = stss(torch.randn(1, 3, 2, H, W).double(), (L, U, V))
+    x = torch.randn(1, 3, 2, H, W).double()
+    if sparse:  # rows with nothing in common
+        x[:, :, 0, ::2] = x[:, :, 1, 1::2] = 0
+    x = stss(x.abs() if sparse else x, (L, U, V))
     displacement, confidence = soft_argmax(x, temperature)
     assert displacement.shape == (1, 3, H, W, L, 2)
     assert torch.equal(confidence, x.amax((-2, -1)))
@@ -33,11 +38,28 @@ def test_is_the_mean_over_the_offsets_that_exist(temperature):
         for w in range(W):
             u, v = torch.arange(U) + h - U // 2, torch.arange(V) + w - V // 2
             inside = (((u >= 0) & (u < H))[:, None] & ((v >= 0) & (v < W)))
-            expected = soft_argmax_loop(x[0, 1, h, w, 0], inside, temperature)
+            assert torch.equal(within_map(H, W, U, V)[h, w], inside)
+            maps = x[0, 1, h, w, 0]
+            assert not sparse or (maps[inside] == 0).any()
+            expected = soft_argmax_loop(maps, inside, temperature)
             torch.testing.assert_close(displacement[0, 1, h, w, 0], expected)
+            alone, _ = soft_argmax(maps, temperature, inside)
+            torch.testing.assert_close(alone, expected)
     # Beyond the clip nothing moves, and with no confidence.
     assert not displacement[0, 0, :, :, 0].any()
     assert not confidence[0, 0, :, :, 0].any()
+
+
+def test_confidence_is_of_what_exists():
+    """Also where it is negative, and less than the 0 beyond the map."""
+    maps = torch.tensor([[0., -.5, -.2]])
+    mask = torch.tensor([[False, True, True]])
+    displacement, confidence = soft_argmax(maps, mask=mask)
+    torch.testing.assert_close(displacement, torch.tensor([0., 1.]))
+    assert confidence == torch.tensor(-.2)
+    assert not torch.cat(
+        [value.flatten()
+         for value in soft_argmax(maps, mask=mask & False)]).any()
 
 
 def test_finds_a_shift_at_every_position_that_stays():

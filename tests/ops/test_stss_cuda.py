@@ -1,15 +1,22 @@
 """The operator on a GPU: the kernels themselves, graphs and compilers."""
-import kernels
 import pytest
 import torch
+from measure import has_triton
+from torch.nn.functional import normalize
 
 from selfy_mmaction.ops import stss, stss_op, stss_torch
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason='needs a GPU')
 needs_triton = pytest.mark.skipif(
-    not kernels.can_run(torch.device('cuda')), reason='needs Triton')
-TYPES = torch.float32, torch.float16, torch.bfloat16
+    not has_triton(torch.device('cuda')), reason='needs Triton')
+# Relative to the largest value, since sums lose more than their terms.
+TYPES = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
+TUNINGS = [
+    dict(tile=tile, warps=warps)
+    for tile, warps in ((16, 1), (16, 2), (16, 4), (16, 8), (32, 4))
+]
+OFFSETS = (-2, -1, 0, 1, 2)
 
 
 def features(*shape, dtype=torch.float32, device='cuda'):
@@ -34,9 +41,44 @@ def test_the_kernels_are_used_where_they_are_asked_for(dtype, monkeypatch):
 
 
 @needs_triton
-def test_the_kernels_are_right():
+@pytest.mark.parametrize('tuning', TUNINGS)
+@pytest.mark.parametrize('replicate', [False, True])
+@pytest.mark.parametrize('dtype', TYPES)
+@pytest.mark.parametrize('shape', [(2, 3, 9, 35, 70), (1, 8, 14, 14, 128)])
+def test_the_kernels_are_right(shape, dtype, replicate, tuning):
     from selfy_mmaction.ops import stss_triton
-    kernels.check_kernels(torch.device('cuda'), stss_triton)
+    q = normalize(features(*shape), dim=-1).to(dtype)
+    grad = features(*shape[:2], 5, *shape[2:4], 9, 9, dtype=dtype)
+    args = OFFSETS, 9, 9, replicate
+    wide, wide_grad = q.double(), grad.double()
+    for ours, exact in (
+        (stss_triton.products(q, *args,
+                              **tuning), stss_torch.products(wide, *args)),
+        (stss_triton.products_backward(grad, q, *args, **tuning),
+         stss_torch.products_backward(wide_grad, wide, *args)),
+    ):
+        torch.testing.assert_close(
+            ours.double(),
+            exact,
+            rtol=0,
+            atol=TYPES[dtype] * exact.abs().max().item())
+
+
+@needs_triton
+def test_positions_beyond_32_bits():
+    """The last of so many clips is computed as if it were alone."""
+    from selfy_mmaction.ops import stss_triton
+    if torch.cuda.mem_get_info()[0] < 16 << 30:
+        pytest.skip('needs 16 GB')
+    q = features(1, 8, 104, 104, 16, dtype=torch.bfloat16)
+    grad = features(1, 8, 5, 104, 104, 9, 9, dtype=torch.bfloat16)
+    many, many_grad = (x.expand(62, *x.shape[1:]) for x in (q, grad))
+    args = OFFSETS, 9, 9, False
+    assert torch.equal(
+        stss_triton.products(many, *args)[-1:], stss_triton.products(q, *args))
+    assert torch.equal(
+        stss_triton.products_backward(many_grad, many, *args)[-1:],
+        stss_triton.products_backward(grad, q, *args))
 
 
 @pytest.mark.usefixtures('choice')
@@ -71,14 +113,13 @@ def test_a_capture_without_warm_up_is_one_line():
 def test_compiled(mode, dtype):
     compiled = torch.compile(lambda x: stss(x, (3, 3, 3)).square(), mode=mode)
     for i in range(4):
-        x = (features(1, 3, 4, 7, 18 + dtype.itemsize, dtype=dtype) +
-             i).requires_grad_()
-        out = compiled(x)
-        expected = stss(x, (3, 3, 3)).square()
+        x = features(1, 3, 4, 7, 18 + dtype.itemsize, dtype=dtype) + i
+        x.requires_grad_()
+        out, expected = compiled(x), stss(x, (3, 3, 3)).square()
         torch.testing.assert_close(out, expected)
-        gradient, = torch.autograd.grad(out.sum(), x)
-        torch.testing.assert_close(gradient,
-                                   torch.autograd.grad(expected.sum(), x)[0])
+        torch.testing.assert_close(
+            torch.autograd.grad(out.sum(), x),
+            torch.autograd.grad(expected.sum(), x))
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason='needs a second GPU')

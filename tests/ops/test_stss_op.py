@@ -153,12 +153,21 @@ def test_one_node_of_any_size_when_compiled():
     assert graph.code.count('selfy.local_products') == 1
 
 
-def test_one_node_when_exported():
+CALLS = pytest.mark.parametrize('kwargs', [
+    dict(window=(3, 3, 5)),
+    dict(window=(3, 5, 3), temporal_padding='replicate'),
+    dict(window=(2, 3, 3), offsets=(-2, 1), similarity='softmax'),
+    dict(window=(1, 1, 1), offsets=(4, )),
+])
+
+
+@CALLS
+def test_one_node_when_exported(kwargs):
 
     class STSS(torch.nn.Module):
 
         def forward(self, x):
-            return stss(x, (3, 3, 5))
+            return stss(x, **kwargs)
 
     x = features(2, 3, 4, 5, 6)
     sizes = {i: torch.export.Dim(f'd{i}') for i in (0, 3, 4)}
@@ -166,15 +175,12 @@ def test_one_node_when_exported():
     names = [str(node.target) for node in program.graph.nodes]
     assert names.count('selfy.local_products.default') == 1
     x = features(1, 3, 4, 8, 20)
-    torch.testing.assert_close(program.module()(x), stss(x, (3, 3, 5)))
+    torch.testing.assert_close(
+        program.module()(x), stss(x, **kwargs), rtol=1e-9, atol=1e-10)
 
 
+@CALLS
 @pytest.mark.parametrize('shape', [(2, 3, 4, 5, 6), (1, 3, 2, 18, 35)])
-@pytest.mark.parametrize('kwargs', [
-    dict(window=(3, 3, 5)),
-    dict(window=(3, 5, 3), temporal_padding='replicate'),
-    dict(window=(2, 3, 3), offsets=(-2, 1), similarity='softmax'),
-])
 def test_traced_into_plain_operators(shape, kwargs):
     x = features(*shape)
     traced = torch.jit.trace(lambda x: stss(x, **kwargs), x)
@@ -199,15 +205,11 @@ def test_autocast_keeps_the_type(device, dtype, similarity):
     with torch.autocast(device.type, torch.bfloat16):
         out = stss(*args)
         out.sum().backward()
+        in_a_graph = torch.vmap(lambda x: stss(x, *args[1:]))(x[None])[0]
     torch.testing.assert_close(out, stss(*args), rtol=0, atol=0)
+    assert in_a_graph.dtype == dtype
+    torch.testing.assert_close(in_a_graph, out)
     assert x.grad.isfinite().all()
-
-
-def test_autocast_keeps_the_type_in_a_graph():
-    x = features(1, 3, 8, 5, 6, dtype=torch.float32)
-    with torch.autocast('cpu', torch.bfloat16):
-        out = torch.vmap(lambda x: stss(x, (3, 3, 3)))(x[None])[0]
-    torch.testing.assert_close(out, stss(x, (3, 3, 3)))
 
 
 def test_inference_mode_leaves_nothing_for_training():
@@ -221,9 +223,7 @@ def test_inference_mode_leaves_nothing_for_training():
 
 
 def test_vmap():
-    x = features(2, 3, 2, 4, 5, 6)
-
-    x.requires_grad_()
+    x = features(2, 3, 2, 4, 5, 6).requires_grad_()
     actual = torch.vmap(lambda x: stss(x, (3, 3, 3)), 1)(x)
     expected = torch.stack([stss(x[:, i], (3, 3, 3)) for i in range(3)])
     torch.testing.assert_close(actual, expected)
@@ -304,7 +304,7 @@ def test_a_bad_clip_harms_no_other(padding):
 
 @pytest.mark.parametrize('shape', [(0, 2, 3, 4, 4), (1, 0, 3, 4, 4),
                                    (1, 2, 0, 4, 4), (1, 2, 3, 0, 4)])
-@pytest.mark.parametrize('similarity', ['cosine', 'dot', 'softmax'])
+@pytest.mark.parametrize('similarity', ['cosine', 'softmax'])
 def test_empty_sizes(shape, similarity):
     x = torch.zeros(shape, requires_grad=True)
     out = stss(x, (3, 3, 3), similarity)
@@ -329,12 +329,6 @@ def test_scale():
     torch.testing.assert_close(
         stss(x, (3, 3, 3), 'dot', scale=4**-0.5),
         stss(x, (3, 3, 3), 'dot') / 2)
-    with pytest.raises(ValueError, match='scale must be positive'):
-        stss(x, scale=-1.)
-    with pytest.raises(ValueError, match='eps must not be negative'):
-        stss(x, eps=-1e-6)
-    with pytest.raises(ValueError, match="'NCTHW'"):
-        stss(x, layout='NCTHW')
 
 
 @pytest.mark.parametrize('temporal_padding', ['zeros', 'replicate'])

@@ -4,7 +4,6 @@
 """
 import os
 import re
-import shutil
 import time
 from pathlib import Path
 
@@ -28,8 +27,7 @@ def train(repo, motion_options):
         process = ToolProcess('train', [
             repo / 'configs/selfy_tsm_r18_motion.py', '--work-dir', 'run',
             '--resume', '--cfg-options', *motion_options,
-            f'train_cfg.max_epochs={EPOCHS}',
-            f'param_scheduler.0.total_steps={EPOCHS}'
+            f'train_cfg.max_epochs={EPOCHS}'
         ], folder, **kwargs)
         started.append(process)
         return process
@@ -127,21 +125,8 @@ def test_two_trainings_share_a_folder(repo, motion_options, tmp_path):
             ], folder))
     for process in both:
         assert process.wait() == 0, process.log
-    names = sorted(x.name for x in (tmp_path / 'run').glob('*.pth'))
-    assert names == ['epoch_1.pth', 'epoch_2.pth', 'epoch_3.pth']
-    for name in names:
-        assert torch.load(tmp_path / 'run' / name)['state_dict']
+    names = {x.name for x in (tmp_path / 'run').glob('*.pth')}
+    assert names == {'epoch_1.pth', 'epoch_2.pth', 'epoch_3.pth'}
+    assert all(
+        torch.load(tmp_path / 'run' / name)['state_dict'] for name in names)
     assert not [*(tmp_path / 'run').glob('.*')]
-
-
-def test_damaged_checkpoint_is_not_resumed(whole, tmp_path):
-    run = tmp_path / 'run'
-    shutil.copytree(whole / 'run', run)
-    newest = run / f'epoch_{EPOCHS}.pth'
-    assert find_last_checkpoint(run) == str(newest)
-    # a block that never reached the disk, between others that did
-    with open(newest, 'r+b') as file:
-        file.seek(newest.stat().st_size // 2)
-        file.write(bytes(4096))
-    os.utime(newest)
-    assert find_last_checkpoint(run) == str(run / f'epoch_{EPOCHS - 1}.pth')

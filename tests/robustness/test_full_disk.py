@@ -33,17 +33,12 @@ CHECKPOINT = dict(
     meta=dict(cfg='', dataset_meta={}),
     state_dict=dict(weight=torch.zeros(1000)))
 WRITERS = {
+    f'video.{suffix}': lambda path: write_video(path, NOISE, 12)
+    for suffix in ('gif', 'mp4', 'webm')
+} | {
     'dump.npz':
     lambda path: DumpScores(str(path), 'probabilities').compute_metrics(
         [dict(label=0, scores=np.zeros(1000))]),
-    'video.gif':
-    lambda path: write_video(path, NOISE, 12),
-    'video.mp4':
-    lambda path: write_video(path, NOISE, 12),
-    'video.webm':
-    lambda path: write_video(path, NOISE, 12),
-    'picture.png':
-    lambda path: write_picture(path, NOISE),
     'picture.jpg':
     lambda path: write_picture(path, NOISE),
     'epoch_1.pth':

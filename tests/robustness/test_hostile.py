@@ -1,29 +1,23 @@
 """All files that we read, damaged in hundreds of ways, and malicious ones."""
-import copy
 import io
 import json
-import math
 import os
 import pickle
 import random
 import resource
 import signal
-import zipfile
 from collections import OrderedDict
 
-import motion_clips
 import numpy as np
 import onnx
 import pytest
 import release_files
 import torch
-from mmengine.logging import HistoryBuffer
 from releases import Preparation
 from torch import nn
 
 from selfy_mmaction.apis.onnx import ONNXClassifier
 from selfy_mmaction.datasets.lists import check_list, read_classes
-from selfy_mmaction.engine import errors
 from selfy_mmaction.engine.checkpoint import (
     check_state_dict,
     get_state_dict,
@@ -31,13 +25,15 @@ from selfy_mmaction.engine.checkpoint import (
 )
 from selfy_mmaction.evaluation import publishing
 from selfy_mmaction.evaluation.dumps import load_dump
-from selfy_mmaction.models import SELFYBlock
-from selfy_mmaction.models.convert import convert_official_state_dict
 
 HOSTILE_VALUES = [
     None, True, -1, 0, 10**9, 10**30, 1e308,
     float('nan'), '', '../x', '/etc/passwd', 'a\0b', 'x' * 5000, '9' * 5000,
     [], [[]], {}
+]
+WORDS = [
+    b'\xff\xff\xff\xff', b'\xff\xff\xff\x7f', b'\0\0\0\0', b'{}[]', b'"\\\n,',
+    b'../.', b'9999'
 ]
 SECONDS, MEGABYTES = 20, 300
 
@@ -46,42 +42,14 @@ def damage(data: bytes, rng: random.Random) -> bytes:
     """Change a few bytes, cut the file short, repeat a part, ..."""
     data = bytearray(data)
     for _ in range(rng.choice([1, 1, 1, 2, 5, 20])):
-        at = rng.randrange(len(data) + 1)
-        match rng.randrange(6):
-            case 0 if at < len(data):
-                data[at] ^= 1 << rng.randrange(8)
-            case 1:
-                del data[at:]
-            case 2:
-                data[at:at] = rng.randbytes(rng.choice([1, 4, 64]))
-            case 3:
-                data[at:at + 4] = rng.choice([
-                    b'\xff\xff\xff\xff', b'\xff\xff\xff\x7f', b'\0\0\0\0',
-                    b'{}[]', b'"\\\n,', b'../.', b'9999'
-                ])
-            case 4:
-                other = rng.randrange(len(data) + 1)
-                data[at:at] = data[other:other + 50]
-            case 5:
-                del data[at:at + rng.randrange(1, 30)]
+        at, other = (rng.randrange(len(data) + 1) for _ in range(2))
+        end, new = rng.choice([(at + 1, rng.randbytes(1)), (len(data), b''),
+                               (at, rng.randbytes(rng.choice([1, 4, 64]))),
+                               (at + 4, rng.choice(WORDS)),
+                               (at, data[other:other + 50]),
+                               (at + rng.randrange(1, 30), b'')])
+        data[at:end] = new
     return bytes(data)
-
-
-def damage_json(text: bytes, rng: random.Random) -> bytes:
-    """Put a value of another kind somewhere."""
-    root = json.loads(text)
-    node, key = rng.choice([*places(root)])
-    node[key] = copy.deepcopy(rng.choice(HOSTILE_VALUES))
-    return json.dumps(root).encode()
-
-
-def places(node):
-    """Every value inside of a JSON value, as its container and its key."""
-    keys = node if isinstance(node, dict) else range(len(node))
-    for key in keys:
-        yield node, key
-        if isinstance(node[key], (dict, list)):
-            yield from places(node[key])
 
 
 class Call:
@@ -131,32 +99,11 @@ def saved(content, **kwargs) -> bytes:
     return file.getvalue()
 
 
-def both_formats(content) -> list[bytes]:
-    """As PyTorch saves today, and as it did before 1.6."""
-    return [
-        saved(content),
-        saved(content, _use_new_zipfile_serialization=False)
-    ]
-
-
 MODEL = nn.Sequential(OrderedDict(fc=nn.Linear(3, 2)))
 CHECKPOINT = dict(
     meta=dict(epoch=1, iter=2, dataset_meta=dict(classes=['a', 'b'])),
     state_dict=MODEL.state_dict(),
-    optimizer=dict(state={0: dict(momentum_buffer=torch.ones(3))}),
-    message_hub=dict(log_scalars=dict(loss=HistoryBuffer([1., 2.], [1, 1]))))
-OFFICIAL = dict(
-    epoch=50,
-    state_dict={
-        'module.base_model.conv1.weight':
-        torch.ones(4, 3, 7, 7),
-        'module.base_model.selfy.stss_integration.conv0.0.weight':
-        torch.ones(4, 4, 1, 3, 3),
-        'module.base_model.selfy.stss_integration.upsample.0.weight':
-        torch.ones(4, 8, 1, 1, 1),
-        'module.new_fc.weight':
-        torch.ones(3, 8, 1)
-    })
+    optimizer=dict(state={0: dict(momentum_buffer=torch.ones(3))}))
 DUMP = dict(
     scores=np.full((3, 3), 1 / 3, np.float32),
     kind=np.array('probabilities'),
@@ -164,13 +111,16 @@ DUMP = dict(
     names=np.array(['0', '1', '2']),
     classes=np.array(['a', 'b', 'c']),
     left_out=np.array(0))
-META = dict(
-    classes=['a', 'b', 'c'],
-    clip_shape=[2, 3, 4, 4],
-    raw=False,
-    mean=[0, 0, 0],
-    std=[1, 1, 1],
-    to_rgb=True)
+META = {
+    key: json.dumps(value)
+    for key, value in dict(
+        classes=['a', 'b', 'c'],
+        clip_shape=[2, 3, 4, 4],
+        raw=False,
+        mean=[0, 0, 0],
+        std=[1, 1, 1],
+        to_rgb=True).items()
+}
 
 
 def archive(members: dict) -> bytes:
@@ -202,15 +152,6 @@ def read_checkpoint(path):
     check_state_dict(MODEL, get_state_dict(checkpoint), str(path))
 
 
-def read_official(path):
-    weights = get_state_dict(load_checkpoint(str(path)))
-    try:
-        convert_official_state_dict(weights)
-    except ValueError as error:  # as the tool says it
-        raise ValueError(
-            f'{path}: {str(error).encode("unicode_escape")}') from error
-
-
 def list_of(kind, key):
 
     def read(path):
@@ -230,29 +171,21 @@ def read_onnx(path):
     model.classify_raw(torch.zeros(1, 2, 3, 4, 4, dtype=torch.uint8))
 
 
-def read_motion(path):
-    motion_clips.render_dataset(path.parent, 8, 8, seed=0, num_workers=1)
-
-
 LOADERS = {
-    'checkpoint': (read_checkpoint, 'epoch_1.pth', both_formats(CHECKPOINT)),
-    'official checkpoint':
-    (read_official, 'official.pth.tar', both_formats(OFFICIAL)),
+    'checkpoint': (read_checkpoint, 'epoch_1.pth', [
+        saved(CHECKPOINT),
+        saved(CHECKPOINT, _use_new_zipfile_serialization=False)
+    ]),
     'dump': (lambda path: load_dump(str(path)), 'dump.npz', [archive(DUMP)]),
     'list of videos':
     (list_of('VideoDataset',
              'video'), 'train.txt', [b'a/0.mp4 0\n1.mp4 1\n2.mp4 2\n']),
-    'list of frames': (list_of('RawframeDataset', 'img'), 'train.txt',
-                       [b'a/0 12 0\n1 15 1\n2 99 2\n']),
+    'list of frames':
+    (list_of('RawframeDataset',
+             'img'), 'train.txt', [b'a/0 12 0\n1 15 1\n2 99 2\n']),
     'classes': (lambda path: read_classes(str(path), 3, 'the model'),
                 'classes.txt', ['a\nb\nn\u00e9\n'.encode()]),
-    'onnx': (read_onnx, 'model.onnx',
-             [onnx_model({
-                 k: json.dumps(v)
-                 for k, v in META.items()
-             })]),
-    'motion': (read_motion, 'motion/motion.json',
-               [json.dumps(dict(train=8, val=8, seed=0)).encode()]),
+    'onnx': (read_onnx, 'model.onnx', [onnx_model(META)]),
 }
 
 
@@ -273,14 +206,9 @@ def test_damaged_files(name, tmp_path):
 
 def test_hostile_metadata_of_a_model(tmp_path):
     rng = random.Random(0)
-    texts = [json.dumps(value)
-             for value in HOSTILE_VALUES] + ['{', '[' * 100000, 'import os']
+    texts = [*map(json.dumps, HOSTILE_VALUES), '{', '[' * 100000, 'import os']
     contents = [
-        onnx_model({
-            k: json.dumps(v)
-            for k, v in META.items()
-        }
-                   | {rng.choice([*META]): rng.choice(texts)})
+        onnx_model(META | {rng.choice([*META]): rng.choice(texts)})
         for _ in range(100)
     ]
     found = attack(read_onnx, tmp_path / 'model.onnx', contents)
@@ -309,11 +237,8 @@ def test_damaged_annotations(dataset, tmp_path, repo, capfd):
     found = 0
     for _ in range(100):
         path = rng.choice([*files])
-        change = damage
-        if path.suffix == '.json' and rng.random() < 0.7:
-            change = damage_json
         lists = {p: p.read_bytes() for p in root.glob('*_list_*.txt')}
-        failed = attack(prepare, path, [change(files[path], rng)])[False]
+        failed = attack(prepare, path, [damage(files[path], rng)])[False]
         # with an error, what was there is left as it was
         if failed:
             assert lists == {p: p.read_bytes() for p in lists}
@@ -322,61 +247,6 @@ def test_damaged_annotations(dataset, tmp_path, repo, capfd):
             assert '..' not in line and not line.startswith('/')
         path.write_bytes(files[path])
     assert found > 15
-
-
-NUMBERS = [
-    None, True, 0, -1, 2, 2.5, 10**15,
-    float('nan'), 'x', '', [], {}, [[9]], (5, 9), (5, 9, 9, 9), (5, 8, 9),
-    (4, 9, 9), (0, 9, 9), (5, -9, 9), (5, 9., 9), (5, '9', 9), (5, None, 9),
-    (5, 10**15 + 1, 9), 'abc'
-]
-OPTIONS = dict(
-    window=NUMBERS,
-    offsets=[x for x in NUMBERS if x is not None],
-    mid_channels=[x for x in NUMBERS if x not in (2, True)],
-    similarity=[*NUMBERS, 'Cosine'],
-    temporal_padding=[*NUMBERS, 'zero'],
-    extraction=[
-        dict(type=kind, channels=channels)
-        for kind in ('STSSConvExtraction', 'STSSMLPExtraction')
-        for channels in ((0, 4), (-1, 4), ('a', 'b'), (4.5, 8), (4, None), ())
-    ],
-    integration=[
-        dict(type='STSSConvIntegration', channels=channels)
-        for channels in ((0, 4), (-1, 4), ('a', 'b'), (4.5, 8), (4, None), ())
-    ])
-
-
-@pytest.mark.parametrize('name, value', [(name, value)
-                                         for name, values in OPTIONS.items()
-                                         for value in values])
-def test_impossible_options(name, value):
-    """An error when the block is built, not one of its arithmetic."""
-    cfg = {'in_channels': 8, 'num_segments': 5, 'mid_channels': 8, name: value}
-    with pytest.raises((ValueError, RuntimeError)) as info:
-        SELFYBlock(**cfg)
-    message = errors.describe_error(info.value)
-    assert '\n' not in message
-    if info.type is RuntimeError:
-        assert 'memory' in message
-
-
-@pytest.mark.parametrize('place', ['bare', 'state_dict', 'meta'])
-@pytest.mark.parametrize('name', ['checkpoint', 'official checkpoint'])
-def test_no_file_runs_code(name, place, tmp_path):
-    read, file, _ = LOADERS[name]
-    mark = tmp_path / 'mark'
-    call = Call(os.mkdir, str(mark))
-    content = copy.deepcopy(dict(CHECKPOINT, meta={}))
-    if place == 'bare':
-        content = call
-    else:
-        content[place]['fc.extra'] = call
-    found = attack(read, tmp_path / file, both_formats(content))
-    assert found == {True: 0, False: 2} and not mark.exists()
-    # what is refused does run where it is not
-    torch.load(io.BytesIO(saved(content)), weights_only=False)
-    assert mark.exists()
 
 
 def test_no_dump_runs_code(tmp_path):
@@ -394,91 +264,20 @@ def test_no_dump_runs_code(tmp_path):
     assert mark.exists()
 
 
-def expanded(*shape):
-    """A tensor that takes a number on the disk."""
-    return torch.ones(1).expand(*shape)
-
-
-def compressed(content: bytes) -> bytes:
-    """The same archive with its entries packed."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(
-            file, 'w', zipfile.ZIP_DEFLATED) as target:
-        for entry in source.namelist():
-            target.writestr(entry, source.read(entry))
-    return file.getvalue()
-
-
-def claiming(dtype: str, *shape: int, lie: bool = False) -> bytes:
-    """A dump whose scores are only a header.
-
-    Args:
-        dtype (str): Their type, by the header.
-        *shape (int): Their shape, by the header.
-        lie (bool): Whether the archive says that they are there.
-    """
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        header, dict(descr=dtype, fortran_order=False, shape=shape))
-    others = {key: value for key, value in DUMP.items() if key != 'scores'}
-    file = io.BytesIO(archive(others))
-    with zipfile.ZipFile(file, 'a') as target:
-        target.writestr('scores.npy', header.getvalue())
-        if lie:
-            entry = target.getinfo('scores.npy')
-            entry.file_size += 4 * math.prod(shape)
-            entry.compress_size = entry.file_size
-    return file.getvalue()
-
-
-@pytest.mark.parametrize('name, content', [
-    ('checkpoint', saved({'fc.weight': expanded(10**9, 10**3)})),
-    ('official checkpoint',
-     saved({
-         'module.base_model.selfy.stss_integration.upsample.0.weight':
-         expanded(10**4, 10**6, 1, 1, 1)
-     })),
-    ('checkpoint', compressed(saved({'fc.weight': torch.zeros(10**6)}))),
-    ('checkpoint',
-     saved({
-         'fc.weight':
-         Call(torch._utils._rebuild_device_tensor_from_cpu_tensor,
-              expanded(10**8), torch.float64, 'cpu', False)
-     })),
-    ('dump', claiming('<f4', 10**12, 3)),
-    ('dump', claiming('<f4', 10**12, 3, lie=True)),
-    ('dump', claiming(f'({10**8},)<f8', 0, 3)),
-    ('dump',
-     compressed(
-         archive(
-             dict(
-                 DUMP, scores=np.eye(1000)[:3], classes=np.array(
-                     ['x'] * 1000))))),
-])
-def test_small_files_take_little_memory(name, content, tmp_path):
-    read, file, _ = LOADERS[name]
-    assert attack(read, tmp_path / file, [content])[False] == 1
-
-
-@pytest.fixture
-def hostile_run(tmp_path, repo):
-    """A checkpoint that says that it was trained with a file beside it."""
+def test_no_config_is_run_from_elsewhere(run_tool, tmp_path, repo):
+    """A checkpoint says that it was trained with a file beside it."""
     config = tmp_path / 'selfy_tsm_r18_motion.py'
     config.write_text(f'import os; os.mkdir({str(tmp_path / "mark")!r})\n')
     name = os.path.relpath(tmp_path, repo / 'configs')
-    return dict(CHECKPOINT, meta=dict(experiment_name=f'{name}/{config.stem}'))
-
-
-def test_no_config_is_run_from_elsewhere(hostile_run, run_tool, tmp_path,
-                                         repo):
     path = tmp_path / 'weights.pth'
-    torch.save(hostile_run, path)
+    meta = dict(experiment_name=f'{name}/{config.stem}')
+    torch.save(dict(CHECKPOINT, meta=meta), path)
     assert 'does not name its config' in run_tool('publish_model', path)
     assert not (tmp_path / 'mark').exists()
 
 
 @pytest.mark.parametrize('text', [
-    '(' * 100000, 'x = ' + '-' * 10000 + '1', '[a for', '\0', 3, ['a'],
+    '(' * 100000, 'x = ' + '-' * 10000 + '1', '\0', 3,
     'import os; os.mkdir("mark")'
 ])
 def test_configs_in_checkpoints_are_never_run(text, tmp_path, repo,
@@ -494,35 +293,27 @@ def test_configs_in_checkpoints_are_never_run(text, tmp_path, repo,
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize('line', [
-    '../clip.mp4 0', 'a/../../clip.mp4 0', '/etc/passwd 0', '{root}/x.mp4 0',
-    './../clips2/x.mp4 0'
+@pytest.mark.parametrize('name, inside', [
+    ('../clip.mp4', False),
+    ('a/../../clip.mp4', False),
+    ('{root}/x.mp4', False),
+    ('a/../b.mp4', True),
+    ('{root}/clips/c.mp4', True),
 ])
-def test_lists_do_not_leave_the_folder(line, tmp_path):
+def test_lists_do_not_leave_the_folder(name, inside, tmp_path):
     (tmp_path / 'clips').mkdir()
-    path = tmp_path / 'train.txt'
-    path.write_text(line.format(root=tmp_path) + '\n')
+    (tmp_path / 'train.txt').write_text(f'{name.format(root=tmp_path)} 0\n')
     dataset = dict(
         type='VideoDataset',
-        ann_file=str(path),
+        ann_file='train.txt',
         data_root=str(tmp_path),
         data_prefix=dict(video='clips'))
-    with pytest.raises(ValueError, match=r'line 1 leads out of .*clips: '):
-        check_list(dataset, 3)
-    # unless asked
-    check_list(dict(dataset, data_prefix=dict(video='/')), 3)
-
-
-def test_paths_inside_of_the_folder_are_fine(tmp_path):
-    (tmp_path / 'clips').mkdir()
-    path = tmp_path / 'train.txt'
-    path.write_text(f'a/../b.mp4 0\n{tmp_path}/clips/c.mp4 1\na..b.mp4 2\n')
-    check_list(
-        dict(
-            type='VideoDataset',
-            ann_file='train.txt',
-            data_root=str(tmp_path),
-            data_prefix=dict(video='clips')), 3)
+    if not inside:
+        with pytest.raises(ValueError, match=r'line 1 leads out of .*clips: '):
+            check_list(dataset, 3)
+        # unless asked
+        dataset['data_prefix'] = dict(video='/')
+    check_list(dataset, 3)
 
 
 @pytest.mark.parametrize('tool, args', [

@@ -1,6 +1,7 @@
 """MMAction2's own configs with the README's five lines, in every tool."""
 import argparse
 import re
+import runpy
 import sys
 from pathlib import Path
 
@@ -79,6 +80,12 @@ def project(tmp_path, motion_root):
                           FIVE_LINES.format(load_from=str(weights)))
         cfg = shrink(Config.fromfile(config), motion_root)
         cfg.merge_from_dict(settings)
+        if kind == 'tsm':  # the same clips through wrappers
+            train, test = cfg.train_dataloader, cfg.test_dataloader
+            train.dataset = dict(
+                type='RepeatDataset', times=1, dataset=train.dataset)
+            test.dataset = dict(
+                type='ConcatDataset', datasets=[test.dataset, test.dataset])
         cfg.dump(config)
         return config, weights
 
@@ -109,6 +116,18 @@ SETTINGS = {
         'test_dataloader.dataset.pipeline.1.twice_sample': True
     }
 }
+
+
+def test_bad_clips_of_a_wrapper_are_left_out(project, run, save_checkpoint,
+                                             tmp_path, capsys):
+    config, _ = project('tsm')
+    weights = save_checkpoint(Config.fromfile(config), tmp_path / 'selfy.pth')
+    (tmp_path / 'bad.txt').write_text('left0.mp4 0\nnone.mp4 1\n')
+    run('test', config, weights, '--skip-bad', '--cfg-options',
+        f'test_dataloader.dataset.datasets.1.ann_file={tmp_path}/bad.txt')
+    log = capsys.readouterr().out
+    assert '1 of 5 clips are left out' in log and 'acc/partial_' not in log
+    assert 'partial_acc/top1' in log
 
 
 @pytest.mark.parametrize('kind', KINETICS)
@@ -178,3 +197,47 @@ def test_frames_that_do_not_fit_are_named(project, run_tool, motion_root):
     assert run_tool('test', config, weights) == f'test.py: error: {message}'
     assert run_tool('predict', motion_root / 'videos/left0.mp4', config,
                     weights) == f'predict.py: error: {message}'
+
+
+@pytest.fixture
+def mmaction_train(monkeypatch, tmp_path):
+    """Run MMAction2's own train.py in this process."""
+
+    def run(config, *options):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, 'argv', [
+            'train.py',
+            str(config), '--work-dir', 'run', '--cfg-options',
+            'log_level=INFO', *options
+        ])
+        runpy.run_path(
+            str(RECOGNITION.parents[1] / 'tools/train.py'),
+            run_name='__main__')
+
+    return run
+
+
+def test_mmactions_train_says_one_thing_of_a_new_block(project, mmaction_train,
+                                                       capsys):
+    config, weights = project('tsm')
+    mmaction_train(config)
+    captured = capsys.readouterr()
+    log = captured.out + captured.err
+    assert f'{weights} has no SELFY block backbone.selfy.layer2' in log
+    assert not re.search('match exactly|missing keys|unexpected key', log)
+
+
+@pytest.mark.parametrize('options, message', [
+    ([
+        'model.cls_head.num_segments=16',
+        'train_dataloader.dataset.dataset.pipeline.1.num_clips=16'
+    ], 'num_segments=8, but model.cls_head.num_segments=16: make them equal'),
+    (['train_dataloader.dataset.dataset.pipeline.1.num_clips=16'
+      ], 'train_dataloader samples 16 frames .*backbone.num_segments=8'),
+    (['model.backbone.depth=34'], r'does not fit .*: \S+ is missing'),
+])
+def test_mmactions_train_refuses_what_ours_does(project, mmaction_train,
+                                                options, message):
+    config, _ = project('tsm')
+    with pytest.raises(ValueError, match=message):
+        mmaction_train(config, *options)

@@ -21,18 +21,19 @@ FLOATS = [torch.float32, torch.bfloat16, torch.float16]
 
 @pytest.mark.parametrize('dtype', FLOATS)
 @pytest.mark.parametrize('similarity', ['cosine', 'dot'])
-@pytest.mark.parametrize('value', [0, 1e-30, 3.])
+@pytest.mark.parametrize('value', [0, 1e-30, 3., 'largest'])
 def test_constant_features(similarity, value, dtype):
+    if value == 'largest':
+        value, similarity = torch.finfo(dtype).max / 4, 'cosine'
     x = torch.full((1, 4, 16, 5, 6), value, dtype=dtype, requires_grad=True)
     y = stss(x, (3, 5, 5), similarity)
     y.sum().backward()
     assert y.isfinite().all() and x.grad.isfinite().all()
-    if similarity == 'cosine':
+    if similarity == 'cosine' and value <= 3:
         # the same everywhere, to itself and to its neighbours
-        expected = 1. if value == 3 else 0.
         inside = y[:, 1:-1, 2:-2, 2:-2].float()
-        torch.testing.assert_close(
-            inside, torch.full_like(inside, expected), rtol=0, atol=1e-2)
+        expected = torch.full_like(inside, float(value == 3))
+        torch.testing.assert_close(inside, expected, rtol=0, atol=1e-2)
 
 
 @pytest.mark.parametrize('dtype, largest', [(torch.float32, 1e17),
@@ -49,15 +50,6 @@ def test_huge_features_are_compared(dtype, largest):
     torch.testing.assert_close(y.double(), small, rtol=0, atol=2e-2)
 
 
-@pytest.mark.parametrize('dtype', FLOATS)
-def test_larger_features_stay_finite(dtype):
-    largest = torch.finfo(dtype).max / 4
-    x = torch.full((1, 4, 8, 5, 6), largest, dtype=dtype, requires_grad=True)
-    y = stss(x, (3, 5, 5))
-    y.sum().backward()
-    assert y.isfinite().all() and x.grad.isfinite().all()
-
-
 def test_not_a_number_is_not_hidden():
     x = torch.ones(1, 4, 8, 5, 6)
     x[0, 1, 3, 2, 2] = torch.nan
@@ -69,34 +61,24 @@ def test_not_a_number_is_not_hidden():
 
 @pytest.mark.parametrize('train', [True, False])
 @pytest.mark.parametrize('dtype', FLOATS)
-@pytest.mark.parametrize('kind', ['black', 'constant', 'huge'])
-def test_block(kind, dtype, train):
+@pytest.mark.parametrize('scale, shift', [(0, 0), (0, 3), (5e3, 0)])
+def test_block(scale, shift, dtype, train):
     torch.manual_seed(0)
     block = SELFYBlock(8, 4, mid_channels=16).train(train).to(dtype)
     nn.init.ones_(block.residual_add.bn.weight)
-    x = dict(
-        black=torch.zeros(8, 8, 7, 9),
-        constant=torch.full((8, 8, 7, 9), 3.),
-        huge=torch.randn(8, 8, 7, 9) * 5e3)[kind]
-    x = x.to(dtype).requires_grad_()
+    x = (torch.randn(8, 8, 7, 9) * scale + shift).to(dtype).requires_grad_()
     y = block(x)
     y.float().mean().backward()
     for tensor in (y, x.grad, *(p.grad for p in block.parameters())):
         assert tensor.isfinite().all()
 
 
-@pytest.fixture(scope='module')
-def quickstart(repo):
-    cfg = Config.fromfile(repo / 'configs/selfy_tsm_r18_motion.py')
-    init_default_scope('mmaction')
-    return cfg
-
-
 @pytest.mark.parametrize('autocast', [False, True])
 @pytest.mark.parametrize('value', [0, 255])
-def test_network_on_constant_frames(quickstart, value, autocast):
+def test_network_on_constant_frames(published, value, autocast):
     torch.manual_seed(0)
-    model = MODELS.build(quickstart.model)
+    init_default_scope('mmaction')
+    model = MODELS.build(Config.fromfile(published[0]).model)
     for block in model.backbone.selfy.values():
         nn.init.ones_(block.residual_add.bn.weight)
     clips = [torch.full((8, 3, 64, 64), value, dtype=torch.uint8)] * 2
@@ -145,10 +127,9 @@ def train(main_config, tiny, load_tool, monkeypatch, tmp_path):
 def test_a_seed_gives_the_same_weights(train):
     """Bit for bit, with what other processes decode and augment."""
     workers = ['train_dataloader.num_workers=2', '--deterministic', '--seed']
-    first, again, other = (train(name, *workers, seed)
-                           for name, seed in [('first',
-                                               '1'), ('again',
-                                                      '1'), ('other', '2')])
+    first, again, other = (
+        train(name, *workers, seed)
+        for name, seed in zip(('first', 'again', 'other'), '112', strict=True))
     assert torch.are_deterministic_algorithms_enabled()
     for key, value in first.items():
         assert torch.equal(value, again[key]), key

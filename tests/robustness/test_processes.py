@@ -35,7 +35,6 @@ def test_two_processes_compute_as_one(config, motion_options, tmp_path):
         '--cfg-options',
         *motion_options,
         'train_cfg.max_epochs=2',
-        'param_scheduler.0.total_steps=2',
         # Batch statistics are those of a process.
         'model.backbone.norm_eval=True',
         # Masks cannot be equal: each process draws its own.
@@ -45,11 +44,10 @@ def test_two_processes_compute_as_one(config, motion_options, tmp_path):
         'optim_wrapper.optimizer.lr=0.1',
         'param_scheduler.0.eta_max=0.1'
     ]
-    for split in 'train', 'val', 'test':  # quicker to start and to end
-        loader = f'{split}_dataloader'
-        options += [
-            f'{loader}.num_workers=0', f'{loader}.persistent_workers=False'
-        ]
+    options += [
+        f'{split}_dataloader.{setting}' for split in ('train', 'val', 'test')
+        for setting in ('num_workers=0', 'persistent_workers=False')
+    ]
     states, dumps, accuracies = [], [], []
     for number in 1, 2:
         folder = tmp_path / str(number)
@@ -130,8 +128,7 @@ def test_error_of_a_process_ends_all(launch, motion_root, tmp_path):
 
 
 def test_kill_of_a_process_ends_all(launch):
-    launcher = launch('train_cfg.max_epochs=1000',
-                      'param_scheduler.0.total_steps=1000')
+    launcher = launch('train_cfg.max_epochs=1000')
     next(line for line in launcher.stdout if 'Epoch(train)' in line)
     victim, = [pid for pid in children(launcher.pid) if rank_of(pid) == '1']
     os.kill(victim, signal.SIGKILL)

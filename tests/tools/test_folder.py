@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 
 from selfy_mmaction.apis.similarity import observe
 from selfy_mmaction.apis.video import Video, write_video
-from selfy_mmaction.engine import launch
+from selfy_mmaction.engine import checks, launch
 
 CLASSES = ['standing still', 'turn left', 'turn right']
 FROZEN = "'turn left', 'turn right'"
@@ -31,7 +31,7 @@ def project(repo, tmp_path_factory, video_dir):
     changes = {
         "'data/mine', frozen_classes=[]":
         f"'data/turns', frozen_classes=[{FROZEN}]",
-        'total_steps = 30': 'total_steps = 1',
+        'max_epochs=30': 'max_epochs=1',
         '_base_, 112': '_base_, 32'
     }
     for old, new in changes.items():
@@ -163,8 +163,8 @@ def test_main_config_reads_the_folder(prepared, monkeypatch):
     assert cfg.model.backbone.pretrained == 'torchvision://resnet50'
     assert cfg.test_pipeline == cfg.test_dataloader.dataset.pipeline
     for stage in 'train', 'val', 'test':
-        launch.check_dataloader(cfg, stage)
-        launch.check_lists(cfg, stage)
+        checks.check_dataloader(cfg, stage)
+        checks.check_lists(cfg, stage)
         dataset = cfg[f'{stage}_dataloader'].dataset
         assert dataset.metainfo.classes == CLASSES
     rate = cfg.optim_wrapper.optimizer.lr
@@ -201,12 +201,12 @@ model = dict(cls_head=dict(num_classes=3))
             ValueError,
             match='SelectiveFlip of train_dataloader '
             'has other classes than metainfo.classes'):
-        launch.check_lists(cfg, 'train')
+        checks.check_lists(cfg, 'train')
     step, = (
         step for step in cfg.train_dataloader.dataset.pipeline
         if 'Flip' in step.type)
     step.classes, step.frozen_classes = CLASSES, CLASSES[1:]
-    launch.check_lists(cfg, 'train')
+    checks.check_lists(cfg, 'train')
 
 
 def test_a_space_in_a_list_is_named(prepared):
@@ -220,7 +220,7 @@ def test_a_space_in_a_list_is_named(prepared):
             ValueError,
             match="line 1 is 'turn left/left0.mp4 1'.*"
             'If a name has a space'):
-        launch.check_lists(cfg, 'train')
+        checks.check_lists(cfg, 'train')
 
 
 def test_settings_of_the_guide(repo, prepared):

@@ -72,8 +72,8 @@ def test_broken_videos_are_named_and_passed_over(predict, video_dir, tmp_path):
     assert [a['video'] for a in json.loads(out)] == [str(folder / 'b.mp4')]
     errors = [line for line in err.splitlines() if 'error:' in line]
     assert [line.split(': ')[2] for line in errors] == [
-        f'{folder / "a.mp4"} cannot be decoded as a video.',
-        f'{folder / "c.mp4"} is not a video',
+        f'{folder / "a.mp4"} is not a video, or is damaged',
+        f'{folder / "c.mp4"} is not a video, or is damaged',
         f'{folder / "d.webm"} is an empty file.'
     ]
 
@@ -145,10 +145,10 @@ def test_interrupted_camera_leaves_what_it_has_seen(see, turn, tmp_path,
         def __init__(self, source):
             super().__init__(str(turn))
             self.source, self.is_camera = source, True
-            self.total_frames = None
+            self.times = None
 
         def __iter__(self):
-            yield from super().__iter__()
+            yield from self._frames
             raise KeyboardInterrupt
 
     monkeypatch.setattr(apis.video, 'Video', Camera)
@@ -227,7 +227,7 @@ def test_folders_of_classes_are_entered(see, video_dir, tmp_path, monkeypatch):
     (['0', '--out', 'a.gif'], '--out a.gif: a GIF is written at the end'),
     (['no.mp4', '--show'], '--show needs a display, and there is none.'),
     (['{turn}', '--out', '{turn}'], '--out {turn} is the video itself'),
-    (['{nothing}'], 'folder {nothing} holds no video (.avi, '),
+    (['{nothing}'], 'folder {nothing} holds no video (.3g2, '),
 ])
 def test_bad_input_is_one_line(see, turn, tmp_path, monkeypatch, args,
                                message):

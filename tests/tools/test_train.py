@@ -10,7 +10,7 @@ import torch
 
 from selfy_mmaction.engine import launch
 from selfy_mmaction.engine.checkpoint import find_last_checkpoint
-from selfy_mmaction.engine.launch import check_num_processes
+from selfy_mmaction.engine.runner import check_num_processes
 
 
 @pytest.fixture
@@ -51,9 +51,7 @@ def test_main_config_trains_with_two_processes(trained):
     saved = torch.load(trained.checkpoint)
     assert saved['meta']['epoch'] == 1 and saved['meta']['iter'] == 2
     assert len(saved['meta']['dataset_meta']['classes']) == 174
-
-
-def test_terminal_shows_what_concerns_the_user(trained):
+    # The terminal shows what concerns the user.
     file, = trained.work_dir.glob('*/*.log')
     log = file.read_text()
     for text in 'System environment', 'Config:', 'Hooks will be executed':
@@ -68,12 +66,14 @@ def test_two_nodes_train_together(train, repo, free_port):
     nodes = [
         train(
             '1',
+            '--resume',
             command=[repo / 'tools/dist_train.sh'],
             NNODES='2',
             NODE_RANK=rank,
             PORT=free_port) for rank in '01'
     ]
-    first, _ = [finish(node) for node in nodes]
+    first, second = [finish(node) for node in nodes]
+    assert (first + second).count('Nothing to resume in run') == 1
     assert 'Epoch(train) [1][2/2]' in first
     assert re.search(r'Epoch\(val\) \[1\].*acc/top1', first)
 
@@ -123,6 +123,7 @@ def test_resumes_after_kill_and_interrupt(train, tmp_path):
 
     output = finish(train('--resume', options=three_epochs))
     assert 'resumed epoch: 2, iter: 8' in output
+    assert 'SyncBatchNorm' not in output
     assert 'Epoch(train) [3][4/4]' in output
     assert 'Epoch(train) [2]' not in output
     assert torch.load(tmp_path / 'run/epoch_3.pth')['meta']['iter'] == 12
@@ -140,25 +141,22 @@ def test_processes_end_with_their_killed_launcher(train, repo, free_port):
     assert 'Epoch(train) [50]' not in launcher.stdout.read()
 
 
-def test_no_half_checkpoint_is_resumed(tmp_path):
+def test_the_last_sound_checkpoint_is_resumed(tmp_path):
     assert find_last_checkpoint(tmp_path) is None
-    for epoch in 9, 10, 11:
-        torch.save({'epoch': epoch}, tmp_path / f'epoch_{epoch}.pth')
-    torch.save({}, tmp_path / 'best_acc_top1_epoch_10.pth')
-    newest = tmp_path / 'epoch_11.pth'
-    assert find_last_checkpoint(tmp_path) == str(newest)
-    newest.write_bytes(newest.read_bytes()[:-10])
-    assert find_last_checkpoint(tmp_path) == str(tmp_path / 'epoch_10.pth')
-
-
-def test_the_number_says_which_checkpoint_is_the_last(tmp_path):
-    for number, name in enumerate(
-        ('epoch_10', 'epoch_9', 'epoch_2', 'iter_300')):
-        torch.save({}, tmp_path / f'{name}.pth')
+    names = ['epoch_10', 'epoch_9', 'epoch_11', 'iter_300', 'best_epoch_12']
+    for number, name in enumerate(names):
+        torch.save(dict(weight=torch.ones(99)), tmp_path / f'{name}.pth')
+        # A copy may have any time.
         os.utime(tmp_path / f'{name}.pth', (number, number))
+    last = tmp_path / 'epoch_11.pth'
+    assert find_last_checkpoint(tmp_path) == str(last)
+    last.write_bytes(last.read_bytes()[:-10])  # cut short
     assert find_last_checkpoint(tmp_path) == str(tmp_path / 'epoch_10.pth')
-    for epoch in 2, 9, 10:
-        (tmp_path / f'epoch_{epoch}.pth').unlink()
+    with open(tmp_path / 'epoch_10.pth', 'r+b') as file:
+        file.seek(file.seek(0, os.SEEK_END) // 2)
+        file.write(bytes(64))  # a block that never reached the disk
+    assert find_last_checkpoint(tmp_path) == str(tmp_path / 'epoch_9.pth')
+    (tmp_path / 'epoch_9.pth').unlink()
     torch.save({}, tmp_path / 'iter_40.pth')
     assert find_last_checkpoint(tmp_path) == str(tmp_path / 'iter_300.pth')
 
@@ -183,17 +181,6 @@ def test_no_middle_of_an_epoch_is_resumed(run_tool, load_tool, monkeypatch,
             'weights by load_from.')
 
 
-def test_start_without_checkpoint_keeps_load_from(load_tool, monkeypatch,
-                                                  main_config, tmp_path):
-    tsm = str(tmp_path / 'tsm.pth')
-    torch.save({}, tsm)
-    cfg = apply_args(load_tool, monkeypatch, [
-        main_config, '--resume', '--work-dir',
-        str(tmp_path), '--cfg-options', f'load_from={tsm}'
-    ])
-    assert cfg.load_from == tsm and not cfg.resume
-
-
 def apply_args(load_tool, monkeypatch, args):
     """Return the config that train.py would run."""
     tool = load_tool('train')
@@ -204,41 +191,39 @@ def apply_args(load_tool, monkeypatch, args):
     return cfg
 
 
-def test_seed_replaces_that_of_the_config(load_tool, monkeypatch, repo):
-    config = str(repo / 'configs/tsm_r50_sthv1.py')
+def test_arguments_replace_what_the_config_says(load_tool, monkeypatch,
+                                                main_config, tmp_path):
+
+    def run(*args):
+        return apply_args(load_tool, monkeypatch,
+                          [main_config, '--work-dir',
+                           str(tmp_path), *args])
+
     seeds = ['--cfg-options', 'randomness.seed=1', 'randomness.other=2']
-    cfg = apply_args(load_tool, monkeypatch, [config, *seeds])
-    assert cfg.randomness == dict(seed=1, other=2)
-    cfg = apply_args(load_tool, monkeypatch,
-                     [config, '--seed', '3', '--deterministic', *seeds])
+    assert run(*seeds).randomness == dict(seed=1, other=2)
+    cfg = run('--seed', '3', '--deterministic', '--no-validate', *seeds)
     assert cfg.randomness == dict(seed=3, other=2, deterministic=True)
-
-
-def test_no_validate_drops_all_of_validation(load_tool, monkeypatch, repo):
-    cfg = apply_args(load_tool, monkeypatch,
-                     [str(repo / 'configs/tsm_r50_sthv1.py'), '--no-validate'])
     assert not cfg.val_cfg and not cfg.val_dataloader and not cfg.val_evaluator
+    # with nothing to resume
+    tsm = str(tmp_path / 'tsm.pth')
+    torch.save({}, tsm)
+    cfg = run('--resume', '--cfg-options', f'load_from={tsm}')
+    assert cfg.load_from == tsm and not cfg.resume
+    # as MMEngine has them
+    cfg = run('--cfg-options', 'compile=True', 'efficient_conv_bn_eval=model',
+              'activation_checkpointing=backbone.layer1')
+    assert cfg.compile is True and cfg.efficient_conv_bn_eval == 'model'
 
 
 @pytest.mark.parametrize(('args', 'message'), [
-    (['no.py'], 'config no.py does not exist.'),
-    (['{config}', '--resume', 'no.pth'], 'checkpoint no.pth does not exist.'),
     (['{config}', '--resume', '{config}'], '.* is not a checkpoint, .*'),
-    (['{config}', '--cfg-options', 'model.backbone.num_segments=16'
-      ], r'model.backbone.num_segments=16, but .*cls_head.num_segments=8: .*'),
-    ([
-        '{config}', '--cfg-options',
-        'train_dataloader.dataset.pipeline.0.num_clips=4'
-    ], r'train_dataloader samples 4 frames .*num_segments=8: .*'),
-    (['{config}', '--cfg-options', 'val_dataloader.dataset.ann_file=no.txt'
-      ], r'annotation file .*/no.txt of val_dataloader does not exist.'),
     (['{config}', '--launcher', 'slurm', '--cfg-options', 'log_level=INFO'
       ], r'--launcher slurm, but SLURM_PROCID is not set: .*'),
-    (['{config}', '--cfg-options', 'model.cls_head.num_classes=3'
-      ], r'.*sthv1_classes.txt names 174 classes, but the model has 3: .*'),
     (['{config}', '--cfg-options', 'train_dataloader.batch_size=9'
       ], r'train_dataloader has no batch: 8 clips .* a batch of 9.'),
     (['{config}', '--cfg-options', 'log_level.0=INFO'], '--cfg-options .*'),
+    (['{config}', '--cfg-options', 'param_scheduler.0.begin=3'],
+     r'param_scheduler\[0\] begins after 3 epochs, but .*max_epochs=1: .*'),
 ])
 def test_bad_input_is_one_line(run_tool, main_config, tiny, args, message):
     args = [arg.format(config=main_config) for arg in args]
@@ -249,32 +234,17 @@ def test_bad_input_is_one_line(run_tool, main_config, tiny, args, message):
     assert re.fullmatch(f'train.py: error: {message}', code)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason='works on a GPU')
-def test_amp_without_gpu_is_one_line(run_tool, main_config):
-    code = run_tool('train', main_config, '--amp')
-    assert code == 'train.py: error: --amp needs a GPU, and there is none.'
-
-
-def test_setting_without_value_is_a_usage_error(run_tool, main_config, capsys):
-    assert run_tool('train', main_config, '--cfg-options', 'seed') == 2
-    assert '--cfg-options: seed is not KEY=VALUE' in capsys.readouterr().err
-
-
-def test_error_of_a_process_has_no_traceback(repo, tool_env):
-    done = subprocess.run([sys.executable, repo / 'tools/train.py', 'no.py'],
-                          env=tool_env,
-                          capture_output=True,
-                          text=True)
-    assert done.returncode == 1 and not done.stdout
-    assert done.stderr.endswith(
-        'train.py: error: config no.py does not exist.\n')
-    assert 'Traceback' not in done.stderr
-
-
-def test_more_processes_than_gpus_is_an_error():
-    check_num_processes(2, gpus=2)
-    with pytest.raises(ValueError, match='3 processes .* with 2 GPUs'):
-        check_num_processes(3, gpus=2)
+@pytest.mark.parametrize('processes, device, gpus, message', [
+    (3, 'cuda', 2, '3 processes .* with 2 GPUs'),
+    (1, 'mps', 0, 'connects no processes on MPS: leave it out'),
+    (2, 'cuda', 2, None),
+    (8, 'npu', 0, None),
+])
+def test_each_process_has_a_device(processes, device, gpus, message):
+    if message is None:
+        return check_num_processes(processes, device, gpus)
+    with pytest.raises(ValueError, match=message):
+        check_num_processes(processes, device, gpus)
 
 
 @pytest.mark.parametrize(('script', 'usage'), [

@@ -20,7 +20,7 @@ def test_drawing_shows_the_query(seen):
 
 def test_a_phone_gets_a_narrow_picture(seen):
     wide, narrow = (
-        draw(seen, [(3, 2, 2)], 'title', narrow) for narrow in (False, True))
+        draw(seen, [(3, 2, 2)], 'title', columns) for columns in (None, 2))
     assert narrow.get_figwidth() <= 4 < wide.get_figwidth()
     # the frames, no smaller
     sides = [[
@@ -59,3 +59,12 @@ def test_any_offsets_are_followed(seen, offsets, inside):
         assert title.startswith(f'frame {4 + offset}: ')
         assert ('the query' in title) == (offset == 0)
         assert ('before' in title) == (offset < 0)
+
+
+def test_where_all_is_alike_no_arrow_is_drawn(seen):
+    maps = torch.where(seen.similarities == 0, 0., 0.9)
+    alike = SelfSimilarity(seen.frames, maps, seen.offsets, seen.energy, [])
+    for case, expected in (alike, 4), (seen, 0):
+        row = draw(case, [(3, 3, 5)], '').subfigs[1]
+        texts = [text.get_text() for ax in row.axes for text in ax.texts]
+        assert texts.count('all alike') == expected

@@ -84,11 +84,6 @@ def parse_args() -> argparse.Namespace:
             type=int,
             default=0,
             help='seed of the split; 0 by default'),
-        folder.add_argument(
-            '--timeout',
-            type=float,
-            default=120,
-            help='seconds per clip, after which it is bad; 120 by default'),
     ]
     args = parser.parse_args()
     for action in of_release if args.dataset == 'folder' else of_folder:
@@ -107,8 +102,7 @@ def build_preparation(
             table=args.csv,
             val_share=args.val_share,
             seed=args.seed,
-            workers=args.workers,
-            timeout=args.timeout)
+            workers=args.workers)
     return Preparation(
         args.dataset,
         args.root,

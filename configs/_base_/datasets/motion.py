@@ -3,7 +3,7 @@
 # official code does.
 data_root = 'data/motion'
 test_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='VideoInit'),
     # the middle frame of each of the 8 segments
     dict(
         type='SampleFrames',
@@ -11,7 +11,7 @@ test_pipeline = [
         frame_interval=1,
         num_clips=8,
         test_mode=True),
-    dict(type='DecordDecode'),
+    dict(type='VideoDecode'),
     dict(type='Resize', scale=(64, 64), keep_ratio=False),
     dict(type='FormatShape', input_format='NCHW'),
     dict(type='PackActionInputs')
@@ -31,12 +31,12 @@ train_dataloader = dict(
         metainfo=dict(classes=f'{data_root}/classes.txt'),
         # A flip would turn a class into its opposite.
         pipeline=[
-            dict(type='DecordInit'),
+            dict(type='VideoInit'),
             # a random frame of each segment
             dict(
                 type='SampleFrames', clip_len=1, frame_interval=1,
                 num_clips=8),
-            dict(type='DecordDecode'),
+            dict(type='VideoDecode'),
             dict(type='Resize', scale=(64, 64), keep_ratio=False),
             dict(type='FormatShape', input_format='NCHW'),
             dict(type='PackActionInputs')

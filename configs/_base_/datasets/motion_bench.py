@@ -3,14 +3,14 @@
 data_root = 'data/motion_bench'
 # A clip has 8 frames, and all are used. A flip would change the class.
 test_pipeline = [
-    dict(type='DecordInit', num_threads=1),
+    dict(type='VideoInit'),
     dict(
         type='SampleFrames',
         clip_len=1,
         frame_interval=1,
         num_clips=8,
         test_mode=True),
-    dict(type='DecordDecode'),
+    dict(type='VideoDecode'),
     dict(type='Resize', scale=(128, 24), keep_ratio=False),
     dict(type='FormatShape', input_format='NCHW'),
     dict(type='PackActionInputs')

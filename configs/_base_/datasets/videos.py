@@ -15,7 +15,7 @@
 # to 320 x 240, and 51 from 1280 x 720; that of its area filter 9 and 16, and
 # 21 when it enlarges frames of 176 x 100.
 test_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='VideoInit'),
     # the middle frame of each of the 8 segments
     dict(
         type='SampleFrames',
@@ -23,7 +23,7 @@ test_pipeline = [
         frame_interval=1,
         num_clips=8,
         test_mode=True),
-    dict(type='DecordDecode'),
+    dict(type='VideoDecode'),
     # width x height
     dict(type='PillowResize', scale=(320, 240), keep_ratio=False),
     dict(type='CenterCrop', crop_size=224),
@@ -45,12 +45,12 @@ train_dataloader = dict(
         type='VideoDataset',
         data_prefix=dict(video='videos'),
         pipeline=[
-            dict(type='DecordInit'),
+            dict(type='VideoInit'),
             # a random frame of each segment
             dict(
                 type='SampleFrames', clip_len=1, frame_interval=1,
                 num_clips=8),
-            dict(type='DecordDecode'),
+            dict(type='VideoDecode'),
             dict(type='PillowResize', scale=(320, 240), keep_ratio=False),
             dict(
                 type='MultiScaleCrop',

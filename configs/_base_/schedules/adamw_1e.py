@@ -1,5 +1,5 @@
-# Ours, for small networks on a CPU. More epochs are two numbers:
-# _base_.train_cfg.max_epochs = _base_.param_scheduler[0].total_steps = 3
+# Ours, for small networks on a CPU. The schedule is as long as the training:
+# train_cfg = dict(max_epochs=3) is all it takes.
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
@@ -13,7 +13,6 @@ param_scheduler = [
     dict(
         type='OneCycleLR',
         eta_max=1e-3,
-        total_steps=1,
         pct_start=0.3,
         convert_to_iter_based=True)
 ]

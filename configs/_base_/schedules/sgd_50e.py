@@ -15,7 +15,8 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=20))
 
 param_scheduler = [
-    dict(type='MultiStepLR', by_epoch=True, milestones=[30, 40], gamma=0.1)
+    # epochs 30 and 40 as shares of the training, for any max_epochs
+    dict(type='RelativeMultiStepLR', milestones=[30 / 50, 40 / 50], gamma=0.1)
 ]
 
 # lr=0.01 is for batches of 64 clips, on any number of GPUs. `--auto-scale-lr`

@@ -18,7 +18,8 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=20))
 
 param_scheduler = [
-    dict(type='MultiStepLR', by_epoch=True, milestones=[30, 60], gamma=0.1)
+    # epochs 30 and 60 as shares of the training, for any max_epochs
+    dict(type='RelativeMultiStepLR', milestones=[30 / 75, 60 / 75], gamma=0.1)
 ]
 
 # lr=0.02 is for batches of 96 clips, on any number of GPUs. `--auto-scale-lr`

@@ -28,12 +28,11 @@ param_scheduler = [
         begin=0,
         end=5,
         convert_to_iter_based=True),
-    # VideoMAE's min_lr of 1e-6 in terms of the base rate
+    # To the end of the training, and to VideoMAE's min_lr of 1e-6, in terms of
+    # the base rate.
     dict(
         type='CosineAnnealingLR',
-        T_max=45,
         eta_min_ratio=1e-6 / 5e-4,
         begin=5,
-        end=50,
         convert_to_iter_based=True)
 ]

@@ -237,7 +237,7 @@ def test_unsound_clips_are_named_and_left_out(root):
     preparation = FolderPreparation(root, workers=2)
     assert not preparation.run()
     assert len(preparation.findings.errors) == 4
-    assert find(preparation, 'left0.mp4 is not a video: it begins with ')
+    assert find(preparation, 'left0.mp4 is not a video, or is damaged: ')
     assert find(preparation, 'left1.mp4 is an empty file')
     assert find(preparation, r"'turn left/a\\tb.mp4'.*rename it")
     assert find(preparation, "'left3.mp4' has no class")
@@ -256,16 +256,12 @@ def test_clips_that_break_off_are_left_out(root, clips):
         writer.release()
         data = path.read_bytes()
         path.write_bytes(data[:len(data) * 6 // 10])
-    preparation = FolderPreparation(root, workers=2, timeout=5)
+    preparation = FolderPreparation(root, workers=2)
     assert not preparation.run()
-    assert len(preparation.findings.errors) == 2
-    # It depends on the memory after the end of the file.
-    assert find(
-        preparation, '^error: turn left/a.avi (crashes the decoder|takes '
-        'longer than 5 s to read|cannot be decoded)')
+    assert len(preparation.findings.errors) == 1  # a.avi is shorter
     assert find(preparation, r'turn left/b.mkv ends after \d+ of \d+ bytes$')
     clips = listed(root, 'train') | listed(root, 'val')
-    assert Counter(clips.values()) == {'turn left': 6, 'turn right': 6}
+    assert Counter(clips.values()) == {'turn left': 7, 'turn right': 6}
 
 
 def test_unsound_lines_of_a_table(root, tmp_path):
@@ -313,7 +309,6 @@ def test_folders_of_splits_are_refused(root, names):
 @pytest.mark.parametrize('options, message', [
     (dict(val_share=1), '--val-share 1: give a number between 0 and 1'),
     (dict(workers=0), 'workers=0: give 1 or more'),
-    (dict(timeout=0), '--timeout 0: give more than 0'),
     (dict(root='nowhere'), 'folder nowhere does not exist: make it'),
 ])
 def test_wrong_options_are_refused(tmp_path, options, message):

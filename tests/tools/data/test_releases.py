@@ -2,7 +2,6 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -281,25 +280,12 @@ def test_videos_that_are_broken(release, tmp_path, videos):
     preparation = Preparation('sthv2', tmp_path, partial_copy=True, workers=2)
     assert not preparation.run()
     assert find(preparation, 'train: 101.webm is an empty file')
-    assert find(preparation, 'train: 102.webm cannot be decoded as a video')
+    assert find(preparation, 'train: 102.webm .*(is not a video|no frame)')
     assert len(read(tmp_path / 'sthv2_train_list_videos.txt')) == 2
     # With --no-decode the videos are not opened.
     quick = Preparation('sthv2', tmp_path, partial_copy=True, decode=False)
     assert not quick.run()
     assert len(read(tmp_path / 'sthv2_train_list_videos.txt')) == 3
-
-
-def check_or_crash(path):
-    if path == 'crash.avi':
-        os.kill(os.getpid(), signal.SIGKILL)
-    return len(path)
-
-
-@pytest.mark.parametrize('workers', [2, 1])
-def test_a_crash_of_a_decoder_costs_one_file(workers):
-    found = check_media(check_or_crash, ['a.mp4', 'crash.avi', 'long.mp4'],
-                        workers)
-    assert found == [5, 'crashes the decoder', 8]
 
 
 def test_errors_that_are_no_file_s_fault_end_the_check():

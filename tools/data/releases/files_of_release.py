@@ -5,11 +5,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from decord import DECORDError, VideoReader
 from mmengine.utils import track_iter_progress
 
-from selfy_mmaction.containers import find_fault
 from selfy_mmaction.datasets.scan import read_all
+from selfy_mmaction.datasets.video import VideoError, VideoFile
 
 VIDEO_ENDINGS = ('.mp4', '.webm', '.avi', '.mkv')
 
@@ -37,15 +36,11 @@ def count_video_frames(path: str, decode: bool = True) -> int | str:
         return 'is an empty file'
     if not decode:
         return 1
-    fault = find_fault(path)
-    if fault:
-        return fault
     try:
-        # Absolute: FFmpeg takes names such as http:... for addresses.
-        reader = VideoReader(os.path.abspath(path), num_threads=1)
-        return len(reader) or 'has no frames'
-    except (DECORDError, RuntimeError):
-        return 'cannot be decoded as a video'
+        with VideoFile(path) as video:
+            return len(video)
+    except VideoError as error:
+        return error.fault
 
 
 def count_frames(folder: str, frame_name: str) -> int | str:
@@ -63,10 +58,7 @@ def count_frames(folder: str, frame_name: str) -> int | str:
     return number
 
 
-def check_media(check: Callable,
-                paths: Sequence[str],
-                workers: int,
-                timeout: float = 120) -> list:
+def check_media(check: Callable, paths: Sequence[str], workers: int) -> list:
     """Check files in parallel, with a progress bar on stderr.
 
     Args:
@@ -74,10 +66,9 @@ def check_media(check: Callable,
             it is text, also for a file that crashes a decoder.
         paths (Sequence[str]): The files.
         workers (int): Number of processes.
-        timeout (float): Seconds per file. Defaults to 120.
     """
     if not paths:
         return []
-    found = read_all(check, paths, workers, timeout)
+    found = read_all(check, paths, workers)
     found = dict(track_iter_progress((found, len(paths)), file=sys.stderr))
     return [found[path] for path in paths]

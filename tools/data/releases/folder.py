@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from selfy_mmaction.containers import find_videos
+from selfy_mmaction.datasets.lists import find_videos
 from selfy_mmaction.files import is_inside, write_text
 
 from .clip_table import read_table
@@ -44,7 +44,6 @@ class FolderPreparation:
         val_share (float): The share of each class for validation.
         seed (int): Seed of the random split.
         workers (int): How many processes check the clips.
-        timeout (float): Seconds per clip, after which it is bad.
 
     Raises:
         OSError: If there is no such folder or table.
@@ -58,7 +57,6 @@ class FolderPreparation:
         val_share: float = 0.2,
         seed: int = 0,
         workers: int = 1,
-        timeout: float = 120,
     ):
         self.root = Path(root)
         if not self.root.is_dir():
@@ -69,11 +67,9 @@ class FolderPreparation:
                              'between 0 and 1.')
         if workers < 1:
             raise ValueError(f'workers={workers}: give 1 or more.')
-        if timeout <= 0:
-            raise ValueError(f'--timeout {timeout:g}: give more than 0.')
         self.table_file = Path(table) if table else None
         self.val_share, self.seed = val_share, seed
-        self.workers, self.timeout = workers, timeout
+        self.workers = workers
         self.findings = Findings()
         # split -> class -> number of clips
         self.summary: dict[str, Counter] = {}
@@ -126,7 +122,13 @@ class FolderPreparation:
                 self.findings.add(line, is_error=False)
             return clips
         clips = []
-        for path in find_videos(str(self.root)):
+        videos, others = find_videos(str(self.root))
+        others['.txt'] -= len([*self.root.glob('*.txt')])  # our own
+        passed = +others
+        if passed:
+            self.notes.append(f'Passed over {passed.total()} files that are '
+                              f'no videos: {_name_some(passed)}.')
+        for path in videos:
             path = Path(path).relative_to(self.root)
             label = path.parts[0] if len(path.parts) > 1 else ''
             clips.append(Clip(path.as_posix(), label, path.as_posix()))
@@ -182,7 +184,7 @@ class FolderPreparation:
         """The contents of the clips that can be read."""
         looked = check_media(look,
                              [str(self.root / clip.path) for clip in clips],
-                             self.workers, self.timeout)
+                             self.workers)
         contents = {}
         for clip, content in zip(clips, looked, strict=True):
             if isinstance(content, str):

@@ -1,26 +1,21 @@
 """Splits of clips that no release has split: seeded, without twins across."""
-import os
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
-from decord import DECORDError, VideoReader
-from mmaction.datasets.transforms import DecordDecode, DecordInit
 
-from selfy_mmaction.datasets.loading import BadClip, GuardedLoader, refuse
-from selfy_mmaction.datasets.scan import read_frames
+from selfy_mmaction.datasets.loading import BadClip
+from selfy_mmaction.datasets.scan import read_video
+from selfy_mmaction.datasets.video import VideoError, VideoFile
 
 # Two clips whose thumbnails have a higher correlation count as copies, or as
 # cuts of one recording. Among forty of the quickstart's clips, a scaled copy
 # has 0.996 or more with its original, two different scenes at most 0.58.
 ALIKE = 0.95
 THUMBNAIL = 16  # side of a frame's thumbnail, pixels
-# what the configs read clips with
-_LOADERS = [
-    GuardedLoader(loader, refuse) for loader in (DecordInit(), DecordDecode())
-]
 
 
 class Clip(NamedTuple):
@@ -46,25 +41,23 @@ def look(path: str) -> Content:
     Raises:
         BadClip: If that fails.
     """
-    count = read_frames(_LOADERS, dict(filename=path, start_index=0))
     try:
-        # Twice the size: decord fails at 16.
-        reader = VideoReader(
-            os.path.abspath(path),
-            num_threads=1,
-            width=2 * THUMBNAIL,
-            height=2 * THUMBNAIL)
-        # the middles of four segments
-        frames = reader.get_batch([(2 * i + 1) * count // 8
-                                   for i in range(4)]).asnumpy()
-    except (DECORDError, RuntimeError) as error:
-        raise BadClip('cannot be decoded') from error
-    # [4, 32, 32, 3] => [4, 16, 2, 16, 2, 3] => [4, 16, 16] => [K]
-    frames = frames.reshape(4, THUMBNAIL, 2, THUMBNAIL, 2, 3)
-    thumbnail = frames.mean((2, 4, 5), dtype=np.float32).ravel()
+        video = VideoFile(path)
+    except VideoError as error:
+        raise BadClip(error.fault) from error
+    # the middles of four segments
+    wanted = [(2 * i + 1) * len(video) // 8 for i in range(4)]
+    thumbnails = {
+        i: cv2.resize(
+            frame, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+        for i, frame in enumerate(read_video(video)) if i in wanted
+    }
+    # [4, 16, 16, 3] => [4, 16, 16] => [K]
+    frames = np.stack([thumbnails[i] for i in wanted])
+    thumbnail = frames.mean(-1, dtype=np.float32).ravel()
     thumbnail -= thumbnail.mean()
     length = np.linalg.norm(thumbnail)
-    return Content(count, thumbnail / length if length else thumbnail)
+    return Content(len(video), thumbnail / length if length else thumbnail)
 
 
 def hold_out(clips: Sequence[Clip], share: float,
