@@ -14,10 +14,10 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from .. import __version__
 from ..datasets.recipes import clip_frames, frame_size
 from ..engine.checkpoint import check_state_dict, get_state_dict
 from ..files import printable, write_bytes
-from ..version import __version__
 
 CARD = 'README.md'
 # what only the author of a network knows
