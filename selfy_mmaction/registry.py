@@ -51,6 +51,7 @@ def add_locations() -> None:
                            ('HOOKS', 'selfy_mmaction.engine.hooks'),
                            ('PARAM_SCHEDULERS',
                             'selfy_mmaction.engine.schedules'),
+                           ('METRICS', 'selfy_mmaction.evaluation.metrics'),
                            ('OPTIM_WRAPPER_CONSTRUCTORS',
                             'selfy_mmaction.engine.optimizers')):
         components = getattr(registry, name)

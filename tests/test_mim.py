@@ -61,12 +61,13 @@ def published(mim, training):
     handler = functools.partial(
         http.server.SimpleHTTPRequestHandler, directory=folder)
     with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
-        mim('run', PACKAGE,
-            'publish_model', f'work_dirs/{NAME}/epoch_1.pth', '--out-dir',
-            str(folder), '--url', f'http://127.0.0.1:{server.server_port}')
+        mim('run', PACKAGE, 'publish_model', f'work_dirs/{NAME}/epoch_1.pth',
+            '--out-dir', str(folder))
+        path, = folder.glob('*.pth')
+        mim('run', PACKAGE, 'update_zoo', str(path), '--url',
+            f'http://127.0.0.1:{server.server_port}')
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        path, = folder.glob('*.pth')
         yield path
         server.shutdown()
         thread.join()

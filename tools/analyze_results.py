@@ -12,16 +12,8 @@ import os
 import os.path as osp
 
 import numpy as np
-from mmaction.registry import DATASETS
-from mmengine.registry import init_default_scope
 
-from selfy_mmaction.datasets.lists import numbered_classes, read_classes
-from selfy_mmaction.datasets.loading import clip_name, guard
-from selfy_mmaction.engine import errors, hooks, launch
-from selfy_mmaction.evaluation import confusions, ensemble
-from selfy_mmaction.evaluation.dumps import load_dump
-from selfy_mmaction.files import printable, write_text
-from selfy_mmaction.visualization import charts
+from selfy_mmaction.engine import errors, launch
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,6 +38,17 @@ def parse_args() -> argparse.Namespace:
 @errors.one_line_errors
 def main() -> None:
     args = parse_args()
+    from mmaction.registry import DATASETS
+    from mmengine.registry import init_default_scope
+
+    from selfy_mmaction.datasets.lists import numbered_classes, read_classes
+    from selfy_mmaction.datasets.loading import clip_name, guard
+    from selfy_mmaction.engine import hooks
+    from selfy_mmaction.evaluation import confusions, ensemble
+    from selfy_mmaction.evaluation.dumps import load_dump
+    from selfy_mmaction.files import printable, write_text
+    from selfy_mmaction.visualization import charts
+
     if args.pairs < 1:
         raise ValueError(f'--pairs {args.pairs}: give 1 or more.')
     cfg = launch.load_config(args.config, args.cfg_options)

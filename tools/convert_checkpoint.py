@@ -9,14 +9,10 @@ import io
 import os.path as osp
 
 import torch
-from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.fileio import list_from_file
-from mmengine.registry import init_default_scope
 
-from selfy_mmaction.engine import checkpoint, errors, launch
-from selfy_mmaction.files import write_bytes
-from selfy_mmaction.models.convert import convert_official_state_dict
+from selfy_mmaction.engine import errors, launch
 
 CONFIGS = osp.join(osp.dirname(osp.dirname(osp.abspath(__file__))), 'configs')
 
@@ -68,6 +64,13 @@ def default_config(state_dict: dict) -> str:
 @errors.one_line_errors
 def main() -> None:
     args = parse_args()
+    from mmaction.registry import MODELS
+    from mmengine.registry import init_default_scope
+
+    from selfy_mmaction.engine import checkpoint
+    from selfy_mmaction.files import write_bytes
+    from selfy_mmaction.models.convert import convert_official_state_dict
+
     official = checkpoint.get_state_dict(checkpoint.load_checkpoint(args.src))
     try:
         state_dict = convert_official_state_dict(official)

@@ -6,12 +6,8 @@ for example, on the same list of videos. A single one is enough.
 import argparse
 import sys
 
-from selfy_mmaction.datasets.lists import numbered_classes, read_classes
 from selfy_mmaction.engine import errors, launch
-from selfy_mmaction.evaluation import ensemble
 from selfy_mmaction.evaluation.dumps import KINDS, load_dump
-from selfy_mmaction.files import printable, write_text
-from selfy_mmaction.visualization import charts
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,6 +43,11 @@ def parse_args() -> argparse.Namespace:
 @errors.one_line_errors
 def main() -> None:
     args = parse_args()
+    from selfy_mmaction.datasets.lists import numbered_classes, read_classes
+    from selfy_mmaction.evaluation import ensemble
+    from selfy_mmaction.files import printable, write_text
+    from selfy_mmaction.visualization import charts
+
     dumps = [load_dump(path) for path in args.dumps]
     scores = ensemble.average_scores(dumps, args.weights, args.average)
     labels = dumps[0].labels

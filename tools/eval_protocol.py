@@ -9,18 +9,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 from selfy_mmaction.engine import checkpoint, errors, launch
-from selfy_mmaction.evaluation import ensemble, zoo
 from selfy_mmaction.evaluation.dumps import KINDS, Dump, load_dump
 
 ROOT = Path(__file__).resolve().parent.parent
+ROWS = yaml.safe_load((ROOT / 'configs/paper.yml').read_text())
 
 
 def parse_args() -> argparse.Namespace:
     parser = launch.ArgumentParser(__doc__)
-    rows = zoo.Zoo(ROOT).rows
     parser.add_argument(
-        'row', choices=list(rows), metavar='ROW', help=', '.join(rows))
+        'row', choices=list(ROWS), metavar='ROW', help=', '.join(ROWS))
     parser.add_argument(
         '--checkpoints',
         nargs='+',
@@ -74,7 +75,9 @@ def test(config: str, weights: str, folder: Path,
 @errors.one_line_errors
 def main() -> None:
     args = parse_args()
-    row = zoo.Zoo(ROOT).rows[args.row]
+    from selfy_mmaction.evaluation import ensemble
+
+    row = ROWS[args.row]
     configs = row['Configs']
     if len(args.checkpoints) != len(configs):
         raise ValueError(

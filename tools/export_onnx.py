@@ -7,8 +7,6 @@ mean and std, and the shape of a clip.
 """
 import argparse
 
-from selfy_mmaction.apis.export import OPSET, export
-from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.engine import errors, launch
 
 
@@ -29,8 +27,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--opset',
         type=int,
-        default=OPSET,
-        help=f'version of the ONNX operators; {OPSET} by default')
+        default=20,
+        help='version of the ONNX operators; by default 20, which ONNX '
+        'Runtime supports since 1.17')
     parser.add_argument(
         '--video', help='a video file to verify the model on, in addition')
     parser.add_argument(
@@ -44,6 +43,9 @@ def parse_args() -> argparse.Namespace:
 @errors.one_line_errors
 def main() -> None:
     args = parse_args()
+    from selfy_mmaction.apis.export import export
+    from selfy_mmaction.apis.inference import VideoPredictor
+
     with launch.log_to_stderr():
         cfg = launch.load_config(args.config, args.cfg_options)
         predictor = VideoPredictor(cfg, args.checkpoint, 'cpu', args.labels)

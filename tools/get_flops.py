@@ -1,13 +1,7 @@
 """Print the complexity of the network of a config, for one clip."""
 import argparse
 
-from selfy_mmaction.datasets.recipes import (
-    clip_frames,
-    frame_size,
-    stage_pipeline,
-)
 from selfy_mmaction.engine import errors, launch
-from selfy_mmaction.evaluation.complexity import get_complexity
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,6 +20,13 @@ def parse_args() -> argparse.Namespace:
 @errors.one_line_errors
 def main() -> None:
     args = parse_args()
+    from selfy_mmaction.datasets.recipes import (
+        clip_frames,
+        frame_size,
+        stage_pipeline,
+    )
+    from selfy_mmaction.evaluation.complexity import get_complexity
+
     if args.shape and min(args.shape) < 1:
         raise ValueError(f'--shape {args.shape}: give positive numbers.')
     cfg = launch.load_config(args.config, args.cfg_options)

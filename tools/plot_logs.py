@@ -2,8 +2,6 @@
 import argparse
 
 from selfy_mmaction.engine import errors, launch
-from selfy_mmaction.evaluation.logs import load_curves
-from selfy_mmaction.visualization import charts
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,6 +28,9 @@ def parse_args() -> argparse.Namespace:
 @errors.one_line_errors
 def main() -> None:
     args = parse_args()
+    from selfy_mmaction.evaluation.logs import load_curves
+    from selfy_mmaction.visualization import charts
+
     runs = {work_dir: load_curves(work_dir) for work_dir in args.work_dirs}
     logged = sorted(set().union(*runs.values()))
     for key in args.keys:

@@ -40,7 +40,7 @@ def apply_args(cfg: Config, args: argparse.Namespace) -> None:
 
     from selfy_mmaction.apis.video import has_display
     from selfy_mmaction.engine.checkpoint import load_checkpoint
-    from selfy_mmaction.evaluation.dumps import dump_results
+    from selfy_mmaction.evaluation.metrics import dump_results
     if is_main_process():
         load_checkpoint(args.checkpoint)
     cfg.load_from = args.checkpoint
@@ -68,7 +68,7 @@ def main() -> None:
     if args.skip_bad:
         test.register_hook(hooks.LeaveOutHook())
     if args.show or args.show_dir:
-        from selfy_mmaction.apis.inference import gives_logits
+        from selfy_mmaction.datasets.recipes import gives_logits
         from selfy_mmaction.visualization.frames import DrawPredictionsHook
         test.register_hook(
             DrawPredictionsHook(

@@ -17,8 +17,9 @@ from mmengine.registry import DefaultScope
 from selfy_mmaction.datasets.recipes import frame_size
 from selfy_mmaction.engine import launch, runner
 from selfy_mmaction.evaluation.complexity import get_complexity
-from selfy_mmaction.evaluation.dumps import dump_results, load_dump
-from selfy_mmaction.evaluation.tables import format_table
+from selfy_mmaction.evaluation.dumps import load_dump
+from selfy_mmaction.evaluation.metrics import dump_results
+from selfy_mmaction.evaluation.zoo import format_table
 from selfy_mmaction.files import write_text
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / 'benchmarks'))

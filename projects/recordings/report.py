@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from selfy_mmaction.evaluation.tables import format_table
+from selfy_mmaction.evaluation.zoo import format_table
 from selfy_mmaction.files import write_text
 from selfy_mmaction.visualization.charts import save
 

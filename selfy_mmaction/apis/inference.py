@@ -23,15 +23,6 @@ from ..engine.checkpoint import (
 from ..engine.checks import check_frames
 
 
-def gives_logits(cfg: Config) -> bool:
-    """Whether a test of a config returns logits instead of probabilities.
-
-    MMAction2's heads then average the logits of the views of a video; the
-    softmax is left to the caller.
-    """
-    return cfg.model.get('cls_head', {}).get('average_clips') == 'score'
-
-
 def is_multi_label(head: nn.Module) -> bool:
     """Whether a head scores each class by itself, for several at once.
 

@@ -11,8 +11,13 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from ..datasets.recipes import clip_frames, frame_size, stage_pipeline
-from .inference import Predictor, gives_logits
+from ..datasets.recipes import (
+    clip_frames,
+    frame_size,
+    gives_logits,
+    stage_pipeline,
+)
+from .inference import Predictor
 
 
 def require(package: str) -> ModuleType:

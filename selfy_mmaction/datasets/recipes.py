@@ -82,6 +82,15 @@ def stage_pipeline(cfg: ConfigDict, stage: str) -> list[ConfigDict]:
     return pipelines[0]
 
 
+def gives_logits(cfg: ConfigDict) -> bool:
+    """Whether a test of a config returns logits instead of probabilities.
+
+    MMAction2's heads then average the logits of the views of a video; the
+    softmax is left to the caller.
+    """
+    return cfg.model.get('cls_head', {}).get('average_clips') == 'score'
+
+
 def frame_size(pipeline: Sequence[dict]) -> tuple[int, int]:
     """Height and width of the frames that a pipeline returns.
 

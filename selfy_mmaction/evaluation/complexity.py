@@ -1,5 +1,4 @@
 """Multiply-adds and parameters of the networks that configs describe."""
-import contextlib
 import copy
 import warnings
 from collections.abc import Sequence
@@ -59,7 +58,9 @@ def get_complexity(
         clip = clip.transpose(1, 2)[:, None]
     analyzer = FlopAnalyzer(model, (clip, ))
     analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    with torch.no_grad(), _quiet_tracer():
+    with torch.no_grad(), warnings.catch_warnings():
+        # of constants in the trace, which runs once
+        warnings.simplefilter('ignore', torch.jit.TracerWarning)
         flops = int(analyzer.total())
     counts = [count_block(block, *size) for block, size in sizes.items()]
     return dict(
@@ -127,11 +128,3 @@ def _count_layers(module: nn.Module, maps: int, h: int,
                                                           strict=True))
             flops += maps * h * w * layer.weight.numel()
     return flops, h, w
-
-
-@contextlib.contextmanager
-def _quiet_tracer():
-    """Silence warnings of constants in a trace, which runs once."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', category=torch.jit.TracerWarning)
-        yield

@@ -3,7 +3,6 @@
 A dump is a NumPy archive, without pickles, with the members in _MEMBERS.
 """
 import math
-import os
 import os.path as osp
 import textwrap
 import zipfile
@@ -12,17 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from mmaction.utils import get_str_type
-from mmengine.config import Config
-from mmengine.evaluator import BaseMetric
-from mmengine.logging import print_log
 
-from ..apis.inference import gives_logits
-from ..datasets.recipes import stage_pipelines
 from ..files import check_archive_size, replaced_when_done
 
-# Meta keys to keep of a sample; LeaveOutHook adds left_out.
-_META_KEYS = ('filename', 'frame_dir', 'left_out')
 # Kinds of scores.
 KINDS = ('probabilities', 'logits')
 # Member -> kind of its dtype, number of axes
@@ -52,95 +43,31 @@ class Dump(NamedTuple):
         return torch.from_numpy(self.scores).softmax(-1).numpy()
 
 
-def dump_results(cfg: Config, path: str) -> None:
-    """Make a test write its predictions, with the names of the samples.
+def save_dump(path: str, samples: Sequence[dict], kind: str,
+              classes: Sequence[str]) -> None:
+    """Write the predictions of a test to a file.
 
     Args:
-        cfg (Config): The config of the test, which is changed.
-        path (str): The file to write.
-
-    Raises:
-        ValueError: If the suffix of the file is not .npz.
-        OSError: If its folder cannot be created.
-    """
-    if not path.endswith('.npz'):
-        raise ValueError(f'--dump {path}: give it the ending .npz.')
-    folder = osp.dirname(path) or os.curdir
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise OSError(f'--dump {path}: folder {folder} cannot be created '
-                      f'({error.strerror}).') from error
-    for pipeline in stage_pipelines(cfg, 'test'):
-        for step in pipeline:
-            if get_str_type(step['type']).endswith('PackActionInputs'):
-                # By default MMAction2 keeps no name of a sample.
-                step['meta_keys'] = (*step.get('meta_keys', ()), *_META_KEYS)
-    if not isinstance(cfg.test_evaluator, (list, tuple)):
-        cfg.test_evaluator = [cfg.test_evaluator]
-    # By the full name it is also found from a config that was written out.
-    metric = f'{DumpScores.__module__}.{DumpScores.__name__}'
-    cfg.test_evaluator = [
-        *cfg.test_evaluator,
-        dict(type=metric, path=path, kind=KINDS[gives_logits(cfg)])
-    ]
-
-
-class DumpScores(BaseMetric):
-    """Writes the predictions of a test to a file.
-
-    Args:
-        path (str): The file, with the suffix .npz.
+        path (str): The file.
+        samples (Sequence[dict]): The ``scores`` [K] and the ``label`` of each
+            and, where they are known, ``filename`` or ``frame_dir``, and
+            ``left_out``.
         kind (str): Kind of the scores, one of :data:`KINDS`.
+        classes (Sequence[str]): The names of the classes; not written unless
+            there are as many as scores.
     """
-
-    default_prefix = 'dump'
-
-    def __init__(self, path: str, kind: str) -> None:
-        # Gathered over the network: nodes need not share a folder.
-        super().__init__(collect_device='gpu')
-        self.path = path
-        self.kind = kind
-
-    def process(self, data_batch: object,
-                data_samples: Sequence[dict]) -> None:
-        """Keep what the dump needs from a batch.
-
-        Raises:
-            ValueError: If a sample has no single label, or several rows of
-                scores.
-        """
-        for sample in data_samples:
-            label, scores = sample.get('gt_label', ()), sample['pred_score']
-            if len(label) != 1 or scores.ndim != 1:
-                raise ValueError(
-                    f'--dump {self.path}: a sample has {len(label)} labels '
-                    f'and scores of shape {list(scores.shape)}, where a dump '
-                    'has one label and one row of scores: test without it.')
-            meta = {key: sample[key] for key in _META_KEYS if key in sample}
-            self.results.append(
-                dict(
-                    meta,
-                    label=label.item(),
-                    scores=scores.float().cpu().numpy()))
-
-    def compute_metrics(self, results: list[dict]) -> dict:
-        """Write the predictions of all processes."""
-        scores = np.stack([result['scores'] for result in results])
-        classes = list((self.dataset_meta or {}).get('classes') or ())
-        if len(classes) != scores.shape[1]:
-            classes = []
-        with replaced_when_done(self.path) as unfinished:
-            np.savez(
-                unfinished,
-                scores=scores,
-                kind=np.array(self.kind),
-                labels=np.array([result['label'] for result in results]),
-                names=np.array(sample_names(results), str),
-                classes=np.array(classes, str),
-                left_out=np.array(results[0].get('left_out', 0)))
-        print_log(f'The predictions are in {self.path}.', 'current')
-        return {}
+    scores = np.stack([sample['scores'] for sample in samples])
+    if len(classes) != scores.shape[1]:
+        classes = []
+    with replaced_when_done(path) as unfinished:
+        np.savez(
+            unfinished,
+            scores=scores,
+            kind=np.array(kind),
+            labels=np.array([sample['label'] for sample in samples]),
+            names=np.array(sample_names(samples), str),
+            classes=np.array(classes, str),
+            left_out=np.array(samples[0].get('left_out', 0)))
 
 
 def sample_names(samples: Sequence[dict]) -> list[str]:

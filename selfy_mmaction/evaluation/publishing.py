@@ -1,4 +1,4 @@
-"""Publishing: checkpoints without the state of their training."""
+"""Publishing: a network in one file, and its model card."""
 import ast
 import datetime
 import hashlib
@@ -14,8 +14,14 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from .. import __version__
+from ..datasets.recipes import clip_frames, frame_size
 from ..engine.checkpoint import check_state_dict, get_state_dict
-from ..files import write_bytes
+from ..files import printable, write_bytes
+
+CARD = 'README.md'
+# what only the author of a network knows
+TO_DO = 'TO FILL IN'
 
 
 def find_config(saved: dict, root: Path) -> Path | None:
@@ -30,21 +36,21 @@ def find_config(saved: dict, root: Path) -> Path | None:
     return config if config.is_file() else None
 
 
-def strip_checkpoint(saved: dict, path: str, config: os.PathLike) -> dict:
+def strip_checkpoint(saved: dict, path: str, cfg: Config) -> dict:
     """Keep only the parts of a checkpoint that other users need.
 
     Args:
         saved (dict): The checkpoint.
         path (str): Its source, for the messages.
-        config (os.PathLike): The config that it must fit exactly.
+        cfg (Config): The config that it must fit exactly.
 
     Returns:
         dict: ``state_dict`` and, in ``meta``, the text of the config that it
-        was trained with, without local paths, and the names of the classes.
-        With an exponential moving average, the weights are the averages:
-        MMEngine tests and saves these as the model's.
+        was trained with, without local paths, the names of the classes and,
+        where it was published before, its accuracies. With an exponential
+        moving average, the weights are the averages: MMEngine tests and saves
+        these as the model's.
     """
-    cfg = Config.fromfile(config)
     weights = {
         key: value.contiguous()
         for key, value in get_state_dict(saved).items()
@@ -57,11 +63,13 @@ def strip_checkpoint(saved: dict, path: str, config: os.PathLike) -> dict:
     num_classes = cfg.model.cls_head.num_classes
     if classes and len(classes) != num_classes:
         raise ValueError(
-            f'{path} names {len(classes)} classes, but the model of {config} '
-            f'has {num_classes}: train with the class list of the data set.')
+            f'{path} names {len(classes)} classes, but the model of '
+            f'{cfg.filename} has {num_classes}: train with the class list of '
+            'the data set.')
     kept = {
         key: meta[key]
-        for key in ('epoch', 'iter', 'seed', 'mmengine_version') if key in meta
+        for key in ('epoch', 'iter', 'seed', 'mmengine_version', 'accuracies')
+        if key in meta
     }
     try:
         kept['cfg'] = strip_paths(meta.get('cfg') or cfg.pretty_text)
@@ -103,6 +111,15 @@ def strip_paths(config: str) -> str:
                    for node in _PathStripper().visit(tree).body)
 
 
+def config_name(published: Path) -> str:
+    """The name of the config in that of a published checkpoint."""
+    match = re.fullmatch(r'(\w+)_\d{8}-[0-9a-f]{8}\.pth', published.name)
+    if match is None:
+        raise ValueError(f'{published} is not named NAME_DATE-HASH.pth: '
+                         'publish it with tools/publish_model.py.')
+    return match[1]
+
+
 def save_published(checkpoint: dict, name: str, folder: os.PathLike) -> Path:
     """Save a checkpoint as NAME_DATE-HASH.pth.
 
@@ -138,5 +155,78 @@ def save_safetensors(checkpoint: dict, path: Path) -> None:
         metadata=dict(
             format='pt',
             config=meta['cfg'],
-            classes=json.dumps(meta['dataset_meta'].get('classes', []))))
+            classes=json.dumps(meta['dataset_meta'].get('classes', [])),
+            accuracies=json.dumps(meta.get('accuracies', {}))))
     write_bytes(path, content)
+
+
+def format_card(checkpoint: dict, path: Path, cfg: Config, cost: dict,
+                num_samples: int) -> str:
+    """The page of a published network, in Markdown.
+
+    What only its author knows is marked with :data:`TO_DO`.
+
+    Args:
+        checkpoint (dict): What was published.
+        path (Path): Its file.
+        cfg (Config): Its config.
+        cost (dict): Its ``flops`` and ``params``.
+        num_samples (int): Number of clips that its accuracies are of.
+    """
+    name, meta = config_name(path), checkpoint['meta']
+    classes = meta['dataset_meta'].get('classes', [])
+    height, width = frame_size(cfg.train_dataloader.dataset.pipeline)
+    epochs = f' for {meta["epoch"]} epochs' if meta.get('epoch') else ''
+    measured = 'Not measured: publish with `--dump`.'
+    if meta.get('accuracies'):
+        measured = '\n'.join(f'- {metric}: {value:.2f} %'
+                             for metric, value in meta['accuracies'].items())
+        measured += f"""
+
+Of {num_samples or 'some'} clips. {TO_DO}: which these are, and whether the
+training, or the choice of the checkpoint, has seen them, or others of the same
+people and recordings."""
+    names = '\n'.join(f'    {i}  {printable(name)}'
+                      for i, name in enumerate(classes))
+    return f"""\
+# {name}
+
+A network that names one of {cfg.model.cls_head.num_classes} actions in a \
+video, for [MMAction2](https://github.com/open-mmlab/mmaction2) with \
+selfy_mmaction {__version__}.
+
+## Data
+
+{TO_DO}: where the videos are from, who and what they show, how many clips
+of how many people or recordings it was trained on{epochs}, and what it should
+not be used for.
+
+## Classes
+
+{names or TO_DO}
+
+## Accuracy
+
+{measured}
+
+## Cost
+
+- {cost["flops"] / 1e9:.3g} G multiply-adds for a clip of \
+{clip_frames(cfg) or 'any number of'} frames of {height} x {width}
+- {cost["params"] / 1e6:.3g} M parameters, a file of \
+{path.stat().st_size / 1e6:.1f} MB
+
+## Use
+
+The config is in the file. In a clone of selfy_mmaction:
+
+```bash
+python -c "import torch; print(torch.load('{path.name}')['meta']['cfg'])" \
+> {name}.py
+python tools/predict.py VIDEO {name}.py {path.name}
+```
+
+## License
+
+{TO_DO}: that of the weights, which that of the videos may restrict.
+"""

@@ -2,17 +2,17 @@
 import os
 import os.path as osp
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import yaml
 from mmengine.config import Config
 
 from ..datasets.recipes import clip_frames, frame_size, stage_pipeline
-from ..engine.errors import describe_error
+from ..engine.launch import load_config
 from ..files import write_text
 from .complexity import get_complexity
-from .tables import format_table
+from .publishing import config_name
 
 PAPER = dict(
     Title='Learning Self-Similarity in Space and Time As Generalized Motion '
@@ -43,21 +43,18 @@ DATASETS = dict(
     motion='Synthetic motion')
 # Configs of the same data set and network.
 VARIANTS = ('2clip', )
-# A user's own data set, of any other name, is the rest of the name.
 NAME = re.compile(
     r'(?P<selfy>selfy_)?(?:(?P<base>ts[mn])_(?P<backbone>[a-z0-9]+)'
-    r'(_1x1x(?P<frames>\d+))?|(?P<vit>vit_[a-z]\d+)_videomae)'
-    rf'_((?P<dataset>{"|".join(DATASETS)})(_({"|".join(VARIANTS)}))?'
-    r'|(?P<own>\w+))')
-# These read any folder of videos: the number of classes is unknown.
-OPEN = ('selfy_tsm_r18_folder', 'selfy_tsm_r50_folder')
+    r'(_1x1x\d+)?|(?P<vit>vit_[a-z]\d+)_videomae)'
+    rf'_(?P<dataset>{"|".join(DATASETS)})(_({"|".join(VARIANTS)}))?')
 BACKBONES = dict(r='ResNet-', mobilenetv2='MobileNetV2', vit_b='ViT-B/')
 # before the metrics of the paper, to keep them apart from those measured here
 PAPERS = 'Paper '
 HEADER = """\
-# Written by tools/update_zoo.py (configs, complexity, the paper's accuracies
-# from paper.yml) and tools/publish_model.py (weights, measured accuracies).
-# FLOPs are multiply-adds of one clip. What begins with "Paper" is the paper's.
+# Written by tools/update_zoo.py: configs, complexity and, of networks that
+# tools/publish_model.py has published, the file, its epochs and accuracies.
+# FLOPs are multiply-adds of one clip. What begins with "Paper" is the paper's,
+# from paper.yml.
 """
 BEGIN, END = '<!-- begin of {} -->', '<!-- end of {} -->'
 
@@ -75,84 +72,99 @@ class Zoo:
         self.page = self.root / 'docs/model_zoo.md'
         self.rows = yaml.safe_load(
             (self.root / 'configs/paper.yml').read_text())
-        index = {}
-        if self.metafile.exists():
-            index = yaml.safe_load(self.metafile.read_text())
-        self.models = {
-            model['Name']: model
-            for model in index.get('Models', [])
-        }
+        models = yaml.safe_load(self.metafile.read_text())['Models']
+        self.models = {model['Name']: model for model in models}
 
-    def update(
-            self,
-            measure: Callable[..., dict] = get_complexity) -> dict[str, str]:
-        """Update the entries from the configs.
-
-        Weights and measured accuracies are kept, and so are entries of
-        configs that cannot be described now.
+    def update(self,
+               names: Sequence[str] | None = None,
+               measure: Callable[..., dict] = get_complexity) -> None:
+        """Describe configs again, keeping what was published.
 
         Args:
+            names (Sequence[str], optional): Names of the configs. By default
+                all that are of a data set of the zoo; entries of others, and
+                of configs that are gone, are then removed.
             measure (Callable): Counts the ``flops`` and ``params`` of a
                 config, given the size of the frames.
 
-        Returns:
-            dict[str, str]: Configs that cannot be described, and why.
+        Raises:
+            FileNotFoundError: If there is no such config.
+            ValueError: If a config cannot be read, or is of no data set of
+                the zoo.
         """
-        models, complexities, left_out = {}, {}, {}
-        for path in sorted(self.root.glob('configs/*.py')):
-            if path.stem in OPEN:
-                continue
-            old = self.models.get(path.stem, {})
-            try:
-                cfg = Config.fromfile(path)
-                size = frame_size(stage_pipeline(cfg, 'train'))
-                # Many configs have the same network.
-                network = str((cfg.model, size))
-                if network not in complexities:
-                    complexities[network] = measure(cfg, size)
-                entry = describe(path.stem, cfg, complexities[network])
-            # A user's config may have any network, and raise anything.
-            except Exception as error:
-                left_out[path.stem] = describe_error(error)
-                if old:
-                    models[path.stem] = old
-                continue
-            metrics = self._paper_metrics(path.stem)
-            for result in old.get('Results', []):
-                metrics |= {
-                    name: value
-                    for name, value in result['Metrics'].items()
-                    if not name.startswith(PAPERS)
-                }
-            _set_metrics(entry, metrics)
+        models = dict(self.models)
+        if names is None:
+            names = [
+                path.stem for path in self.root.glob('configs/*.py')
+                if NAME.fullmatch(path.stem)
+            ]
+            models = {}
+        complexities = {}
+        for name in names:
+            _parse(name)
+            cfg = load_config(str(self.root / f'configs/{name}.py'), {})
+            size = frame_size(stage_pipeline(cfg, 'train'))
+            # Many configs have the same network.
+            network = str((cfg.model, size))
+            if network not in complexities:
+                complexities[network] = measure(cfg, size)
+            entry = describe(name, cfg, complexities[network])
+            old = self.models.get(name, {})
             if 'Weights' in old:
+                entry['Metadata']['Epochs'] = old['Metadata']['Epochs']
                 entry['Weights'] = old['Weights']
-            models[path.stem] = entry
-        self.models = models
-        return left_out
+            self._set_metrics(entry, _metrics(old))
+            models[name] = entry
+        self.models = dict(sorted(models.items()))
 
-    def _paper_metrics(self, name: str) -> dict[str, float]:
-        """Metrics that the paper reports for this network alone."""
-        return {
-            PAPERS + row['Metric']: row['Paper']
-            for row in self.rows.values() if row['Configs'] == [name]
-        }
+    def enter(self, checkpoint: Path, meta: dict, url: str | None) -> None:
+        """Enter a published checkpoint, replacing an earlier one.
 
-    def enter(
-        self,
-        name: str,
-        weights: str,
-        accuracies: dict[str, float],
-    ) -> None:
-        """Enter a published checkpoint, replacing an earlier one."""
+        Args:
+            checkpoint (Path): The file, in the project unless there is a URL.
+            meta (dict): What is in it: the ``epoch``, if it was trained by
+                epochs, and the ``accuracies``, if they were measured.
+            url (str, optional): The folder that it will be downloaded from.
+
+        Raises:
+            ValueError: If it would replace measured accuracies by none, or
+                cannot be found by others.
+        """
+        name, root = config_name(checkpoint), self.root.resolve()
+        if url:
+            weights = f'{url.rstrip("/")}/{checkpoint.name}'
+        elif checkpoint.resolve().is_relative_to(root):
+            weights = checkpoint.resolve().relative_to(root).as_posix()
+        else:
+            raise ValueError(f'{checkpoint} is not in this repository: give '
+                             'the --url of the folder that serves it.')
+        accuracies = meta.get('accuracies', {})
         entry = self.models[name]
-        metrics = self._paper_metrics(name) | {
-            metric: round(value, 2)
-            for metric, value in accuracies.items()
-        }
-        entry.pop('Results', None)
-        _set_metrics(entry, metrics)
+        earlier = _metrics(entry)
+        if earlier and not accuracies:
+            raise ValueError(
+                f'{checkpoint} has no accuracies and would replace a network '
+                f'that has ({format_accuracies(earlier)}): publish it with '
+                '--dump.')
+        if meta.get('epoch'):
+            entry['Metadata']['Epochs'] = meta['epoch']
         entry['Weights'] = weights
+        self._set_metrics(entry, accuracies)
+
+    def _set_metrics(self, entry: dict, measured: dict[str, float]) -> None:
+        """Set what the paper reports for this network alone, and ours."""
+        metrics = {
+            PAPERS + row['Metric']: row['Paper']
+            for row in self.rows.values() if row['Configs'] == [entry['Name']]
+        } | measured
+        entry.pop('Results', None)
+        if metrics:
+            entry['Results'] = [
+                dict(
+                    Task='Action Recognition',
+                    Dataset=entry['Metadata']['Training Data'],
+                    Metrics=metrics)
+            ]
 
     def write(self) -> None:
         """Write the metafile and, if it exists, the zoo's page."""
@@ -183,29 +195,16 @@ class Zoo:
         lines = []
         for name, model in self.models.items():
             metadata = model['Metadata']
-            metrics = {}
-            for result in model.get('Results', []):
-                metrics = result['Metrics']
             weights = model.get('Weights', '')
             if weights:
-                link = weights
-                if '://' not in link:
-                    link = f'../{weights}'
+                link = weights if '://' in weights else f'../{weights}'
                 weights = f'[{osp.basename(weights)}]({link})'
             lines.append([
-                f'[{name}](../{model["Config"]})',
-                metadata['Training Data'],
+                f'[{name}](../{model["Config"]})', metadata['Training Data'],
                 f'{metadata["FLOPs"] / 1e9:.3g}',
                 f'{metadata["Parameters"] / 1e6:.3g}',
-                _format_metrics({
-                    key.removeprefix(PAPERS): value
-                    for key, value in metrics.items() if PAPERS in key
-                }),
-                _format_metrics({
-                    key: value
-                    for key, value in metrics.items() if PAPERS not in key
-                }),
-                weights,
+                format_accuracies(_metrics(model, of_paper=True)),
+                format_accuracies(_metrics(model)), weights
             ])
         return format_table([
             'config', 'data set', 'GMACs', 'parameters (M)', 'paper',
@@ -221,20 +220,49 @@ class Zoo:
             ] for name, row in self.rows.items()])
 
 
-def _format_metrics(metrics: dict[str, float]) -> str:
+def _metrics(entry: dict, of_paper: bool = False) -> dict[str, float]:
+    """The accuracies of an entry that were measured, or those of the paper."""
+    return {
+        name.removeprefix(PAPERS): value
+        for result in entry.get('Results', [])
+        for name, value in result['Metrics'].items()
+        if name.startswith(PAPERS) == of_paper
+    }
+
+
+def format_accuracies(accuracies: dict[str, float]) -> str:
+    """Accuracies in one line, such as 'top-1 54.3, mean-class 50.1'."""
     return ', '.join(
         f'{name.removesuffix(" Accuracy").lower().replace(" ", "-")} {value}'
-        for name, value in metrics.items())
+        for name, value in accuracies.items())
 
 
-def _set_metrics(entry: dict, metrics: dict[str, float]) -> None:
-    if metrics:
-        entry['Results'] = [
-            dict(
-                Task='Action Recognition',
-                Dataset=entry['Metadata']['Training Data'],
-                Metrics=metrics)
-        ]
+def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; without rows, its head, for rows printed later.
+
+    Args:
+        head (Sequence[str]): Names of the columns.
+        rows (Sequence[Sequence[str]]): The cells of each row.
+    """
+    return '\n'.join(map(format_row, [head, ['---'] * len(head), *rows]))
+
+
+def format_row(cells: Sequence[str]) -> str:
+    """One line of such a table."""
+    return f'| {" | ".join(cells)} |'
+
+
+def _parse(name: str) -> re.Match:
+    """The parts of a config's name, which is that of a network of the zoo."""
+    parts = NAME.fullmatch(name)
+    if parts is None:
+        raise ValueError(
+            f'config {name} is not named [selfy_]{{tsm|tsn}}_{{backbone}}'
+            '[_1x1x{frames}]_{dataset}[_{variant}], or with '
+            'vit_{size}{patch}_videomae instead of the network, for a data '
+            f'set of the zoo ({", ".join(DATASETS)}): rename it, or add its '
+            'data set to selfy_mmaction/evaluation/zoo.py.')
+    return parts
 
 
 def describe(name: str, cfg: Config, complexity: dict) -> dict:
@@ -245,12 +273,7 @@ def describe(name: str, cfg: Config, complexity: dict) -> dict:
         cfg (Config): The config.
         complexity (dict): Its ``flops`` and ``params``.
     """
-    parts = NAME.fullmatch(name)
-    if parts is None:
-        raise ValueError(
-            f'config {name} is not named [selfy_]{{tsm|tsn}}_{{backbone}}'
-            '[_1x1x{frames}]_{dataset}[_{variant}], or with '
-            'vit_{size}{patch}_videomae instead of the network.')
+    parts = _parse(name)
     height, width = frame_size(stage_pipeline(cfg, 'train'))
     base = 'VideoMAE' if parts['vit'] else parts['base'].upper()
     backbone = parts['vit'] or parts['backbone']
@@ -277,7 +300,7 @@ def describe(name: str, cfg: Config, complexity: dict) -> dict:
             'Resolution':
             f'{height}x{width}',
             'Training Data':
-            parts['own'] or DATASETS[parts['dataset']],
+            DATASETS[parts['dataset']],
         },
         'Modality': 'RGB',
     }

@@ -1,22 +1,23 @@
 """Pictures of trainings, tests and predictions."""
 import textwrap
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
-from mmaction.evaluation import ConfusionMatrix
 from scipy.cluster import hierarchy
 
 from ..apis.sliding import Segment
 from ..evaluation.confusions import Confusion
 from ..evaluation.logs import Curve
 from ..files import replaced_when_done
+from . import fonts
 
 # Maximum rows of a timeline, and maximum classes of a confusion matrix with
 # numbers in its cells.
@@ -28,8 +29,17 @@ _FRAMES = 4
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure atomically."""
-    with replaced_when_done(path) as unfinished:
+    """Write a figure atomically, in fonts that have its letters."""
+    for axes in figure.axes:
+        # Ticks get their texts on demand.
+        axes.get_xticklabels(), axes.get_yticklabels()
+    for text in figure.findobj(Text):
+        font = fonts.find_font(text.get_text())
+        if font != fonts.DEFAULT:
+            text.get_fontproperties().set_file(font)
+    with warnings.catch_warnings(), replaced_when_done(path) as unfinished:
+        # find_font has said so
+        warnings.filterwarnings('ignore', 'Glyph .* missing from font')
         figure.savefig(unfinished, dpi=100, bbox_inches='tight')
 
 
@@ -83,14 +93,14 @@ def draw_training(runs: Mapping[str, Mapping[str, Curve]], keys: Sequence[str],
 
 
 def draw_timeline(segments: Sequence[Segment],
-                  title: str,
+                  source: str,
                   path: str | Path,
                   width: float = 10) -> None:
     """Draw the probabilities of the best classes over time.
 
     Args:
         segments (Sequence[Segment]): The segments of a video, in order.
-        title (str): The title.
+        source (str): The video; its name is the title.
         path (str | Path): The picture to write.
         width (float): Of the chart in inches. Defaults to 10.
     """
@@ -101,31 +111,29 @@ def draw_timeline(segments: Sequence[Segment],
             row[i] = found['score']
     names = sorted(scores, key=lambda name: -scores[name].sum())[:_MAX_ROWS]
     # the first to appear on top
-    names.sort(key=lambda name: -scores[name].argmax())
+    names.sort(key=lambda name: scores[name].argmax())
     middles = np.array([s.start + s.end for s in segments]) / 2
     edges = [
         segments[0].start, *(middles[1:] + middles[:-1]) / 2, segments[-1].end
     ]
-    figure = Figure((width, 1.2 + 0.45 * len(names)))
-    axes = figure.subplots()
-    for i, name in enumerate(names):
-        axes.stairs(
-            i + 0.9 * scores[name],
-            edges,
-            baseline=i,
-            fill=True,
-            color=_color(i))
-    axes.set(
-        title=_wrap(f'{title} (height: probability from 0 to 1)',
-                    round(9 * width)),
-        xlabel='seconds',
+    figure = Figure((width, 1.2 + 0.5 * len(names)), layout='constrained')
+    figure.suptitle(_wrap(Path(source).name, round(9 * width)))
+    rows = figure.subplots(
+        len(names), sharex=True, sharey=True, squeeze=False)[:, 0]
+    for i, (axes, name) in enumerate(zip(rows, names, strict=True)):
+        axes.stairs(scores[name], edges, fill=True, color=_color(i))
+        axes.set_ylabel(
+            _wrap(name), rotation=0, ha='right', va='center', size=10)
+        axes.yaxis.tick_right()
+        axes.tick_params('y', labelsize=7)
+        axes.spines[['top', 'left']].set_visible(False)
+    rows[0].set(
         xlim=(edges[0], edges[-1]),
-        ylim=(0, len(names)),
-        yticks=np.arange(len(names)) + 0.45)
-    axes.set_yticklabels(map(_wrap, names))
-    axes.tick_params('y', length=0)
-    axes.hlines(range(len(names)), edges[0], edges[-1], color='0.8', lw=0.8)
-    axes.spines[['top', 'right', 'left']].set_visible(False)
+        ylim=(0, 1),
+        yticks=[0, .5, 1],
+        yticklabels=['0', '', '1'])
+    rows[0].set_title('probability', size=8, loc='right')
+    rows[-1].set_xlabel('seconds')
     save(figure, path)
 
 
@@ -168,38 +176,42 @@ def draw_confusion_matrix(matrix: np.ndarray, classes: Sequence[str],
         classes (Sequence[str]): The names of the classes.
         path (str): The picture to write.
     """
-    import matplotlib
-    matplotlib.use('Agg')
     order = order_by_confusion(matrix)
     shares = 100 * matrix / matrix.sum(1, keepdims=True).clip(1)
     shares = shares[order][:, order]
-    figure = ConfusionMatrix.plot(
-        torch.from_numpy(shares),
-        classes=[classes[i] for i in order],
-        cmap='Blues',
-        show=False)
-    axes = figure.axes[0]
-    # makes a few percent visible
-    axes.images[0].set_norm(PowerNorm(0.5, 0, 100))
+    # room for a line of text per class
+    side = max(7, 0.18 * len(matrix))
+    figure = Figure((side, side))
+    axes = figure.subplots()
+    # What never happens is white, and the rest on a linear scale.
+    image = axes.pcolormesh(
+        np.ma.masked_equal(shares, 0),
+        cmap=LinearSegmentedColormap.from_list('', ['#d3e4f3', '#08306b']),
+        vmin=0,
+        vmax=100,
+        edgecolors='white',
+        linewidth=1)
     if len(matrix) <= _MAX_NUMBERS:
         for (i, j), share in np.ndenumerate(shares):
             if share:
-                color = 'white' if share > 35 else 'black'
                 axes.text(
-                    j,
-                    i,
+                    j + .5,
+                    i + .5,
                     f'{share:.0f}',
-                    color=color,
+                    color='white' if share > 50 else 'black',
+                    size=6,
                     ha='center',
                     va='center')
-    # room for a line of text per class
-    figure.set_size_inches(*[max(6, 0.18 * len(matrix))] * 2)
-    axes.set_ylabel('true class')
-    axes.set_xlabel('found class (% of the true class)')
-    axes.tick_params(labelsize=7)
-    axes.tick_params('x', rotation=90)
+    names = [classes[i] for i in order]
+    places = np.arange(len(names)) + .5
+    axes.set_xticks(places, names, size=7, rotation=90)
+    axes.set_yticks(places, names, size=7)
+    axes.set(xlabel='found class', ylabel='true class', aspect='equal')
+    axes.invert_yaxis()
+    # an inch long, however many classes there are
+    figure.colorbar(
+        image, label='% of the true class', shrink=min(1, 4 / side), aspect=15)
     save(figure, path)
-    matplotlib.pyplot.close(figure)
 
 
 def order_by_confusion(matrix: np.ndarray) -> np.ndarray:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from matplotlib import font_manager
 from mmaction.structures import ActionDataSample
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -18,14 +17,13 @@ from torch import Tensor
 from ..datasets.lists import numbered_classes
 from ..datasets.loading import clip_name
 from ..files import write_bytes
+from .fonts import find_font
 
 PICTURES = ('.png', '.jpg', '.jpeg')
 # Maximum number of frames in a column and in a row of a contact sheet.
 _ROWS, _COLUMNS = 4, 2
 # Narrower frames are enlarged to this width in pixels for a legible label.
 _LABEL_WIDTH = 320
-# From Matplotlib: the same on every machine, with accents and Greek.
-_FONT = font_manager.findfont('DejaVu Sans')
 
 
 def draw_clip(clip: Tensor,
@@ -130,7 +128,7 @@ def draw_label(frame: np.ndarray, text: str) -> np.ndarray:
     width, height = (2 * round(factor * side / 2) for side in (width, height))
     picture = Image.fromarray(frame).resize((width, height))
     size = max(14, width // 24)
-    font = ImageFont.truetype(_FONT, size)
+    font = ImageFont.truetype(find_font(text), size)
     margin = size // 2
     # a little less than the number of letters that fit on average
     share = 0.95 * (width - 2 * margin) / max(1, font.getlength(text))

@@ -1,17 +1,18 @@
 """The model zoo's files against the configs."""
 import re
 import shutil
+from pathlib import Path
 
 import pytest
-import yaml
 from mmengine.config import Config
 from modelindex.load_model_index import load
 from motion_clips import render_dataset
 
 from selfy_mmaction.apis.inference import VideoPredictor
-from selfy_mmaction.evaluation.complexity import get_complexity
 from selfy_mmaction.evaluation.dumps import KINDS
-from selfy_mmaction.evaluation.zoo import COLLECTIONS, DATASETS, Zoo, describe
+from selfy_mmaction.evaluation.zoo import DATASETS, Zoo, describe
+
+COST = dict(flops=2_000_000_000, params=3_000_000)
 
 
 @pytest.fixture
@@ -41,201 +42,132 @@ def test_model_index_package_accepts_the_index(repo, zoo):
 
 def test_files_are_what_the_tool_would_write(zoo, copy):
     """All but the complexity, which takes minutes to measure."""
-    copy.update(lambda cfg, size: dict(flops=0, params=0))
+    copy.write()
+    assert copy.metafile.read_text() == zoo.metafile.read_text()
+    assert copy.page.read_text() == zoo.page.read_text()
+    copy.update(measure=lambda cfg, size: COST)
     for models in zoo.models, copy.models:
         assert list(models) == sorted(models)
         for model in models.values():
             del model['Metadata']['FLOPs'], model['Metadata']['Parameters']
     assert copy.models == zoo.models
-
-    again = Zoo(copy.root)
-    again.write()
-    for written, kept in ((again.metafile, zoo.metafile), (again.page,
-                                                           zoo.page)):
-        assert written.read_text() == kept.read_text()
-
-
-@pytest.mark.parametrize('name', ['selfy_tsm_r18_motion', 'tsn_r18_motion'])
-def test_complexity_is_the_measured_one(repo, zoo, name):
-    cfg = Config.fromfile(repo / f'configs/{name}.py')
-    metadata = zoo.models[name]['Metadata']
-    assert metadata['Resolution'] == '64x64'
-    measured = get_complexity(cfg, (64, 64))
-    assert metadata['FLOPs'] == measured['flops']
-    assert metadata['Parameters'] == measured['params']
-
-
-def test_complexity_of_the_main_configs(zoo):
-    """The numbers of the official code."""
-    for name, flops, params in (('selfy_tsm_r50_sthv1', 36.1, 24.8),
-                                ('selfy_tsm_r50_1x1x16_sthv1', 72.2,
-                                 24.8), ('tsm_r50_sthv1', 32.9, 23.9)):
-        metadata = zoo.models[name]['Metadata']
-        assert round(metadata['FLOPs'] / 1e9, 1) == flops
-        assert round(metadata['Parameters'] / 1e6, 1) == params
-
-
-def test_rows_of_the_paper(zoo):
-    published = {
-        'sthv1_8': 52.5,
-        'sthv1_16': 54.3,
-        'sthv1_8_16': 55.8,
-        'sthv1_8_16_2clip': 56.6,
-        'sthv2_8': 64.5,
-        'sthv2_16': 65.7,
-        'sthv2_8_16_2clip': 67.7,
-        'k400_16': 77.1,
-        'diving48_v1_16': 41.6,
-        'gym99_16': 87.7,
-        'gym288_16': 49.5
-    }
-    assert {name: row['Paper'] for name, row in zoo.rows.items()} == published
-    for row in zoo.rows.values():
-        data = {
-            zoo.models[config]['Metadata']['Training Data']
-            for config in row['Configs']
-        }
-        assert data == {row['Dataset']}
-        gym = 'FineGym' in row['Dataset']
-        assert row['Metric'] == ('Mean Class Accuracy'
-                                 if gym else 'Top 1 Accuracy')
-        # The average of two networks is named.
-        assert ('Average' in row) == (len(row['Configs']) > 1)
-        assert row.get('Average', 'logits') in KINDS
-        assert row['Recipe'].split(';')[0] in ('official', 'same authors',
-                                               'ours')
-
-
-def test_paper_and_measured_accuracies_are_kept_apart(copy):
-    name = 'selfy_tsm_r50_1x1x16_sthv1'
-    copy.enter(name, 'https://host/a.pth', {'Top 1 Accuracy': 50.123})
-    copy.write()
-    found = Zoo(copy.root)
-    found.update(lambda cfg, size: dict(flops=1, params=1))
-    model = found.models[name]
-    assert model['Results'][0]['Metrics'] == {
-        'Paper Top 1 Accuracy': 54.3,
-        'Top 1 Accuracy': 50.12
-    }
-    line, = re.findall(rf'^\| \[{name}\].*$', copy.page.read_text(), re.M)
-    assert line.endswith(
-        '| top-1 54.3 | top-1 50.12 | [a.pth](https://host/a.pth) |')
-
-
-def test_new_and_removed_configs(copy):
-    (copy.root / 'configs/tsn_r50_sthv2.py').unlink()
-    (copy.root / 'configs/selfy_tsm_r18_sthv2_2clip.py').write_text(
-        "_base_ = 'selfy_tsm_r50_sthv2.py'\nauto_scale_lr = "
-        "dict(base_batch_size=96)\ntrain_cfg = dict(max_epochs=7)\n")
-    copy.update(lambda cfg, size: dict(flops=2_000_000_000, params=3_000_000))
-    copy.write()
-    models = {
-        model['Name']: model
-        for model in yaml.safe_load(copy.metafile.read_text())['Models']
-    }
-    assert 'tsn_r50_sthv2' not in models
-    assert models['selfy_tsm_r18_sthv2_2clip'] == {
-        'Name': 'selfy_tsm_r18_sthv2_2clip',
-        'In Collection': 'SELFY',
-        'Config': 'configs/selfy_tsm_r18_sthv2_2clip.py',
-        'Metadata': {
-            'Architecture': ['ResNet-18', 'TSM', 'SELFY'],
-            'Batch Size': 96,
-            'Epochs': 7,
-            'FLOPs': 2_000_000_000,
-            'Parameters': 3_000_000,
-            'Frames': 8,
-            'Resolution': '224x224',
-            'Training Data': 'Something-Something V2'
-        },
-        'Modality': 'RGB'
-    }
-
-
-@pytest.mark.parametrize('name',
-                         ['my_net', 'vit_b16_k400', 'selfy_videomae_k400'])
-def test_config_outside_the_convention_is_named(name):
-    with pytest.raises(ValueError, match=f'config {name} is not named'):
-        describe(name, Config(), dict(flops=1, params=1))
-
-
-@pytest.mark.parametrize('own', ['motion_blur', 'k400_mini', 'sthv1_2clips'])
-def test_names_that_begin_like_a_data_set_are_others(repo, own):
-    cfg = Config.fromfile(repo / 'configs/selfy_tsm_r50_k400.py')
-    for frames in '', '_1x1x16':
-        entry = describe(f'selfy_tsm_r50{frames}_{own}', cfg,
-                         dict(flops=1, params=1))
-        assert entry['Metadata']['Training Data'] == own
-
-
-@pytest.mark.parametrize('selfy', [True, False])
-def test_transformers_are_described(repo, selfy):
-    name = 'selfy_vit_b16_videomae_k400'
-    cfg = Config.fromfile(repo / f'configs/{name}.py')
-    entry = describe(
-        name if selfy else name.removeprefix('selfy_'), cfg,
-        dict(flops=1, params=1))
-    assert entry['In Collection'] == ('SELFY' if selfy else 'VideoMAE')
-    assert entry['In Collection'] in COLLECTIONS
-    metadata = entry['Metadata']
-    assert metadata['Architecture'] == ['ViT-B/16', 'VideoMAE'
-                                        ] + (['SELFY'] if selfy else [])
-    assert metadata['Frames'] == 16
-    assert metadata['Resolution'] == '224x224'
-    assert metadata['Epochs'] == 100
-    assert metadata['Training Data'] == 'Kinetics-400'
-
-
-def test_configs_of_the_project_follow_the_convention(zoo):
-    data = {
+    assert set(DATASETS.values()) == {
         model['Metadata']['Training Data']
         for model in zoo.models.values()
     }
-    assert data == set(DATASETS.values())
-
-
-def test_configs_of_a_user_stop_nothing(copy):
-    configs = copy.root / 'configs'
-    for path in configs.glob('*.py'):
-        if path.stem not in ('tsm_r50_sthv2', 'selfy_tsm_r50_folder'):
-            path.unlink()
-    mine = "_base_ = 'tsm_r50_sthv2.py'\n"
-    (configs / 'tsm_r50_1x1x16_my_dives.py').write_text(mine)
-    (configs / 'my_net.py').write_text(mine)
-    # its videos are not here
-    videos = "_base_ = 'selfy_tsm_r50_folder.py'\n"
-    (configs / 'tsm_r18_folder.py').write_text(videos)
-    # an entry stays while its config cannot be read
-    broken = 'selfy_tsm_r50_sthv2'
-    (configs / f'{broken}.py').write_text('1 / 0')
-    kept = copy.models[broken]
-    left_out = copy.update(lambda cfg, size: dict(flops=1, params=1))
-    assert set(left_out) == {'my_net', 'tsm_r18_folder', broken}
-    assert 'classes.txt does not exist' in left_out['tsm_r18_folder']
-    assert left_out['my_net'].startswith('config my_net is not named [selfy')
-    assert set(
-        copy.models) == {'tsm_r50_sthv2', 'tsm_r50_1x1x16_my_dives', broken}
-    metadata = copy.models['tsm_r50_1x1x16_my_dives']['Metadata']
-    assert metadata['Training Data'] == 'my_dives'
-    assert copy.models[broken] == kept
-
-
-def test_page_without_its_table_is_named(copy):
     copy.page.write_text('# Model zoo\n')
     with pytest.raises(ValueError, match='has no lines "<!-- begin of netw'):
         copy.write()
 
 
-def test_published_network_names_motions(repo, zoo, tmp_path):
-    name = 'selfy_tsm_r18_motion'
-    path = repo / zoo.models[name]['Weights']
-    cfg = Config.fromfile(repo / f'configs/{name}.py')
-    predict = VideoPredictor(cfg, str(path), 'cpu')
+def test_rows_of_the_paper(zoo):
+    assert [
+        row['Paper'] for row in zoo.rows.values()
+    ] == [52.5, 54.3, 55.8, 56.6, 64.5, 65.7, 67.7, 77.1, 41.6] + [87.7, 49.5]
+    for row in zoo.rows.values():
+        assert {row['Dataset']} == {
+            zoo.models[config]['Metadata']['Training Data']
+            for config in row['Configs']
+        }
+        metric = 'Mean Class' if 'FineGym' in row['Dataset'] else 'Top 1'
+        assert row['Metric'] == f'{metric} Accuracy'
+        # The average of two networks is named.
+        assert ('Average' in row) == (len(row['Configs']) > 1)
+        assert row.get('Average', 'logits') in KINDS
+        assert re.match('(official|same authors|ours)(;|$)', row['Recipe'])
+
+
+def test_new_removed_and_private_configs(copy):
+    configs = copy.root / 'configs'
+    (configs / 'tsn_r50_sthv2.py').unlink()
+    new, private = 'selfy_tsm_r18_sthv2_2clip', 'selfy_tsm_r50_my_dives'
+    for name in new, private:
+        (configs / f'{name}.py').write_text(
+            "_base_ = 'selfy_tsm_r50_sthv2.py'\nauto_scale_lr = "
+            "dict(base_batch_size=96)\ntrain_cfg = dict(max_epochs=7)\n")
+    measured = []
+    before = dict(copy.models)
+    copy.update([new], lambda cfg, size: measured.append(cfg) or COST)
+    assert len(measured) == 1
+    entry = copy.models.pop(new)
+    assert copy.models == before
+    assert 'Weights' not in entry and 'Results' not in entry
+    assert entry['In Collection'] == 'SELFY'
+    assert entry['Metadata'] == {
+        'Architecture': ['ResNet-18', 'TSM', 'SELFY'],
+        'Batch Size': 96,
+        'Epochs': 7,
+        'FLOPs': 2_000_000_000,
+        'Parameters': 3_000_000,
+        'Frames': 8,
+        'Resolution': '224x224',
+        'Training Data': 'Something-Something V2'
+    }
+    copy.update(measure=lambda cfg, size: COST)
+    assert copy.models.keys() == before.keys() - {'tsn_r50_sthv2'} | {new}
+    for name, error, words in ((private, ValueError,
+                                r'is not named .*\(sthv1, '),
+                               ('tsm_r18_k400', FileNotFoundError,
+                                'r18_k400.py does not exist')):
+        with pytest.raises(error, match=words):
+            copy.update([name])
+
+
+@pytest.mark.parametrize('name', [
+    'my_net', 'vit_b16_k400', 'selfy_videomae_k400', 'tsm_r50_motion_blur',
+    'tsm_r50_k400_mini', 'tsm_r50_1x1x16_sthv1_2clips'
+])
+def test_configs_outside_the_convention_are_named(name):
+    with pytest.raises(ValueError, match=f'config {name} is not named'):
+        describe(name, Config(), COST)
+
+
+def test_transformers_are_described(repo):
+    name = 'vit_b16_videomae_k400'
+    cfg = Config.fromfile(repo / f'configs/selfy_{name}.py')
+    for collection, entry in (('SELFY', describe(f'selfy_{name}', cfg, COST)),
+                              ('VideoMAE', describe(name, cfg, COST))):
+        assert entry['In Collection'] == collection
+        assert entry['Metadata']['Architecture'][:2] == [
+            'ViT-B/16', 'VideoMAE'
+        ]
+        assert entry['Metadata']['Frames'] == 16
+
+
+def test_a_published_network_is_entered(copy):
+    name = 'selfy_tsm_r50_1x1x16_sthv1'
+    file = copy.root / f'checkpoints/{name}_20260101-0123abcd.pth'
+    meta = dict(epoch=6, accuracies={'Top 1 Accuracy': 50.12})
+    for url, link in (('https://host/zoo/', f'https://host/zoo/{file.name}'),
+                      (None, f'../checkpoints/{file.name}')):
+        copy.enter(file, meta, url)
+        copy.write()
+        line, = re.findall(rf'^\| \[{name}\].*$', copy.page.read_text(), re.M)
+        assert line.endswith(
+            f'| top-1 54.3 | top-1 50.12 | [{file.name}]({link}) |')
+    # Its epochs and accuracies stay, beside those of the paper.
+    copy = Zoo(copy.root)
+    copy.update([name], lambda cfg, size: COST)
+    model = copy.models[name]
+    assert model['Metadata']['Epochs'] == 6
+    metrics = model['Results'][0]['Metrics']
+    assert [*metrics.values()] == [54.3, 50.12]
+    assert [*metrics] == ['Paper Top 1 Accuracy', 'Top 1 Accuracy']
+    for path, words in (
+        (file, r'no accuracies .* \(top-1 50.12\): publish it with --dump'),
+        (Path('/', file.name), 'is not in this repository: give the --url'),
+        (Path('epoch_6.pth'), 'epoch_6.pth is not named NAME_DATE-HASH.pth')):
+        with pytest.raises(ValueError, match=words):
+            copy.enter(path, dict(epoch=6), None)
+
+
+def test_published_network_names_motions(published, tmp_path):
+    config, checkpoint = published
+    predict = VideoPredictor(Config.fromfile(config), checkpoint, 'cpu')
     render_dataset(tmp_path / 'motion', num_train=8, num_val=24, seed=1)
     lines = (tmp_path / 'motion/val.txt').read_text().splitlines()
     right = 0
-    for line in lines:
-        file, label = line.split()
+    for file, label in map(str.split, lines):
         best, = predict(str(tmp_path / 'motion/videos' / file), topk=1)
         right += best['label'] == int(label)
     assert right >= 0.8 * len(lines)

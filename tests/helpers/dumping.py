@@ -2,7 +2,7 @@
 import torch
 from mmaction.structures import ActionDataSample
 
-from selfy_mmaction.evaluation.dumps import DumpScores
+from selfy_mmaction.evaluation.metrics import DumpScores
 
 
 def write_dump(path,

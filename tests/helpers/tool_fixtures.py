@@ -163,3 +163,16 @@ def run_tool(load_tool, monkeypatch, tmp_path) -> Callable:
         return exit_info.value.code
 
     return run
+
+
+@pytest.fixture
+def call_tool(load_tool, monkeypatch, capsys) -> Callable:
+    """Run a tool in this process and return what it prints."""
+
+    def call(name: str, *args: str) -> str:
+        monkeypatch.setattr(sys, 'argv', [f'{name}.py', *map(str, args)])
+        capsys.readouterr()
+        load_tool(name).main()
+        return capsys.readouterr().out
+
+    return call

@@ -1,20 +1,17 @@
 """Official checkpoints, from the file to the recognizer."""
 import re
-import subprocess
-import sys
 from collections import OrderedDict
-from pathlib import Path
 
 import pytest
 import torch
+from mmaction.registry import MODELS
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from mmengine.runner import load_checkpoint
 from official import LAYOUTS, official_state_dict, tsm_code_state_dict
 from release_files import read_classes
 
 from selfy_mmaction.models.convert import convert_official_state_dict
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)
@@ -40,180 +37,122 @@ def test_tsms_code_names_what_is_shifted(shift):
         torch.testing.assert_close(converted[key], tensor)
 
 
-def test_why_not_an_official_resnet101():
-    key = 'module.base_model.layer3.22.conv1.weight'
-    official = {**official_state_dict('tsm'), key: torch.ones(256, 1024, 1, 1)}
-    with pytest.raises(ValueError, match='which shifts every block, .* be co'):
-        convert_official_state_dict(official)
-
-
 def test_without_dropout_the_classifier_is_fc1():
     converted = convert_official_state_dict(
         {'module.base_model.fc1.weight': torch.ones(3, 5, 1)})
     assert converted['cls_head.fc_cls.weight'].shape == (3, 5)
 
 
-@pytest.mark.parametrize('state_dict, named', [
-    ({}, 'no key at all'),
-    ({
-        'backbone.conv1.conv.weight': torch.ones(1)
-    }, 'backbone.conv1'),
-    ({
-        'module.base_model.conv1.scale': torch.ones(1)
-    }, 'conv1.scale'),
-    ({
-        'module.base_model.selfy.conv.weight': torch.ones(1)
-    }, 'selfy.conv'),
-    ({
-        'module.new_fc.weight': 'a text'
-    }, 'new_fc.weight'),
-    ({
-        1: torch.ones(1)
-    }, '1'),
-    ({
-        f'layer{i}': torch.ones(1)
-        for i in range(9)
-    }, 'and 6 more'),
+@pytest.mark.parametrize('keys, named', [
+    ([], 'no key at all'),
+    (['backbone.conv1.conv.weight'], 'backbone.conv1'),
+    (['module.base_model.conv1.scale'], 'conv1.scale'),
+    (['module.base_model.selfy.conv.weight'], 'selfy.conv'),
+    ([1], '1'),
+    ([], 'new_fc'),
+    ([f'layer{i}' for i in range(9)], 'and 6 more'),
+    ([*official_state_dict('tsm'), 'module.base_model.layer3.22.conv1.weight'
+      ], 'which shifts every block, '),
 ])
-def test_unknown_keys_are_named(state_dict, named):
-    with pytest.raises(ValueError) as error:
-        convert_official_state_dict(state_dict)
-    assert named in str(error.value)
-    assert '\n' not in str(error.value)
+def test_unknown_keys_are_named(keys, named):
+    weights = dict.fromkeys(keys, torch.ones(1))
+    if named == 'new_fc':
+        weights = {'module.new_fc.weight': 'a text'}
+    with pytest.raises(ValueError, match=f'^.*{named}.*$'):
+        convert_official_state_dict(weights)
 
 
-def convert(*args):
-    return subprocess.run(
-        [sys.executable, ROOT / 'tools/convert_checkpoint.py', *args],
-        capture_output=True,
-        text=True)
+@pytest.fixture
+def convert(tmp_path, call_tool):
+    """Convert weights by the tool; returns its output and the new file."""
+
+    def convert(state_dict, *args):
+        src, dst = tmp_path / 'official.pth.tar', tmp_path / 'converted.pth'
+        torch.save(dict(epoch=50, arch='SELFY', state_dict=state_dict), src)
+        return call_tool('convert_checkpoint', src, dst, *args), dst
+
+    return convert
 
 
-def save_official(path, state_dict):
-    torch.save(
-        dict(epoch=50, arch='SELFY', best_prec1=0.0, state_dict=state_dict),
-        path)
-    return path
-
-
-def build(config):
-    from mmaction.registry import MODELS
-    from mmengine.registry import DefaultScope
-    with DefaultScope.overwrite_default_scope('mmaction'):
-        return MODELS.build(Config.fromfile(ROOT / 'configs' / config).model)
-
-
-@pytest.mark.parametrize('layout, config', [
-    ('selfy', 'selfy_tsm_r50_sthv1.py'),
-    ('tsm', 'tsm_r50_sthv1.py'),
+@pytest.mark.parametrize(('weights', 'option', 'network', 'dataset'), [
+    (lambda n: official_state_dict('selfy'), None, 'selfy_tsm', 'sthv1'),
+    (lambda n: official_state_dict('tsm'), None, 'tsm', 'sthv1'),
+    (lambda n: tsm_code_state_dict(True, n), None, 'tsm', 'sthv1'),
+    (lambda n: tsm_code_state_dict(True, n), 'tsm_r50_sthv2', 'tsm', 'sthv2'),
+    (lambda n: tsm_code_state_dict(True, n), None, 'tsm', 'k400'),
+    (lambda n: tsm_code_state_dict(False, n), None, 'tsn', 'k400'),
 ])
-def test_command_line(layout, config, tmp_path):
-    src = save_official(tmp_path / 'official.pth.tar',
-                        official_state_dict(layout))
-    dst = tmp_path / 'converted.pth'
-    result = convert(src, dst)
-    assert result.returncode == 0, result.stderr
-    assert config in result.stdout
-    load_checkpoint(build(config), str(dst), strict=True)
-
-
-@pytest.mark.parametrize(('shift', 'args', 'network', 'dataset'), [
-    (True, [], 'tsm', 'sthv1'),
-    (True, ['--config', f'{ROOT}/configs/tsm_r50_sthv2.py'], 'tsm', 'sthv2'),
-    (True, [], 'tsm', 'k400'),
-    (False, [], 'tsn', 'k400'),
-])
-def test_checkpoints_of_tsms_code(shift, args, network, dataset, tmp_path,
-                                  load_tool, monkeypatch, capsys):
-    classes = read_classes(ROOT, dataset)
-    src = save_official(tmp_path / 'tsm.pth',
-                        tsm_code_state_dict(shift, len(classes)))
-    dst = tmp_path / 'converted.pth'
-    monkeypatch.setattr(sys, 'argv', ['convert', str(src), str(dst), *args])
-    load_tool('convert_checkpoint').main()
-    config = f'{network}_r50_{dataset}.py'
-    out = capsys.readouterr().out
-    assert f'configs/{config}' in out
+def test_checkpoints_fit_their_config(weights, option, network, dataset, repo,
+                                      convert):
+    classes = read_classes(repo, dataset)
+    args = ['--config', repo / f'configs/{option}.py'] if option else []
+    out, dst = convert(weights(len(classes)), *args)
+    config = f'configs/{network}_r50_{dataset}.py'
+    assert config in out
     # The lists of V1 alone are numbered in another order.
     assert ('give --renumber' in out) == (dataset == 'sthv1')
-    load_checkpoint(build(config), str(dst), strict=True)
+    with DefaultScope.overwrite_default_scope('mmaction'):
+        model = MODELS.build(Config.fromfile(repo / config).model)
+    load_checkpoint(model, str(dst), strict=True)
     meta = torch.load(dst)['meta']
     assert meta['dataset_meta']['classes'] == sorted(classes)
 
 
-def test_resnet101_of_tsms_code(tmp_path, load_tool, run_tool, monkeypatch):
-    src = save_official(tmp_path / 'tsm.pth', tsm_code_state_dict(depth=101))
-    dst = tmp_path / 'converted.pth'
-    message = run_tool('convert_checkpoint', src, dst)
-    assert f'is of a ResNet-101, {ROOT}/configs/tsm_r50_sthv1.py' in message
-    assert '--cfg-options model.backbone.depth=101' in message
-    assert not dst.exists()
-    monkeypatch.setattr(sys, 'argv', [
-        'convert',
-        str(src),
-        str(dst), '--cfg-options', 'model.backbone.depth=101'
-    ])
-    load_tool('convert_checkpoint').main()
-    assert dst.exists()
+def test_resnet101_of_tsms_code(convert):
+    weights = tsm_code_state_dict(depth=101)
+    with pytest.raises(
+            SystemExit,
+            match='is of a ResNet-101, .*tsm_r50_sthv1'
+            '.* --cfg-options model.backbone.depth=101'):
+        convert(weights)
+    assert convert(weights, '--cfg-options',
+                   'model.backbone.depth=101')[1].exists()
 
 
-def test_class_order(tmp_path):
+def test_class_order(convert):
     """Alphabetical and named so, or that of the config."""
     official = official_state_dict('tsm')
-    src = save_official(tmp_path / 'official.pth.tar', official)
-    biases = official['module.new_fc.bias']
     by_name = {}
     for flags in ((), ('--renumber', )):
-        result = convert(src, tmp_path / 'converted.pth', *flags)
-        assert ('give --renumber' in result.stdout) == (not flags)
-        saved = torch.load(tmp_path / 'converted.pth')
+        out, dst = convert(official, *flags)
+        assert ('give --renumber' in out) == (not flags)
+        saved = torch.load(dst)
         names = saved['meta']['dataset_meta']['classes']
         assert (names == sorted(names)) == (not flags)
-        by_name[flags] = dict(
-            zip(names,
-                saved['state_dict']['cls_head.fc_cls.bias'].tolist(),
-                strict=True))
-    assert by_name[()] == by_name[
-        '--renumber',
-    ]
-    assert list(by_name[()].values()) == biases.tolist()
+        biases = saved['state_dict']['cls_head.fc_cls.bias'].tolist()
+        by_name[flags] = dict(zip(names, biases, strict=True))
+    first, second = by_name.values()
+    assert first == second
+    assert list(first.values()) == official['module.new_fc.bias'].tolist()
 
 
-def resnet18_keys(state_dict):
-    """Only the blocks, and their convolutions, that a ResNet-18 has."""
-    return {
-        key: value
-        for key, value in state_dict.items()
-        if not re.search(r'layer\d\.[2-9]|conv3|bn3|layer1.0.downsample', key)
-    }
-
-
-@pytest.mark.parametrize('break_it, named', [
-    (resnet18_keys, 'layer1.0.conv3.conv.weight is missing'),
-    (lambda official: {
-        **official, 'module.new_fc.weight': torch.ones(101, 2048, 1)
+@pytest.mark.parametrize('change, named', [
+    ({
+        'module.new_fc.weight': torch.ones(101, 2048, 1)
     }, 'fc_cls.weight has shape (101, 2048) instead of (174, 2048)'),
-    (lambda official: {
-        **official, 'optimizer.state': torch.ones(1)
+    ({
+        'optimizer.state': torch.ones(1)
     }, "'optimizer.state'"),
+    (None, 'layer1.0.conv3.conv.weight is missing'),
 ])
-def test_what_does_not_fit_is_one_line(break_it, named, tmp_path):
-    src = save_official(tmp_path / 'official.pth.tar',
-                        break_it(official_state_dict('tsm')))
-    dst = tmp_path / 'converted.pth'
-    result = convert(src, dst)
-    assert result.returncode == 1
-    assert named in result.stderr
-    assert result.stderr.count('\n') == 1
-    assert not dst.exists()
+def test_what_does_not_fit_is_one_line(change, named, convert, tmp_path):
+    weights = official_state_dict('tsm')
+    if change is None:  # only what a ResNet-18 has
+        change = {}
+        for key in [*weights]:
+            if re.search(r'layer\d\.[2-9]|(conv|bn)3|1.0.downsample', key):
+                del weights[key]
+    with pytest.raises(SystemExit) as error:
+        convert(weights | change)
+    assert named in error.value.code
+    assert '\n' not in error.value.code
+    assert not (tmp_path / 'converted.pth').exists()
 
 
 @pytest.mark.parametrize('content', [None, b'', b'not a checkpoint'])
-def test_a_bad_file_is_one_line(content, tmp_path):
+def test_a_bad_file_is_one_line(content, run_tool, tmp_path):
     src = tmp_path / 'official.pth.tar'
     if content is not None:
         src.write_bytes(content)
-    result = convert(src, tmp_path / 'converted.pth')
-    assert result.returncode == 1
-    assert str(src) in result.stderr
-    assert result.stderr.count('\n') == 1
+    message = run_tool('convert_checkpoint', src, tmp_path / 'converted.pth')
+    assert str(src) in message and '\n' not in message

@@ -12,7 +12,7 @@ from selfy_mmaction.apis.video import write_video
 from selfy_mmaction.datasets.loading import BadClips
 from selfy_mmaction.engine.checkpoint import AtomicBackend
 from selfy_mmaction.evaluation import publishing
-from selfy_mmaction.evaluation.dumps import DumpScores
+from selfy_mmaction.evaluation.metrics import DumpScores
 from selfy_mmaction.visualization.frames import write_picture
 
 SIZE = 3000  # bytes that a file can have

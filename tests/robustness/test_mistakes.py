@@ -182,7 +182,7 @@ ensemble a.npz b.npz
     a.npz has 1 samples of 8 classes, but b.npz has 1 samples of 3 .*: .*
 ensemble a.pkl
     a.pkl is a pickle, .*: write an .npz with tools/test.py CONFIG .*
-publish_model weights.pth
+publish_model weights.pth --out-dir out
     weights.pth does not name its config .*: give --config.
 tools/data/prepare sthv1 no
     folder no does not exist.

@@ -163,10 +163,10 @@ def test_every_tool_takes_them(kind, project, run, load_tool, motion_root,
     assert all(len(network(video)) == 5 for network in networks)
     # as in publish_model and update_zoo, which have the repository's configs
     saved = load_checkpoint(checkpoint)
-    published = publishing.strip_checkpoint(saved, checkpoint, config)
-    assert published['state_dict'].keys() == saved['state_dict'].keys()
     cfg = Config.fromfile(config)
-    entry = zoo.describe(f'selfy_{kind}_r18_mine', cfg,
+    published = publishing.strip_checkpoint(saved, checkpoint, cfg)
+    assert published['state_dict'].keys() == saved['state_dict'].keys()
+    entry = zoo.describe(f'selfy_{kind}_r18_motion', cfg,
                          get_complexity(cfg, (32, 32)))
     # the default of the backbone, and what the config says
     assert entry['Metadata']['Frames'] == dict(tsm=8, tsn=3)[kind]

@@ -3,30 +3,24 @@ import subprocess
 import sys
 
 import numpy as np
-import pytest
 import torch
-from dumping import write_dump
 
 from selfy_mmaction.evaluation.dumps import load_dump
 
 ROW = 'sthv1_8_16_2clip'
 
 
-@pytest.fixture
-def weights(save_checkpoint, tiny_config, tmp_path):
-    """Random weights, which suit any number of frames."""
-    return str(save_checkpoint(tiny_config, tmp_path / 'weights.pth'))
-
-
-def test_one_and_two_processes_agree(repo, weights, tiny, sthv1_root, tool_env,
-                                     free_port, tmp_path):
+def test_one_and_two_processes_agree(repo, save_checkpoint, tiny_config, tiny,
+                                     sthv1_root, tool_env, free_port,
+                                     tmp_path):
+    # random weights, which suit any number of frames
+    weights = save_checkpoint(tiny_config, tmp_path / 'weights.pth')
     lines = [
         line for split in ('val', 'train') for line in (
             sthv1_root /
             f'sthv1_{split}_list_rawframes.txt').read_text().splitlines()
     ]
     # Two processes get three each, one of them twice.
-    names = [line.split()[0] for line in lines[:5]]
     (tmp_path / 'odd.txt').write_text('\n'.join(lines[:5]))
     reports = {}
     for gpus in '1', '2':
@@ -56,50 +50,19 @@ def test_one_and_two_processes_agree(repo, weights, tiny, sthv1_root, tool_env,
         one, two = (
             load_dump(str(tmp_path / f'{gpus}/{config}_sthv1_2clip.npz'))
             for gpus in '12')
-        assert one.names == two.names == names
+        assert one.names == two.names == [
+            line.split()[0] for line in lines[:5]
+        ]
         assert one.kind == two.kind == 'logits'
         assert one.labels.tolist() == two.labels.tolist()
         np.testing.assert_allclose(one.scores, two.scores, 1e-4, 1e-6)
         assert len(np.unique(one.scores.round(3), axis=0)) == 5
 
 
-@pytest.mark.parametrize('args, kind, accuracy', [
-    ([], 'logits', '50.00'),
-    (['--average', 'logits'], 'logits', '50.00'),
-    (['--average', 'probabilities'], 'probabilities', '100.00'),
-])
-def test_what_is_averaged(args, kind, accuracy, load_tool, monkeypatch,
-                          tmp_path, capsys):
-    # Sample 0: 6 - 9 against 0 in logits, 1.00 + 0.00 against 0.00 + 0.50 in
-    # probabilities.
-    scores = [[[6., 0, 0], [0, 0, 1]], [[-9., 0, 0], [0, 3, 0]]]
-    dumps = map(load_dump, [
-        write_dump(str(tmp_path / f'{i}.npz'), x, [0, 1], kind='logits')
-        for i, x in enumerate(scores)
-    ])
-    tool = load_tool('eval_protocol')
-    monkeypatch.setattr(tool, 'test', lambda *_: next(dumps))
-    monkeypatch.setattr(sys, 'argv', [
-        'eval_protocol.py', ROW, '--checkpoints', 'https://host/8.pth',
-        'https://host/16.pth', *args
-    ])
-    tool.main()
-    out = capsys.readouterr().out
-    assert f'Their {kind} are averaged.' in out
-    assert out.splitlines()[-1] == (
-        f'Top 1 Accuracy {accuracy}, in the paper 56.6')
-
-
-@pytest.mark.parametrize('args, words', [
-    ([ROW, '--checkpoints', 'a.pth'],
-     f'--checkpoints gives 1 files, but {ROW} needs 2: of selfy_tsm_r50_sthv1_'
-     '2clip and selfy_tsm_r50_1x1x16_sthv1_2clip.'),
-    (['sthv1_16', '--checkpoints', 'a.pth'], 'a.pth does not exist.'),
-    (['sthv1_16', '--checkpoints', 'a.pth', '--gpus', '0'
-      ], '--gpus 0: give 1 or more.'),
-])
-def test_wrong_arguments(run_tool, args, words):
-    assert words in run_tool('eval_protocol', *args)
+def test_wrong_arguments(run_tool):
+    args = 'eval_protocol', 'sthv1_16', '--checkpoints', 'a.pth'
+    assert 'a.pth does not exist.' in run_tool(*args)
+    assert '--gpus 0: give 1 or more.' in run_tool(*args, '--gpus', '0')
 
 
 def test_failing_test_is_named(run_tool, tmp_path, capfd):
