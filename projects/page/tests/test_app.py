@@ -264,9 +264,10 @@ def test_a_new_clip_ends_what_is_done_for_the_old(visit, pan, tmp_path):
     expect(get_answer(page)).to_have_text(
         re.compile(r'second \d of 200'), timeout=60_000)
     page.locator('.gallery-item').nth(1).click()
-    # It would have counted to 200.
-    expect(get_answer(page)).to_have_text('Asking the network', timeout=5_000)
+    expect(get_answer(page)).to_have_text('camera tilts down', timeout=60_000)
     wait_for_picture(page)
+    # It would go on counting to 200, and draw a timeline.
+    expect(get_answer(page)).to_have_text('camera tilts down')
     expect(page.locator('.timeline img')).to_have_count(0)
 
 
