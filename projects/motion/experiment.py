@@ -123,7 +123,6 @@ class Run(NamedTuple):
         cfg.merge_from_dict(dict(model=dict(backbone=backbone)))
         if epochs > 1:
             cfg.train_cfg.max_epochs = epochs
-            cfg.param_scheduler[0].total_steps = epochs
         cfg.launcher = 'none'
         cfg.randomness = dict(seed=self.seed)
         return cfg

@@ -81,6 +81,5 @@ def _use_list(cfg: Config, data: ConfigDict, name: str,
     if data is cfg.train_dataloader.dataset:
         epochs = cfg.train_cfg.max_epochs * len(read_list(data)) / len(lines)
         cfg.train_cfg.max_epochs = round(epochs)
-        cfg.param_scheduler[0].total_steps = round(epochs)
     data.ann_file = f'{name}_{data.ann_file}'
     write_text(Path(data.data_root) / data.ann_file, '\n'.join([*lines, '']))

@@ -31,7 +31,6 @@ def test_every_design_changes_the_block_and_the_budget_alone(name, repo):
     cfg = experiment.Run(name, 0).load_config(repo / 'configs', {})
     assert (cfg.to_dict() == base.to_dict()) == (name == network)
     assert cfg.train_cfg.max_epochs == epochs
-    assert cfg.param_scheduler[0].total_steps == epochs
     for part in 'train_cfg', 'param_scheduler':
         cfg[part] = base[part]
     for key in 'selfy', 'selfy_indices':

@@ -6,4 +6,4 @@ use_folder(_base_, '{{$RECORDINGS:data/recordings}}/msr_action3d')
 # The people use the right arm or leg, and a mirrored tick is none.
 find_step(_base_.train_dataloader.dataset.pipeline, 'Flip').flip_ratio = 0
 
-_base_.train_cfg.max_epochs = _base_.param_scheduler[0].total_steps = 18
+_base_.train_cfg.max_epochs = 18

@@ -17,7 +17,7 @@ SMALL = [
     'model.backbone.num_stages=1', 'model.backbone.strides=(1,)',
     'model.backbone.dilations=(1,)', 'model.backbone.out_indices=(0,)',
     'model.cls_head.in_channels=64', 'model.backbone.selfy.window=(3,3,3)',
-    'train_cfg.max_epochs=4', 'param_scheduler.0.total_steps=4'
+    'train_cfg.max_epochs=4'
 ]
 
 
