@@ -26,7 +26,8 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from selfy_mmaction.datasets.recipes import frame_size
-from selfy_mmaction.engine import errors, hooks, launch
+from selfy_mmaction.engine import errors, launch
+from selfy_mmaction.engine.runner import build_runner
 from selfy_mmaction.evaluation.complexity import get_complexity
 from selfy_mmaction.files import write_text
 
@@ -132,8 +133,7 @@ def train_and_test(training: Training, out: Path, options: dict) -> dict:
         cfg.load_from = None
     result = dict(training._asdict(),
                   **get_complexity(cfg, frame_size(cfg.test_pipeline)))
-    runner = launch.build_runner(cfg, stages=('train', 'test'))
-    runner.register_hook(hooks.CheckDataHook())
+    runner = build_runner(cfg, stages=('train', 'test'))
     use_bfloat16(runner.model.backbone)
     runner.train()
     for split in 'train', 'test':

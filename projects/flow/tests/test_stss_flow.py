@@ -42,7 +42,7 @@ def test_video_and_picture(load_tool, monkeypatch, video_dir, tmp_path,
     (('{video}', '--fps', '0.1'), 'has one frame at 0.1 frames per second'),
     (('{video}', '--short-side', '9'), '--short-side 9: give 32 or more.'),
     (('{video}', '--weights', 'none.pth'), 'none.pth'),
-    (('{text}', ), 'notes.txt is not a video: it begins with'),
+    (('{text}', ), 'notes.txt is not a video, or is damaged: it begins with'),
 ])
 def test_mistakes_are_one_line(load_tool, monkeypatch, video_dir, args, words):
     files = dict(video=video_dir / 'left0.mp4', text=video_dir / 'notes.txt')

@@ -81,7 +81,7 @@ def test_answers_and_says_what_is_wrong(address, pan, notes):
         with Image.open(path) as sheet:
             assert min(sheet.size) > 500
     step = client.predict(handle_file(notes), api_name='/look')
-    assert 'notes.mp4 is not a video: it begins' in str(step[2])
+    assert 'notes.mp4 is not a video, or is damaged: it begins' in str(step[2])
 
 
 @pytest.mark.parametrize('headers, status', [
@@ -223,7 +223,8 @@ def test_a_phone_plays_any_clip(visit, video_dir, notes):
     give(page, notes)
     problem = page.get_by_label('What is wrong')
     expect(problem).to_have_value(
-        re.compile('notes.mp4 is not a video: it begins'), timeout=60_000)
+        re.compile('notes.mp4 is not a video, or is damaged: it begins'),
+        timeout=60_000)
     page.get_by_label('Clear').first.click()
     give(page, video_dir / 'left0.mp4')
     _, width, height = wait_for_picture(page)
