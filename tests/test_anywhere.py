@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import selfy_mmaction
-from selfy_mmaction.models.insert import insert_selfy
+from selfy_mmaction import insert_selfy
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / 'docs/anywhere.md').read_text()
@@ -74,7 +73,8 @@ def test_row(row):
         if not parameter.any():  # such as a head that is not trained yet
             torch.nn.init.normal_(parameter)
     net = copy.deepcopy(plain)
-    eval(f'insert_selfy(net, {arguments}, mid_channels=8)')
+    eval(f'insert_selfy(net, {arguments}, mid_channels=8)',
+         dict(insert_selfy=insert_selfy, net=net))
     block = net.get_submodule(arguments.split("'")[1]).selfy
     frames, side = int(frames), 256 if name == 'V-JEPA 2' else 224
     x = torch.randn(block.num_segments * frames, 3, side, side)
@@ -105,10 +105,8 @@ def test_row(row):
         assert abs(i - 2) <= 1 and abs(j - 5) <= 1
 
 
-def test_first_lines(monkeypatch):
+def test_first_lines():
     pytest.importorskip('timm', exc_type=ImportError)
-    monkeypatch.setattr(
-        selfy_mmaction, 'insert_selfy', insert_selfy, raising=False)
     names = {}
     exec(FIRST, names)
     net = names['net']
@@ -124,7 +122,7 @@ def test_first_lines(monkeypatch):
 NETWORK = """
 import torch
 from torch import nn
-from selfy_mmaction.models.insert import insert_selfy
+from selfy_mmaction import insert_selfy
 
 net = nn.Sequential(
     nn.Conv2d(3, 8, 3, 4, 1), nn.BatchNorm2d(8), nn.ReLU(),

@@ -166,21 +166,11 @@ torch.manual_seed(0)
 
 def test_the_examples_need_pytorch_alone():
     """In a process where importing MMAction2 fails."""
-    first, second = python_blocks(OUTSIDE)
-    code = WITHOUT_MMACTION + first + second + """
+    first, = python_blocks(OUTSIDE)
+    code = WITHOUT_MMACTION + first + """
 assert similarities.shape == (2, 8, 14, 14, 5, 9, 9)
 assert displacement.shape == (2, 8, 14, 14, 5, 2)
 assert features.shape == (2, 8, 64, 14, 14)
-torch.nn.init.ones_(motion.block.residual_add.bn.weight)
-moved = motion(tokens)
-assert torch.equal(moved[:, 0], tokens[:, 0])
-assert not torch.allclose(moved, tokens)
-# The patches of a frame are the rows of its map.
-maps = tokens[:, 1:].view(2, 8, 14, 14, 192).permute(0, 1, 4, 2, 3)
-expected = motion.block(maps.flatten(0, 1)).view_as(maps)
-torch.testing.assert_close(
-    moved[:, 1:].view(2, 8, 14, 14, 192), expected.permute(0, 1, 3, 4, 2),
-    rtol=1e-4, atol=1e-3)
 """
     done = subprocess.run([sys.executable, '-W', 'error', '-c', code],
                           cwd=ROOT,

@@ -134,11 +134,7 @@ def _run(model: nn.Module, places: list[Place], x: Tensor) -> dict[str, _Seen]:
 
 
 def _observe(model: nn.Module, places: list[Place]) -> dict[str, _Seen]:
-    """Run the network on the first example that it takes.
-
-    Raises:
-        ValueError: If it takes none, or a block cannot be added to an output.
-    """
+    """Run the network on the first example that it takes, if there is one."""
     faults = []
     for x in _examples(model, places[0].num_segments, places[0].grid):
         try:
@@ -220,9 +216,9 @@ def insert_selfy(model: nn.Module,
     blocks = []
     for module, place in places.items():
         like = next(chain(module.parameters(), model.parameters()), None)
-        is_layer = isinstance(module, nn.Sequential)
-        place, x, relu, is_layer = seen.get(place.after,
-                                            (place, like, False, is_layer))
+        place, x, relu, is_layer = seen.get(
+            place.after,
+            (place, like, False, isinstance(module, nn.Sequential)))
         channels = -1 if grid or place.layout == 'NHWC' else 1
         built = MODELS.build({
             'type': 'SELFYBlock',

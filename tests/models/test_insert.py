@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from selfy_mmaction.models import SELFYBlock
-from selfy_mmaction.models.insert import insert_selfy, remove_selfy
+from selfy_mmaction import SELFYBlock, insert_selfy, remove_selfy
 from selfy_mmaction.registry import HAS_MMACTION, MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,6 +84,11 @@ def pair(x):
     return x, None
 
 
+def example(net):
+    return torch.randn(
+        CLIPS if getattr(net, 'kind', '') == 'clips' else FRAMES)
+
+
 class Net(nn.Module):
     """Patches of 4 x 4 pixels, position embeddings, layers, classes.
 
@@ -116,21 +120,18 @@ class Net(nn.Module):
         return self.fc(x.flatten(1, -2).mean(1))
 
 
-# name: network, an input, places, arguments
+# name: network, places, grid, prefix tokens
 CASES = {
-    'sequence': (convs, FRAMES, ['stage'], {}),
-    'children': (lambda: convs(Children()), FRAMES, ['stage.0'], {}),
-    'layers': (convs, FRAMES, ['stage.1', 'last'], {}),
-    'channels last': (lambda: Net('maps'), FRAMES, ['layers.1'], {}),
-    'named tuple': (lambda: Net('maps', 0, Output), FRAMES, ['layers.1'], {}),
-    'frames':
-    (lambda: Net('frames'), FRAMES, ['layers.0',
-                                     'layers.2.body'], dict(grid=(8, 8))),
-    'class token': (lambda: Net('frames', 1), FRAMES, ['layers.1'],
-                    dict(grid=(8, 8), prefix_tokens=1)),
-    'clips': (lambda: Net('clips'), CLIPS, ['layers.1'], dict(grid=[8, 8])),
-    'two tokens': (lambda: Net('clips', 2, pair), CLIPS, ['layers.1'],
-                   dict(grid=(8, 8), prefix_tokens=2)),
+    'sequence': (convs, ['stage'], None, 0),
+    'children': (lambda: convs(Children()), ['stage.0'], None, 0),
+    'layers': (convs, ['stage.1', 'last'], None, 0),
+    'channels last': (lambda: Net('maps'), ['layers.1'], None, 0),
+    'named tuple': (lambda: Net('maps', 0, Output), ['layers.1'], None, 0),
+    'frames': (lambda: Net('frames'), ['layers.0',
+                                       'layers.2.body'], (8, 8), 0),
+    'class token': (lambda: Net('frames', 1), ['layers.1'], (8, 8), 1),
+    'clips': (lambda: Net('clips'), ['layers.1'], [8, 8], 0),
+    'two tokens': (lambda: Net('clips', 2, pair), ['layers.1'], (8, 8), 2),
 }
 
 
@@ -142,11 +143,12 @@ def seed():
 @pytest.fixture(params=CASES)
 def case(request):
     """A network, the same with blocks, an input, and the places."""
-    make, shape, after, kwargs = CASES[request.param]
+    make, after, *tokens = CASES[request.param]
     plain = make()
     net = copy.deepcopy(plain)
-    assert insert_selfy(net, after, T, **kwargs, **SELFY) is net
-    return plain, net, torch.randn(shape), after
+    tokens = dict(zip(('grid', 'prefix_tokens'), tokens, strict=True))
+    assert insert_selfy(net, after, T, **tokens, **SELFY) is net
+    return plain, net, example(net), after
 
 
 def awaken(net):
@@ -164,6 +166,11 @@ def run(net, x):
 
 def test_starts_as_the_network_was_and_ends_as_it(case):
     plain, net, x, after = case
+    for name in after:  # no trace of the pass
+        place, before = net.get_submodule(name), plain.get_submodule(name)
+        assert vars(place).keys() == vars(before).keys()
+        assert isinstance(place, type(before))
+        assert isinstance(place.selfy, SELFYBlock)
     for mode in True, False:
         for grad in True, False:
             with torch.set_grad_enabled(grad):
@@ -172,10 +179,6 @@ def test_starts_as_the_network_was_and_ends_as_it(case):
     missing, unexpected = net.load_state_dict(plain.state_dict(), strict=False)
     assert not unexpected
     assert {key.partition('.selfy.')[0] for key in missing} == {*after}
-    for name in after:
-        place = net.get_submodule(name)
-        assert isinstance(place, type(plain.get_submodule(name)))
-        assert isinstance(place.selfy, SELFYBlock)
     assert not torch.equal(awaken(net)(x), plain(x))
     assert remove_selfy(net) is net
     assert repr(net) == repr(plain)
@@ -223,7 +226,7 @@ def test_outputs_become_maps_and_back(kind, prefix):
     grid = None if kind == 'maps' else (8, 8)
     insert_selfy(
         net, 'layers.1', T, grid=grid, prefix_tokens=prefix, type='Numbering')
-    x = torch.randn(CLIPS if kind == 'clips' else FRAMES)
+    x = example(net)
     for model in plain, net:
         model.layers[1].register_forward_hook(
             lambda *args: outs.append(args[2].flatten(1, -2)))
@@ -241,15 +244,11 @@ def test_outputs_become_maps_and_back(kind, prefix):
 @pytest.mark.skipif(not HAS_MMACTION, reason='needs MMAction2')
 @pytest.mark.parametrize('is_shift', [True, False])
 def test_same_numbers_as_ResNetSELFY(is_shift):
+    from selfy_mmaction import ResNetSELFY
+    selfy = dict(SELFY, type='SELFYBlock')
     ours, net = (
-        MODELS.build(
-            dict(
-                type='ResNetSELFY',
-                depth=18,
-                num_segments=T,
-                is_shift=is_shift,
-                selfy=dict(SELFY, type='SELFYBlock'),
-                selfy_indices=indices)) for indices in ((1, ), ()))
+        ResNetSELFY(18, T, is_shift, selfy, indices)
+        for indices in ((1, ), ()))
     ours.init_weights(), net.init_weights()
     insert_selfy(net, 'layer2', T, **SELFY)
     weights = awaken(ours).state_dict()
@@ -292,11 +291,6 @@ def test_relu_if_the_output_comes_out_of_one(after, given, relu):
                 f'{after}.selfy.{name}'
                 for name, _ in block.named_parameters()
             }
-
-
-def test_a_pass_changes_no_attribute():
-    net = insert_selfy(convs(Children()), 'stage.0', T, **SELFY)
-    assert not hasattr(net.stage[0], 'size')
 
 
 @pytest.mark.parametrize('type', ['SELFYBlock', 'MOSSBlock'])
