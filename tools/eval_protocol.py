@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from selfy_mmaction.engine import checkpoint, errors, launch
+from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.evaluation.dumps import KINDS, Dump, load_dump
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,6 +75,7 @@ def test(config: str, weights: str, folder: Path,
 @errors.one_line_errors
 def main() -> None:
     args = parse_args()
+    from selfy_mmaction.engine.checkpoint import load_checkpoint
     from selfy_mmaction.evaluation import ensemble
 
     row = ROWS[args.row]
@@ -87,7 +88,7 @@ def main() -> None:
         raise ValueError(f'--gpus {args.gpus}: give 1 or more.')
     for path in args.checkpoints:
         if '://' not in path:
-            checkpoint.load_checkpoint(path)
+            load_checkpoint(path)
 
     folder = Path(args.work_dir or f'work_dirs/{args.row}')
     dumps = [

@@ -41,7 +41,7 @@ def parse_args() -> argparse.Namespace:
 @errors.one_line_errors
 def main() -> None:
     args = parse_args()
-    from selfy_mmaction.datasets.recipes import frame_size
+    from selfy_mmaction.datasets.recipes import frame_size, stage_pipeline
     from selfy_mmaction.engine.checkpoint import load_checkpoint
     from selfy_mmaction.evaluation import ensemble, publishing
     from selfy_mmaction.evaluation.complexity import get_complexity
@@ -68,8 +68,7 @@ def main() -> None:
             name: round(value, 2)
             for name, value in found.items()
         }
-    cost = get_complexity(cfg,
-                          frame_size(cfg.train_dataloader.dataset.pipeline))
+    cost = get_complexity(cfg, frame_size(stage_pipeline(cfg, 'train')))
     path = publishing.save_published(published, config.stem, args.out_dir)
     if args.safetensors:
         publishing.save_safetensors(published,

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from .. import __version__
-from ..datasets.recipes import clip_frames, frame_size
+from ..datasets.recipes import clip_frames, frame_size, stage_pipeline
 from ..engine.checkpoint import check_state_dict, get_state_dict
 from ..files import printable, write_bytes
 
@@ -175,7 +175,7 @@ def format_card(checkpoint: dict, path: Path, cfg: Config, cost: dict,
     """
     name, meta = config_name(path), checkpoint['meta']
     classes = meta['dataset_meta'].get('classes', [])
-    height, width = frame_size(cfg.train_dataloader.dataset.pipeline)
+    height, width = frame_size(stage_pipeline(cfg, 'train'))
     epochs = f' for {meta["epoch"]} epochs' if meta.get('epoch') else ''
     measured = 'Not measured: publish with `--dump`.'
     if meta.get('accuracies'):
