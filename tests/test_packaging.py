@@ -191,14 +191,13 @@ def test_the_lines_of_the_readme(tmp_path, tree, video_dir, readme):
     env.install('--no-build-isolation', str(tree))
     project = tmp_path / 'project'
     project.mkdir()
-    (project / 'tsm.py').write_text(TSM)
-    (project / 'config.py').write_text("_base_ = 'tsm.py'\n" +
-                                       readme('load_from'))
+    (project / 'your_tsm.py').write_text(TSM)
+    (project / 'config.py').write_text(readme('load_from'))
     videos = sorted(video_dir.glob('*.mp4'))[::3]
     (project / 'list.txt').write_text(''.join(
         f'{path} {i % 2}\n' for i, path in enumerate(videos)))
     init_default_scope('mmaction')
-    tsm = MODELS.build(Config.fromfile(project / 'tsm.py').model)
+    tsm = MODELS.build(Config.fromfile(project / 'your_tsm.py').model)
     torch.save(tsm.state_dict(), project / 'your_tsm_checkpoint.pth')
 
     shape = env.run('-c', readme('stss('), cwd=project)
