@@ -6,7 +6,9 @@ import re
 import shutil
 import threading
 
+import numpy as np
 import pytest
+from dumping import write_dump
 from environments import Environment
 from motion_clips import render_dataset
 
@@ -58,11 +60,13 @@ def training(mim):
 def published(mim, training):
     """The name of its checkpoint, published and served over HTTP."""
     folder = mim.home / 'served'
+    # The zoo replaces no network that has accuracies by one without.
+    dump = write_dump(mim.home / 'dump.npz', np.eye(8), range(8))
     handler = functools.partial(
         http.server.SimpleHTTPRequestHandler, directory=folder)
     with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
         mim('run', PACKAGE, 'publish_model', f'work_dirs/{NAME}/epoch_1.pth',
-            '--out-dir', str(folder))
+            '--out-dir', str(folder), '--dump', str(dump))
         path, = folder.glob('*.pth')
         mim('run', PACKAGE, 'update_zoo', str(path), '--url',
             f'http://127.0.0.1:{server.server_port}')

@@ -183,7 +183,7 @@ ensemble a.npz b.npz
 ensemble a.pkl
     a.pkl is a pickle, .*: write an .npz with tools/test.py CONFIG .*
 publish_model weights.pth --out-dir out
-    weights.pth does not name its config .*: give --config.
+    weights.pth does not name its config .*: give --config, such as .*
 tools/data/prepare sthv1 no
     folder no does not exist.
 projects/motion/make_motion data
