@@ -41,8 +41,8 @@ def main() -> None:
     from mmaction.registry import DATASETS
     from mmengine.registry import init_default_scope
 
+    from selfy_mmaction.datasets.bad_clips import catch_bad_clips, clip_name
     from selfy_mmaction.datasets.lists import numbered_classes, read_classes
-    from selfy_mmaction.datasets.loading import clip_name, guard
     from selfy_mmaction.engine import hooks
     from selfy_mmaction.evaluation import confusions, ensemble
     from selfy_mmaction.evaluation.dumps import load_dump
@@ -55,7 +55,7 @@ def main() -> None:
     dump = load_dump(args.dump)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    guard(dataset, hooks.refuse_clip)
+    catch_bad_clips(dataset, hooks.name_bad_clip)
     confusions.check_dataset(dump, dataset)
     scores = dump.probabilities
     num_classes = scores.shape[1]

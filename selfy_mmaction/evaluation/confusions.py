@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from torch import Tensor
 
-from ..datasets.loading import base_datasets
+from ..datasets.bad_clips import base_datasets
 from ..datasets.recipes import clip_frames
 from . import dumps, ensemble
 

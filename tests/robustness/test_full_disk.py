@@ -9,7 +9,7 @@ import torch
 from processes import ToolProcess
 
 from selfy_mmaction.apis.video import write_video
-from selfy_mmaction.datasets.loading import BadClips
+from selfy_mmaction.datasets.bad_clips import BadClips
 from selfy_mmaction.engine.checkpoint import AtomicBackend
 from selfy_mmaction.evaluation import publishing
 from selfy_mmaction.evaluation.metrics import DumpScores

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmengine.utils import track_iter_progress
 
-from selfy_mmaction.datasets.scan import read_all
+from selfy_mmaction.datasets.bad_clips import read_parallel
 from selfy_mmaction.datasets.video import VideoError, VideoFile
 
 VIDEO_ENDINGS = ('.mp4', '.webm', '.avi', '.mkv')
@@ -69,6 +69,6 @@ def check_media(check: Callable, paths: Sequence[str], workers: int) -> list:
     """
     if not paths:
         return []
-    found = read_all(check, paths, workers)
+    found = read_parallel(check, paths, workers)
     found = dict(track_iter_progress((found, len(paths)), file=sys.stderr))
     return [found[path] for path in paths]
