@@ -8,12 +8,12 @@ import os
 import sys
 
 from mmaction.registry import DATASETS
-from mmengine import track_iter_progress
 from mmengine.registry import init_default_scope
 
 from selfy_mmaction.datasets.loading import base_datasets, clip_name
 from selfy_mmaction.datasets.scan import scan
 from selfy_mmaction.engine import checks, errors, launch
+from selfy_mmaction.engine.progress import track
 from selfy_mmaction.files import printable, write_text
 
 SHOWN = 10  # bad clips on the screen; the file has them all
@@ -66,8 +66,7 @@ def main() -> None:
             names.update(clips.values())
             print(f'{split}: {len(clips)} clips of {dataset.ann_file}')
             found = scan(dataset, [*clips], workers=args.workers)
-            for i, reason in track_iter_progress((found, len(clips)),
-                                                 file=sys.stderr):
+            for i, reason in track(found, len(clips)):
                 if reason:
                     bad[clips[i]] = reason
     if not bad:

@@ -12,22 +12,18 @@ import os
 import sys
 from pathlib import Path
 
-from releases import (
-    RELEASES,
-    FolderPreparation,
-    Preparation,
-)
+from releases import RELEASES, FolderPreparation, Preparation
 
 from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.files import printable
 
+DATASETS = [*RELEASES, 'folder']
 SHOWN = 10  # findings on the screen; the file has them all
 
 
 def parse_args() -> argparse.Namespace:
     parser = launch.ArgumentParser(__doc__)
-    parser.add_argument(
-        'dataset', choices=[*RELEASES, 'folder'], help='data set')
+    parser.add_argument('dataset', choices=DATASETS, help='data set')
     parser.add_argument('root', help='its folder, such as data/sthv1')
     parser.add_argument(
         '--workers',
@@ -85,8 +81,16 @@ def parse_args() -> argparse.Namespace:
             default=0,
             help='seed of the split; 0 by default'),
     ]
+
+    def unfit(dataset: str) -> list[argparse.Action]:
+        return of_release if dataset == 'folder' else of_folder
+
+    # The help on a data set shows the options that are for it.
+    asked = next((arg for arg in sys.argv if arg in DATASETS), None)
+    for action in [] if asked is None else unfit(asked):
+        action.help = argparse.SUPPRESS
     args = parser.parse_args()
-    for action in of_release if args.dataset == 'folder' else of_folder:
+    for action in unfit(args.dataset):
         if getattr(args, action.dest) != action.default:
             parser.error(f'{action.option_strings[0]} is not for '
                          f'{args.dataset}.')

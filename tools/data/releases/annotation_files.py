@@ -93,26 +93,6 @@ def to_int(text: object, place: str) -> int:
     raise ValueError(f'{place}: {text!r} is not a whole number.')
 
 
-def check_names(
-    path: Path,
-    found: Sequence[str],
-    classes: Sequence[str],
-    findings: Findings,
-) -> None:
-    """Compare the classes of a release with those of the configs."""
-    for name in found:
-        if name not in classes:
-            findings.add(f'{path}: class {name!r} is not one of the '
-                         f'{len(classes)} classes of the configs')
-    missing = [name for name in classes if name not in found]
-    if missing:
-        findings.add(
-            f'{path} lacks {len(missing)} of the {len(classes)} '
-            f'classes of the configs, such as {missing[0]!r}',
-            is_error=False,
-        )
-
-
 def read_official(paths: Sequence[str], classes: Sequence[str],
                   keep_paths: bool) -> dict[str, list[Annotation]]:
     """Read lists of the official code: ``/path frames label`` per line.

@@ -1,14 +1,12 @@
 """The media of a release: finding them and checking that they are readable."""
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mmengine.utils import track_iter_progress
-
 from selfy_mmaction.datasets.scan import read_all
 from selfy_mmaction.datasets.video import VideoError, VideoFile
+from selfy_mmaction.engine.progress import track
 
 VIDEO_ENDINGS = ('.mp4', '.webm', '.avi', '.mkv')
 
@@ -59,7 +57,7 @@ def count_frames(folder: str, frame_name: str) -> int | str:
 
 
 def check_media(check: Callable, paths: Sequence[str], workers: int) -> list:
-    """Check files in parallel, with a progress bar on stderr.
+    """Check files in parallel, with the progress on stderr.
 
     Args:
         check (Callable): Returns what it finds in a file. What is wrong with
@@ -69,6 +67,5 @@ def check_media(check: Callable, paths: Sequence[str], workers: int) -> list:
     """
     if not paths:
         return []
-    found = read_all(check, paths, workers)
-    found = dict(track_iter_progress((found, len(paths)), file=sys.stderr))
+    found = dict(track(read_all(check, paths, workers), len(paths)))
     return [found[path] for path in paths]

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from selfy_mmaction.datasets.lists import find_videos
-from selfy_mmaction.files import is_inside, write_text
+from selfy_mmaction.files import is_inside
 
 from .clip_table import read_table
 from .files_of_release import check_media
-from .release import Findings
-from .splitting import Clip, Content, find_twins, hold_out, look
+from .release import Findings, write_lines
+from .splitting import Clip, Content, find_twins, hold_out, read_content
 
 # Classes with fewer clips, and clips with fewer frames, get a warning.
 FEW_CLIPS = 5
@@ -98,7 +98,7 @@ class FolderPreparation:
         """
         clips = self._select(self._read())
         self._check_classes({clip.label for clip in clips})
-        contents = self._look(clips)
+        contents = self._read_contents(clips)
         clips = [clip for clip in clips if clip.path in contents]
         classes = sorted({clip.label for clip in clips})
         splits = self._split(clips)
@@ -108,11 +108,7 @@ class FolderPreparation:
         else:
             self.findings.add(self._find_lack(splits, classes))
             self._remove_lists(_PARTS)
-        lines = self.findings.lines()
-        if lines:
-            write_text(self.problems_file, '\n'.join([*lines, '']))
-        else:
-            self.problems_file.unlink(missing_ok=True)
+        self.findings.write(self.problems_file)
         return not self.findings.errors
 
     def _read(self) -> list[Clip]:
@@ -180,13 +176,12 @@ class FolderPreparation:
                 f'{_name_some(classes)}. Put the folders of the classes '
                 'there; the split is drawn.')
 
-    def _look(self, clips: Sequence[Clip]) -> dict[str, Content]:
+    def _read_contents(self, clips: Sequence[Clip]) -> dict[str, Content]:
         """The contents of the clips that can be read."""
-        looked = check_media(look,
-                             [str(self.root / clip.path) for clip in clips],
-                             self.workers)
+        paths = [str(self.root / clip.path) for clip in clips]
+        found = check_media(read_content, paths, self.workers)
         contents = {}
-        for clip, content in zip(clips, looked, strict=True):
+        for clip, content in zip(clips, found, strict=True):
             if isinstance(content, str):
                 self.findings.add(f'{clip.path} {content}')
             else:
@@ -303,7 +298,7 @@ class FolderPreparation:
             ]
         self._remove_lists(_PARTS.keys() - splits)
         for name, lines in lists.items():
-            write_text(self.root / name, '\n'.join([*lines, '']))
+            write_lines(self.root / name, lines)
         self.notes.append(f'Wrote {", ".join(lists)} to {self.root}.')
 
     def _remove_lists(self, parts: Iterable[str]) -> None:

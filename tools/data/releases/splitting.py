@@ -35,7 +35,7 @@ class Content(NamedTuple):
     thumbnail: np.ndarray  # [K], zero mean, unit length
 
 
-def look(path: str) -> Content:
+def read_content(path: str) -> Content:
     """The content of a clip, all frames of which are read.
 
     Raises:
