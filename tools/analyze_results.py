@@ -73,7 +73,7 @@ def main() -> None:
     classes = dump.classes or numbered_classes(num_classes)
     if args.labels:
         classes = read_classes(args.labels, num_classes, args.dump)
-    print(ensemble.format_accuracies([(dump.path, scores)], dump.labels))
+    print(ensemble.format_accuracies([dump], scores))
 
     os.makedirs(args.out_dir, exist_ok=True)
     table, bars, matrix_picture, clips = (

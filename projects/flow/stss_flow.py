@@ -71,14 +71,8 @@ def draw_flow(frame: np.ndarray, flow: np.ndarray,
               max_length: float) -> np.ndarray:
     """Put the motion, in colours, beside a frame.
 
-    Args:
-        frame (np.ndarray): RGB of type uint8, [H, W, 3].
-        flow (np.ndarray): Displacements in pixels, see `FlowEstimator`.
-        max_length (float): The length of full saturation, in pixels.
-
-    Returns:
-        np.ndarray: RGB of type uint8, [H, 2 * W, 3], with the colour wheel
-        in a corner, and ``max_length`` beside it.
+    [H, W, 3] => [H, 2 * W, 3], RGB of type uint8, with the colour wheel in a
+    corner, and beside it the length of full saturation, in pixels.
     """
     height, width = frame.shape[:2]
     # Position (i, j) is the middle of STRIDE x STRIDE pixels.
@@ -96,13 +90,7 @@ def draw_flow(frame: np.ndarray, flow: np.ndarray,
 
 
 def write_picture(path: Path, views: Sequence[np.ndarray]) -> None:
-    """Write evenly spaced views of a video as one picture.
-
-    Args:
-        path (Path): A file with an ending in PICTURES.
-        views (Sequence[np.ndarray]): RGB of type uint8, [H, W, 3] each, all
-            of one size.
-    """
+    """Write evenly spaced views of a video, [H, W, 3] each, as one picture."""
     count = min(_ROWS * _COLUMNS, len(views))
     # with a white gap between them
     chosen = [

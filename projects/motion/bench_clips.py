@@ -93,14 +93,8 @@ class Tracks(NamedTuple):
 
 
 def list_clips(part: str, split: str, num_clips: int, seed: int) -> list[Clip]:
-    """The clips of a split: every class equally often.
-
-    Args:
-        part (str): 'train' or 'val': which photographs are used.
-        split (str): A key of SPLITS.
-        num_clips (int): Number of clips.
-        seed (int): Seed of the data set.
-    """
+    """The clips of a split for 'train' or 'val', which have photographs of
+    their own: every class equally often."""
     kind = list(PHOTOGRAPHS).index(part)
     prefix = 'train_' if part == 'train' else ''
     clip = Clip(f'{prefix}{split}', part, 0,

@@ -129,21 +129,14 @@ class Run(NamedTuple):
 
 
 def train_and_test(cfg: Config, folder: Path) -> dict:
-    """Train a network, test it on all splits and keep the results.
+    """Train a network, test it on all splits and keep the results in a folder.
 
     A finished run is not repeated.
-
-    Args:
-        cfg (Config): The config.
-        folder (Path): Folder of the log, the checkpoint and ``result.json``.
 
     Returns:
         dict: The complexity of :func:`get_complexity`; ``seconds``, the
         median time of a training step without loading; ``device``;
         ``predictions``, the class number for each clip's name.
-
-    Raises:
-        ValueError: If the folder has the result of another config.
     """
     done, text = folder / 'result.json', cfg.pretty_text
     if done.exists():
@@ -261,12 +254,8 @@ class Study:
         ] for name in self.names()])
 
     def curve(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Accuracy against displacement.
-
-        Returns:
-            tuple[np.ndarray, np.ndarray]: Mean displacement of the clips of
-            each point, in cells, [P]; accuracies in percent, [seeds, P].
-        """
+        """Accuracies in percent, [seeds, P], after the mean displacements of
+        the clips of each point, in cells, [P]."""
         places, points = [], []
         for split in CURVE:
             middle = np.mean(bench_clips.SPLITS[split].displacement)

@@ -188,19 +188,8 @@ def render_dataset(out: Path,
     Writes ``train.txt`` and ``val.txt`` in the format of
     :class:`mmaction.datasets.VideoDataset`, ``classes.txt`` and ``videos/``.
 
-    Args:
-        out (Path): Folder of the data set.
-        num_train (int): Number of training clips. Defaults to 1600.
-        num_val (int): Number of validation clips. Defaults to 400.
-        seed (int): Seed of the clips. Defaults to 0.
-        num_workers (int): Number of threads. Defaults to 2.
-
     Returns:
         bool: Whether anything had to be rendered.
-
-    Raises:
-        FileExistsError: If ``out`` contains something else.
-        ValueError: If the clips cannot be divided evenly among the classes.
     """
     settings = dict(train=num_train, val=num_val, seed=seed)
     splits = {
@@ -211,7 +200,7 @@ def render_dataset(out: Path,
                          num_workers)
 
 
-def write_dataset(out: Path, settings: dict, splits: dict[str, list],
+def write_dataset(out: Path, settings: dict, splits: dict[str, list[Clip]],
                   classes: Sequence[str], render: Callable, fps: int,
                   num_workers: int) -> bool:
     """Write the videos and lists of a data set, unless they are there.
@@ -222,8 +211,7 @@ def write_dataset(out: Path, settings: dict, splits: dict[str, list],
     Args:
         out (Path): Folder of the data set.
         settings (dict): The settings of the clips; kept in ``motion.json``.
-        splits (dict[str, list]): Name of a list -> clips, which have a
-            ``name`` and a ``label``.
+        splits (dict[str, list]): Name of a list -> its clips.
         classes (Sequence[str]): Names of the classes.
         render (Callable): Yields the frames of a clip.
         fps (int): Frames per second.
@@ -231,10 +219,6 @@ def write_dataset(out: Path, settings: dict, splits: dict[str, list],
 
     Returns:
         bool: Whether anything had to be written.
-
-    Raises:
-        FileExistsError: If ``out`` contains something else.
-        ValueError: If num_workers is less than 1.
     """
     if num_workers < 1:
         raise ValueError(f'num_workers should be 1 or more, but got '

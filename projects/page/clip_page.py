@@ -59,12 +59,8 @@ def watch(predictor: VideoPredictor, video: media.Video,
           changes: list[float]) -> Iterator[float]:
     """Predict on the windows of a long video.
 
-    Args:
-        predictor (VideoPredictor): What predicts.
-        video (Video): The video.
-        segments (list[Segment]): Takes the windows.
-        changes (list[float]): Takes how much each frame differs from the one
-            before.
+    ``segments`` takes the windows, and ``changes`` how much each frame differs
+    from the one before.
 
     Yields:
         float: After about a second of the video, the seconds so far.
@@ -125,8 +121,8 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor, demo: Path,
     """Build the page.
 
     Args:
-        predictor (VideoPredictor): What predicts.
-        observer (VideoPredictor): What computes the picture.
+        predictor (VideoPredictor): Predicts.
+        observer (VideoPredictor): Computes the picture.
         demo (Path): Folder of examples, named by their classes.
         is_synthetic (bool): Whether the network knows rendered clips alone.
     """

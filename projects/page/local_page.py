@@ -29,17 +29,10 @@ def serve(page: gr.Blocks, port: int, folders: Sequence[Path],
           css: str) -> str:
     """Serve a page to the browsers of this machine, from a thread.
 
-    Args:
-        page (gradio.Blocks): The page.
-        port (int): Where.
-        folders (Sequence[Path]): Whose files the page may show.
-        css (str): Its styles.
+    It may show the files of the folders.
 
     Returns:
         str: The address.
-
-    Raises:
-        OSError: If the port is taken.
     """
     try:
         _, address, _ = page.launch(

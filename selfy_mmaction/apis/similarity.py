@@ -180,8 +180,7 @@ class SelfSimilarity:
 def observe(predictor: VideoPredictor,
             video: str,
             layer: str | None = None,
-            view: int = 0,
-            topk: int = 5) -> SelfSimilarity:
+            view: int = 0) -> SelfSimilarity:
     """Predict on a video, and keep what a SELFY block computes.
 
     Args:
@@ -191,7 +190,6 @@ def observe(predictor: VideoPredictor,
             'layer2'. By default that of the first block.
         view (int): Index of the view (clip and crop) of the test pipeline.
             Defaults to 0.
-        topk (int): How many predictions to keep. Defaults to 5.
 
     Raises:
         ValueError: If there is no such block or view, or the video cannot be
@@ -214,7 +212,7 @@ def observe(predictor: VideoPredictor,
         block.register_forward_hook(keep_added)
     ]
     try:
-        predictions = predictor(video, topk)
+        predictions = predictor(video)
     finally:
         for handle in handles:
             handle.remove()
@@ -238,7 +236,7 @@ def _find_block(model: nn.Module, layer: str | None) -> SELFYBlock:
     blocks = {
         name: block
         for name, block in getattr(model.backbone, 'selfy', {}).items()
-        # Maps of tubelets are no frames, and other blocks have several STSS.
+        # A Recognizer3D compares tubelets, and a MOSSBlock has several STSS.
         if isinstance(model, Recognizer2D) and isinstance(block, SELFYBlock)
     }
     if not blocks:

@@ -3,6 +3,7 @@ import os
 import os.path as osp
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -54,6 +55,7 @@ def draw_clip(clip: Tensor,
     return np.vstack([head, row])
 
 
+@dataclass(eq=False)
 class DrawPredictionsHook(Hook):
     """Draws tested clips, frame by frame, with true and predicted class.
 
@@ -68,17 +70,11 @@ class DrawPredictionsHook(Hook):
         wait_time (float): Seconds to show a picture. Defaults to 2.
     """
 
-    def __init__(self,
-                 logits: bool,
-                 show_dir: str | None = None,
-                 show: bool = False,
-                 interval: int = 1,
-                 wait_time: float = 2) -> None:
-        self.logits = logits
-        self.show_dir = show_dir
-        self.show = show
-        self.interval = interval
-        self.wait_time = wait_time
+    logits: bool
+    show_dir: str | None = None
+    show: bool = False
+    interval: int = 1
+    wait_time: float = 2
 
     def before_test(self, runner: Runner) -> None:
         """Make the folder."""

@@ -179,14 +179,14 @@ def _draw_similarities(row: SubFigure, axes: Sequence[Axes], legend: Axes,
             continue
         first = (y - U // 2, x - V // 2)
         _show_cells(ax, seen, maps[l], first, cmap=_HEAT, norm=norm)
-        # There, the query has gone: only its outline is left.
+        # In other frames, an outline marks the query's place.
         _mark(ax, seen, query, ':' if offset else '-')
         if offset and distinct[l] < _DISTINCT:
             _write(ax, 'all alike', color='w', weight='bold')
         elif offset and np.isfinite(moves[l]).all():
             start = seen.stride * np.array([x, y])
             end = start + moves[l]
-            # What reaches over the side of a frame takes no room.
+            # An arrow that leaves the frame does not change the layout.
             ax.annotate('', end, start, arrowprops=_ARROW).set_in_layout(False)
             ax.plot(*end, 'o', mfc='none', mec='w', ms=12, mew=2)
     _add_bar(row, legend, norm, 'similarity')

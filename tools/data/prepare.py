@@ -134,7 +134,7 @@ def main() -> None:
     args = parse_args()
     preparation = build_preparation(args)
     sound = preparation.run()
-    print(preparation.table())
+    print(preparation.format_summary())
     for note in preparation.notes:
         print(printable(note))
     lines = preparation.findings.lines()

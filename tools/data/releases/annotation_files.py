@@ -97,12 +97,8 @@ def read_official(paths: Sequence[str], classes: Sequence[str],
                   keep_paths: bool) -> dict[str, list[Annotation]]:
     """Read lists of the official code: ``/path frames label`` per line.
 
-    Args:
-        paths (Sequence[str]): The lists of the splits.
-        classes (Sequence[str]): The classes in the order of the configs. The
-            labels of the lists are in alphabetical order.
-        keep_paths (bool): Whether the media are where the lists say; if not,
-            only the last part of a path is used.
+    Their labels are in alphabetical order of the classes. Unless the media are
+    where the lists say, only the last part of a path is kept.
     """
     alphabetical, clips = sorted(classes), {}
     for split, path in zip(SPLITS, map(Path, paths), strict=True):

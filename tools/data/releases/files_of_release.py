@@ -16,16 +16,11 @@ def index_videos(folder: Path) -> dict[str, str]:
 
     Videos are in the folder, or one level deeper in a folder per class.
     """
-    videos, inner = {}, ['']
-    for place in inner:
-        with os.scandir(folder / place) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                stem, ending = os.path.splitext(entry.name)
-                if ending.lower() in VIDEO_ENDINGS:
-                    videos[stem] = os.path.join(place, entry.name)
-                elif not place and entry.is_dir():
-                    inner.append(entry.name)
-    return videos
+    paths = [*sorted(folder.glob('*')), *sorted(folder.glob('*/*'))]
+    return {
+        path.stem: str(path.relative_to(folder))
+        for path in paths if path.suffix.lower() in VIDEO_ENDINGS
+    }
 
 
 def count_video_frames(path: str, decode: bool = True) -> int | str:
@@ -57,13 +52,9 @@ def count_frames(folder: str, frame_name: str) -> int | str:
 
 
 def check_media(check: Callable, paths: Sequence[str], workers: int) -> list:
-    """Check files in parallel, with the progress on stderr.
+    """Check files in parallel processes, with the progress on stderr.
 
-    Args:
-        check (Callable): Returns what it finds in a file. What is wrong with
-            it is text, also for a file that crashes a decoder.
-        paths (Sequence[str]): The files.
-        workers (int): Number of processes.
+    What ``check`` finds in each is returned, or text on what is wrong with it.
     """
     if not paths:
         return []

@@ -4,9 +4,11 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from selfy_mmaction.evaluation.tables import format_columns
 from selfy_mmaction.files import is_inside
 
 from .annotation_files import find_annotation, read_official, read_text
@@ -26,10 +28,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def load_classes(release: Release, root: Path,
                  findings: Findings) -> list[str]:
-    """The classes of a data set in the order of its labels.
-
-    They come with the configs, unless the release itself names them.
-    """
+    """The classes, which come with the configs unless the release has them."""
     if release.read_classes:
         return release.read_classes(root, findings)
     path = ROOT / 'configs/_base_/datasets' / release.class_file
@@ -45,13 +44,8 @@ def select_clips(
     """Convert the labels of the clips to numbers, and drop bad clips.
 
     A clip of the validation split that is in the training split as well is
-    dropped from the training split.
-
-    Args:
-        clips (dict[str, list[Annotation]]): The clips of each split, as read.
-        classes (Sequence[str]): The classes in the order of the labels.
-        findings (Findings): Where to report.
-        root (Path, optional): The folder that they must be in, if any.
+    dropped from the training split. Clips outside of the root, if there is
+    one, are bad.
     """
     numbers = {name: i for i, name in enumerate(classes)}
     selected = {split: {} for split in clips}
@@ -87,6 +81,7 @@ def select_clips(
     }
 
 
+@dataclass
 class Preparation:
     """Writes the lists of one data set.
 
@@ -107,45 +102,39 @@ class Preparation:
         workers (int): How many processes check the media.
     """
 
-    def __init__(
-        self,
-        dataset: str,
-        root: str,
-        storage: str | None = None,
-        partial_copy: bool = False,
-        official_lists: Sequence[str] | None = None,
-        keep_paths: bool = False,
-        version: str | None = None,
-        decode: bool = True,
-        workers: int = 1,
-    ):
-        self.dataset, self.root = dataset, Path(root)
-        self.release = RELEASES[dataset]
-        self.storage = storage or self.release.storage
-        self.allows_missing = partial_copy or self.release.vanishes
-        self.partial_copy = partial_copy
-        self.official_lists = official_lists
-        self.keep_paths = keep_paths
-        self.decode = decode
-        self.workers = workers
+    dataset: str
+    root: str
+    storage: str | None = None
+    partial_copy: bool = False
+    official_lists: Sequence[str] | None = None
+    keep_paths: bool = False
+    version: str | None = None
+    decode: bool = True
+    workers: int = 1
+
+    def __post_init__(self):
+        self.root = Path(self.root)
+        self.release = RELEASES[self.dataset]
+        self.storage = self.storage or self.release.storage
+        self.allows_missing = self.partial_copy or self.release.vanishes
         self.findings = Findings()
         self.notes: list[str] = []
         # split -> column of the summary -> number
         self.summary = {split: Counter() for split in SPLITS}
         if not self.root.is_dir():
-            raise FileNotFoundError(f'folder {root} does not exist.')
-        if workers < 1:
-            raise ValueError(f'workers={workers}: give 1 or more.')
-        if official_lists and not self.release.official_lists:
-            raise ValueError(f'the official code has no lists of {dataset}: '
-                             'leave out --official-lists.')
-        if keep_paths and not official_lists:
+            raise FileNotFoundError(f'folder {self.root} does not exist.')
+        if self.workers < 1:
+            raise ValueError(f'workers={self.workers}: give 1 or more.')
+        if self.official_lists and not self.release.official_lists:
+            raise ValueError('the official code has no lists of '
+                             f'{self.dataset}: leave out --official-lists.')
+        if self.keep_paths and not self.official_lists:
             raise ValueError('--keep-paths is for --official-lists only.')
         versions = self.release.versions
-        if version and version not in versions:
-            raise ValueError(f'--version {version}: {dataset} has '
+        if self.version and self.version not in versions:
+            raise ValueError(f'--version {self.version}: {self.dataset} has '
                              f'{" and ".join(versions) or "no versions"}.')
-        self.version = version or next(iter(versions), '')
+        self.version = self.version or next(iter(versions), '')
         if versions:
             self.release = self.release._replace(counts=versions[self.version])
 
@@ -308,16 +297,13 @@ class Preparation:
         return next((path for path in places if (folder / path).is_dir()),
                     None)
 
-    def table(self) -> str:
+    def format_summary(self) -> str:
         """The summary, a split per row; the version is in its corner."""
         columns = ('published', 'annotated', 'missing', 'unreadable', 'listed')
-        rows = [
-            f'{self.version:6}' + ''.join(f'{name:>12}' for name in columns)
-        ]
+        rows = [(f'{self.version:6}', *columns)]
         for split, numbers in self.summary.items():
-            cells = {name: f'{numbers[name]}' for name in columns}
+            cells = [str(numbers[name]) for name in columns]
             if split not in self.release.exact:
-                cells['published'] = f'~{cells["published"]}'
-            rows.append(f'{split:6}' + ''.join(f'{cells[name]:>12}'
-                                               for name in columns))
-        return '\n'.join(rows)
+                cells[0] = f'~{cells[0]}'
+            rows.append((split, *cells))
+        return format_columns(rows, 12)

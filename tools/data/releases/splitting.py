@@ -66,11 +66,6 @@ def hold_out(clips: Sequence[Clip], share: float,
 
     From each class with two groups or more, some clips are chosen: about the
     share, but not all.
-
-    Args:
-        clips (Sequence[Clip]): The clips.
-        share (float): The share of the clips of a class.
-        rng (random.Random): Random generator that draws the groups.
     """
     groups = {}
     for clip in clips:
