@@ -193,16 +193,12 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor, demo: Path,
             chart = Path(folder, 'timeline.png')
             charts.draw_timeline(
                 segments, Path(video.source).name, chart, width=5)
+            slider = gr.Slider(
+                value=part.start, maximum=segments[-1].start, step=WINDOW / 2)
             yield {
-                long:
-                gr.Column(visible=True),
-                timeline:
-                str(chart),
-                start:
-                gr.Slider(
-                    value=part.start,
-                    maximum=segments[-1].start,
-                    step=WINDOW / 2),
+                long: gr.Column(visible=True),
+                timeline: str(chart),
+                start: slider,
                 parts: (video.source, segments)
             }
         return part

@@ -8,6 +8,7 @@ The data set `folder` is your own: ROOT has a folder of videos per class, or
 --csv gives the class of each video.
 """
 import argparse
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -40,6 +41,7 @@ def parse_args() -> argparse.Namespace:
         release.add_argument(
             '--partial',
             action='store_true',
+            dest='partial_copy',
             help='only a part of the release is expected: missing clips and '
             'other numbers of clips are not errors'),
         release.add_argument(
@@ -59,12 +61,14 @@ def parse_args() -> argparse.Namespace:
             help='the clips are where --official-lists says, not below ROOT'),
         release.add_argument(
             '--no-decode',
-            action='store_true',
+            action='store_false',
+            dest='decode',
             help='do not open the videos, only check that they exist'),
     ]
     of_folder = [
         folder.add_argument(
             '--csv',
+            dest='table',
             metavar='FILE',
             help='table with the columns clip (a path below ROOT) and label '
             '(a class), instead of a folder per class; clips with the same '
@@ -97,28 +101,6 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def build_preparation(
-        args: argparse.Namespace) -> Preparation | FolderPreparation:
-    """Build the preparation from the arguments."""
-    if args.dataset == 'folder':
-        return FolderPreparation(
-            args.root,
-            table=args.csv,
-            val_share=args.val_share,
-            seed=args.seed,
-            workers=args.workers)
-    return Preparation(
-        args.dataset,
-        args.root,
-        storage=args.storage,
-        partial_copy=args.partial,
-        official_lists=args.official_lists,
-        keep_paths=args.keep_paths,
-        version=args.version,
-        decode=not args.no_decode,
-        workers=args.workers)
-
-
 def next_command(root: str) -> str:
     """How to train on a folder, with a config of its own if it needs one."""
     name = 'configs/selfy_tsm_r50_folder.py'
@@ -132,7 +114,12 @@ def next_command(root: str) -> str:
 @errors.one_line_errors
 def main() -> None:
     args = parse_args()
-    preparation = build_preparation(args)
+    kind = FolderPreparation if args.dataset == 'folder' else Preparation
+    preparation = kind(
+        **{
+            field.name: getattr(args, field.name)
+            for field in dataclasses.fields(kind)
+        })
     sound = preparation.run()
     print(preparation.format_summary())
     for note in preparation.notes:
