@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os.path as osp
 import pickle
+import pkgutil
 import re
 import sys
 import threading
@@ -36,8 +37,10 @@ def apply():
     """Apply every repair; called when ``selfy_mmaction`` is imported."""
     if not has_mmaction():
         return
+    restore_find_loader()
     import_mmaction()
     quiet_notices()
+    drop_multimodal()
     stub_missing_drn()
     allow_runner_checkpoints()
     load_safely()
@@ -86,6 +89,33 @@ def import_mmaction():
         warnings.warn(
             f'MMAction2 refuses mmcv {version}; selfy_mmaction uses it.',
             stacklevel=2)
+
+
+def restore_find_loader():
+    """Give ``pkgutil`` the function that Python 3.14 has removed.
+
+    MMEngine and mmcv ask it whether mmcv has compiled operators. Can be
+    removed when they use ``importlib``.
+    """
+    if not hasattr(pkgutil, 'find_loader'):
+        pkgutil.find_loader = importlib.util.find_spec
+
+
+def drop_multimodal():
+    """Let MMAction2 leave out its language models where they do not import.
+
+    They are imported with all others wherever transformers is installed, need
+    timm, too, and a function that transformers 5 no longer has.
+
+    Can be removed when ``import mmaction.models`` works with transformers 5.
+    """
+    from mmaction.utils import dependency
+    found = importlib.util.find_spec('transformers')
+    if found and not (
+            importlib.util.find_spec('timm') and 'apply_chunking_to_forward'
+            in Path(found.origin).with_name('modeling_utils.py').read_text(
+                encoding='utf-8')):
+        dependency.WITH_MULTIMODAL = False
 
 
 def quiet_notices():

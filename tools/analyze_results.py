@@ -16,11 +16,15 @@ from mmaction.registry import DATASETS
 from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 
+from selfy_mmaction.datasets.bad_clips import (
+    base_datasets,
+    catch_bad_clips,
+    clip_name,
+)
 from selfy_mmaction.datasets.lists import numbered_classes, read_classes
-from selfy_mmaction.datasets.loading import base_datasets, clip_name, guard
 from selfy_mmaction.datasets.recipes import clip_frames
 from selfy_mmaction.engine import errors, launch
-from selfy_mmaction.engine.hooks import refuse_clip
+from selfy_mmaction.engine.hooks import name_bad_clip
 from selfy_mmaction.evaluation import dumps, ensemble
 from selfy_mmaction.evaluation.confusions import find_confusions
 from selfy_mmaction.files import printable, write_text
@@ -66,7 +70,7 @@ def main() -> None:
     dump = dumps.load_dump(args.dump)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    guard(dataset, refuse_clip)
+    catch_bad_clips(dataset, name_bad_clip)
     check_dataset(dump, dataset)
     scores = dump.probabilities
     num_classes = scores.shape[1]

@@ -10,8 +10,11 @@ import sys
 from mmaction.registry import DATASETS
 from mmengine.registry import init_default_scope
 
-from selfy_mmaction.datasets.loading import base_datasets, clip_name
-from selfy_mmaction.datasets.scan import scan
+from selfy_mmaction.datasets.bad_clips import (
+    base_datasets,
+    clip_name,
+    find_bad_clips,
+)
 from selfy_mmaction.engine import checks, errors, launch
 from selfy_mmaction.engine.progress import track
 from selfy_mmaction.files import printable, write_text
@@ -65,7 +68,7 @@ def main() -> None:
                 continue
             names.update(clips.values())
             print(f'{split}: {len(clips)} clips of {dataset.ann_file}')
-            found = scan(dataset, [*clips], workers=args.workers)
+            found = find_bad_clips(dataset, [*clips], workers=args.workers)
             for i, reason in track(found, len(clips)):
                 if reason:
                     bad[clips[i]] = reason

@@ -5,7 +5,7 @@
 #
 #   setup_env.sh [REQUIREMENTS ...]   files of further requirements to install
 #
-#   PYTHON=/path/to/python   the interpreter to build on (3.10 to 3.13)
+#   PYTHON=/path/to/python   the interpreter to build on (3.10 to 3.14)
 #
 # pip's own variables apply; with an index of CPU builds PyTorch is small.
 set -euo pipefail
@@ -22,21 +22,21 @@ fail() {
 usable() {
     "$1" -c '
 import sys, venv, ensurepip
-sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' &> /dev/null
+sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' &> /dev/null
 }
 
 find_python() {
     local candidate
     for candidate in ${PYTHON:+"$PYTHON"} \
-        python3 python3.13 python3.12 python3.11 python3.10; do
+        python3 python3.14 python3.13 python3.12 python3.11 python3.10; do
         if usable "$candidate"; then
             echo "$candidate"
             return
         elif [ "$candidate" = "${PYTHON:-}" ]; then
-            fail "PYTHON=$PYTHON is no Python 3.10 to 3.13 with venv."
+            fail "PYTHON=$PYTHON is no Python 3.10 to 3.14 with venv."
         fi
     done
-    fail 'no Python 3.10 to 3.13 with venv found on PATH;' \
+    fail 'no Python 3.10 to 3.14 with venv found on PATH;' \
         'install one (Debian: python3 and python3-venv) or set PYTHON.'
 }
 
@@ -55,7 +55,7 @@ make_env() {
         echo "Making .venv with $("$base" --version) ..."
         "$base" -m venv --clear .venv
     elif ! usable "$python"; then
-        fail ".venv holds $("$python" --version), not Python 3.10 to 3.13;" \
+        fail ".venv holds $("$python" --version), not Python 3.10 to 3.14;" \
             'remove it (rm -rf .venv) and run this again.'
     fi
     rm -f "$stamp"

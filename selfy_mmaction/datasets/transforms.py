@@ -1,12 +1,15 @@
 """Transforms that MMAction2 lacks."""
+import random
 from collections.abc import Sequence
 from os.path import splitext
 
 import mmcv
 import numpy as np
+import torch
 from mmaction.datasets.transforms import Flip, Resize
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
+from mmengine.dataset import Compose
 from mmengine.fileio import list_from_file
 
 from .video import VideoFile
@@ -141,3 +144,38 @@ class VideoDecode(BaseTransform):
             original_shape=video.size,
             img_shape=video.size)
         return results
+
+
+class SeededPipeline:
+    """A pipeline that draws the same numbers for a clip in the same epoch.
+
+    They depend only on the seed, the epoch and the clip. So they are the same
+    with any number of data loading processes and GPUs, and after a restart.
+
+    Args:
+        pipeline (Compose): The transforms.
+        seed (int): The seed of the training.
+    """
+
+    def __init__(self, pipeline: Compose, seed: int) -> None:
+        self.pipeline = pipeline
+        self.seed = seed
+        # Data loading processes may live longer than an epoch.
+        self.epoch = torch.zeros((), dtype=torch.long).share_memory_()
+        self._replaces = False
+
+    def __call__(self, results: dict) -> dict | None:
+        """Transform a clip, or the replacement of a bad one."""
+        # Seeding again for the replacement would repeat a sample.
+        if not self._replaces:
+            np.random.seed(
+                [self.seed,
+                 self.epoch.item(), results['sample_idx']])
+            random.seed(np.random.randint(2**31))
+            torch.default_generator.manual_seed(np.random.randint(2**31))
+        results = self.pipeline(results)
+        self._replaces = results is None
+        return results
+
+    def __repr__(self) -> str:
+        return repr(self.pipeline)

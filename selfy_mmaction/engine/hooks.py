@@ -3,6 +3,7 @@
 The configs name those that are registered; the tools add the others.
 """
 import math
+import operator
 import os.path as osp
 from collections.abc import Sequence
 from functools import partial
@@ -24,14 +25,14 @@ from mmengine.runner import (
 )
 from torch.utils.data import Dataset, Subset
 
-from ..datasets.loading import (
+from ..datasets.bad_clips import (
     BadClips,
-    SeededPipeline,
     base_datasets,
+    catch_bad_clips,
     clip_name,
-    guard,
+    find_bad_clips,
 )
-from ..datasets.scan import read_sample, scan
+from ..datasets.transforms import SeededPipeline
 from .checkpoint import check_start, check_state_dict, get_state_dict
 from .checks import check_frames
 from .schedules import ScheduleHook
@@ -64,7 +65,7 @@ class BadClipsHook(Hook):
             osp.join(runner.log_dir, 'bad_clips.txt'), len(dataset),
             self.max_share)
         self.reported = set()
-        guard(dataset, self.bad_clips.add)
+        catch_bad_clips(dataset, self.bad_clips.add)
 
     def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
         """Report the clips that the data loading processes found."""
@@ -82,14 +83,14 @@ class BadClipsHook(Hook):
 
     def before_val(self, runner: Runner) -> None:
         """Make a validation stop at a bad clip."""
-        guard(runner.val_dataloader.dataset, refuse_clip)
+        catch_bad_clips(runner.val_dataloader.dataset, name_bad_clip)
 
     def before_test(self, runner: Runner) -> None:
         """Make a test stop at a bad clip."""
-        guard(runner.test_dataloader.dataset, refuse_clip)
+        catch_bad_clips(runner.test_dataloader.dataset, name_bad_clip)
 
 
-def refuse_clip(name: str, reason: str) -> NoReturn:
+def name_bad_clip(name: str, reason: str) -> NoReturn:
     """Raise a ValueError that names a bad clip."""
     raise ValueError(f'{name} {reason}. tools/check_data.py finds all such '
                      'clips, tools/test.py --skip-bad leaves them out.')
@@ -110,11 +111,11 @@ class LeaveOutHook(Hook):
         cfg = runner.cfg.test_dataloader
         dataset = runner.test_dataloader.dataset
         runner.logger.info(f'Trying to read {len(dataset)} clips.')
-        found = scan(
+        found = find_bad_clips(
             dataset,
             # each process its share
             range(runner.rank, len(dataset), runner.world_size),
-            read_sample,
+            operator.getitem,
             max(cfg.get('num_workers', 0), 1))
         bad = {}
         for part in all_gather_object({

@@ -180,12 +180,6 @@ class _SELFYBackbone:
                              f'{fault}')
         if self._loads_pretrained:
             self._check_pretrained(state_dict)
-        for name in self.selfy:
-            key = f'{prefix}selfy.{name}.'
-            if not any(other.startswith(key) for other in state_dict):
-                MMLogger.get_current_instance().info(
-                    f'The checkpoint has no SELFY block {key[:-1]}: it keeps '
-                    'its initialisation.')
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

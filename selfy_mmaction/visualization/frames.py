@@ -13,8 +13,8 @@ from mmengine.runner import Runner
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from ..datasets.bad_clips import clip_name
 from ..datasets.lists import numbered_classes
-from ..datasets.loading import clip_name
 from ..files import write_bytes
 from .fonts import find_font
 

@@ -15,7 +15,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from processes import ToolProcess, start_ranks
 
-from selfy_mmaction.datasets.loading import SeededPipeline, guard
+from selfy_mmaction.datasets.bad_clips import catch_bad_clips
+from selfy_mmaction.datasets.transforms import SeededPipeline
 from selfy_mmaction.engine import launch
 
 
@@ -282,7 +283,7 @@ def test_mistakes_in_a_pipeline_are_not_bad_clips(load_config):
     cfg = load_config().train_dataloader.dataset
     cfg.pipeline[0] = dict(type='DecordInit', io_backend='floppy')
     dataset = DATASETS.build(cfg)
-    guard(dataset, pytest.fail)
+    catch_bad_clips(dataset, pytest.fail)
     with pytest.raises(ValueError, match='floppy'):
         dataset[0]
 
@@ -296,7 +297,7 @@ def test_clips_of_an_epoch_do_not_depend_on_who_reads_them(load_config):
         loader = Runner.build_dataloader(cfg, seed=1)
         dataset = loader.dataset
         bad = dataset.get_data_info(3)['filename']
-        guard(dataset, lambda name, reason: None)
+        catch_bad_clips(dataset, lambda name, reason: None)
         sample_frames = dataset.pipeline.transforms[1]
         dataset.pipeline.transforms.insert(
             1, lambda results: None if results['filename'] == bad else results)

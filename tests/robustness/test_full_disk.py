@@ -11,7 +11,7 @@ from processes import ToolProcess
 from stss_flow import write_picture
 
 from selfy_mmaction.apis.video import write_video
-from selfy_mmaction.datasets.loading import BadClips
+from selfy_mmaction.datasets.bad_clips import BadClips
 from selfy_mmaction.engine.checkpoint import AtomicBackend
 from selfy_mmaction.evaluation.metrics import DumpScores
 

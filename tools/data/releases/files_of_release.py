@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from selfy_mmaction.datasets.scan import read_all
+from selfy_mmaction.datasets.bad_clips import read_parallel
 from selfy_mmaction.datasets.video import VideoError, VideoFile
 from selfy_mmaction.engine.progress import track
 
@@ -58,5 +58,5 @@ def check_media(check: Callable, paths: Sequence[str], workers: int) -> list:
     """
     if not paths:
         return []
-    found = dict(track(read_all(check, paths, workers), len(paths)))
+    found = dict(track(read_parallel(check, paths, workers), len(paths)))
     return [found[path] for path in paths]

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from selfy_mmaction.datasets.loading import BadClip
-from selfy_mmaction.datasets.scan import read_video
+from selfy_mmaction.datasets.bad_clips import BadClip, read_video
 from selfy_mmaction.datasets.video import VideoError, VideoFile
 
 # Two clips whose thumbnails have a higher correlation count as copies, or as

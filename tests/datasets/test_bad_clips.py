@@ -1,5 +1,5 @@
 """Wrappers between a data set and its transforms."""
-from selfy_mmaction.datasets.loading import BadClips
+from selfy_mmaction.datasets.bad_clips import BadClips
 
 
 def test_bad_clips_keep_their_names_apart(tmp_path):
