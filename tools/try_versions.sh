@@ -1,18 +1,24 @@
 #!/usr/bin/env bash
-# Runs the tests with another Python and PyTorch, in a clone of the last commit
-# that is removed afterwards; further arguments go to pytest.
+# Runs the tests with another Python and other versions of packages, in a clone
+# of the last commit that is removed afterwards; further arguments go to pytest.
 #
-#   tools/try_versions.sh PYTHON TORCH [PYTEST_ARGUMENT ...]
-#   tools/try_versions.sh python3.14 2.15.0 tests/ops tests/models
+#   tools/try_versions.sh PYTHON 'NAME==VERSION ...' [PYTEST_ARGUMENT ...]
+#   tools/try_versions.sh python3.14 'torch==2.15.0' tests/ops tests/models
+#   tools/try_versions.sh python3.11 'torch==2.14.1 mmcv-lite==2.2.0'
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [ $# -lt 2 ]; then
-    echo 'try_versions: give a Python and a version of PyTorch, such as' \
-        'python3.14 2.15.0.' >&2
+    echo 'try_versions: give a Python and the versions of packages, such as' \
+        "python3.14 'torch==2.15.0'." >&2
     exit 2
 fi
 clone=$(mktemp -d)
 trap 'rm -rf "$clone"' EXIT
 git clone --quiet . "$clone"
-sed -i "s/^torch==.*/torch==$2/" "$clone/requirements/tested.txt"
+requirements=$clone/requirements/tested.txt
+for package in $2; do
+    sed -i "s/^${package%%==*}==.*/$package/" "$requirements"
+done
+# PyTorch pins sympy itself.
+sed -i '/^sympy==/d' "$requirements"
 PYTHON=$1 bash "$clone/tools/run_tests.sh" "${@:3}"
