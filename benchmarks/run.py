@@ -12,7 +12,7 @@ from measure import HEAD, describe_machine
 from mmengine.device import get_device
 
 from selfy_mmaction.engine import errors, launch
-from selfy_mmaction.evaluation.zoo import format_row, format_table
+from selfy_mmaction.evaluation.tables import format_row, format_table
 
 PARTS = dict(
     op=op.benchmark,

@@ -8,7 +8,6 @@ import os
 import sys
 
 from mmaction.registry import DATASETS
-from mmengine import track_iter_progress
 from mmengine.registry import init_default_scope
 
 from selfy_mmaction.datasets.bad_clips import (
@@ -17,6 +16,7 @@ from selfy_mmaction.datasets.bad_clips import (
     find_bad_clips,
 )
 from selfy_mmaction.engine import checks, errors, launch
+from selfy_mmaction.engine.progress import track
 from selfy_mmaction.files import printable, write_text
 
 SHOWN = 10  # bad clips on the screen; the file has them all
@@ -69,8 +69,7 @@ def main() -> None:
             names.update(clips.values())
             print(f'{split}: {len(clips)} clips of {dataset.ann_file}')
             found = find_bad_clips(dataset, [*clips], workers=args.workers)
-            for i, reason in track_iter_progress((found, len(clips)),
-                                                 file=sys.stderr):
+            for i, reason in track(found, len(clips)):
                 if reason:
                     bad[clips[i]] = reason
     if not bad:

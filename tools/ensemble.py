@@ -57,15 +57,11 @@ def main() -> None:
     if args.labels:
         classes = read_classes(args.labels, num_classes, 'each dump')
 
-    rows = [(dump.path, dump.scores) for dump in dumps]
-    if len(dumps) > 1:
-        rows.append(('together', scores))
-        if not all(dump.names for dump in dumps):
-            print(
-                'Not every dump names its samples: only the labels were '
-                'compared.',
-                file=sys.stderr)
-    print(ensemble.format_accuracies(rows, labels))
+    if len(dumps) > 1 and not all(dump.names for dump in dumps):
+        print(
+            'Not every dump names its samples: only the labels were compared.',
+            file=sys.stderr)
+    print(ensemble.format_accuracies(dumps, scores))
 
     matrix = ensemble.get_confusion_matrix(scores, labels)
     table = ensemble.format_class_table(matrix, classes)

@@ -54,19 +54,16 @@ def test(config: str, weights: str, folder: Path,
          args: argparse.Namespace) -> Dump:
     """Test a network in separate processes."""
     dump = folder / f'{config}.npz'
-    command = [sys.executable, str(ROOT / 'tools/test.py')]
+    command = [ROOT / f'configs/{config}.py', weights]
     if args.gpus > 1:
-        command = ['bash', str(ROOT / 'tools/dist_test.sh')]
-    command += [str(ROOT / f'configs/{config}.py'), weights]
-    if args.gpus > 1:
-        command.append(str(args.gpus))
-    command += ['--work-dir', str(folder / config), '--dump', str(dump)]
+        command = ['bash', ROOT / 'tools/dist_test.sh', *command, args.gpus]
+    else:
+        command = [sys.executable, ROOT / 'tools/test.py', *command]
+    command += ['--work-dir', folder / config, '--dump', dump]
     if args.cfg_options:
         command += ['--cfg-options', *args.cfg_options]
-    done = subprocess.run(
-        command, env={
-            **os.environ, 'PYTHON': sys.executable
-        })
+    environment = {**os.environ, 'PYTHON': sys.executable}
+    done = subprocess.run(map(str, command), env=environment)
     if done.returncode:
         raise ValueError(f'the test of {config} failed, see above.')
     return load_dump(str(dump))
@@ -97,14 +94,11 @@ def main() -> None:
     ]
     average = args.average or row.get('Average', dumps[0].kind)
     scores = ensemble.average_scores(dumps, kind=average)
-    labels = dumps[0].labels
-    rows = [(dump.path, dump.scores) for dump in dumps]
     print(f'How sure the recipe is: {row["Recipe"]}.')
     if len(dumps) > 1:
-        rows.append(('together', scores))
         print(f'Their {average} are averaged.')
-    print(ensemble.format_accuracies(rows, labels))
-    found = ensemble.get_accuracies(scores, labels)[row['Metric']]
+    print(ensemble.format_accuracies(dumps, scores))
+    found = ensemble.get_accuracies(scores, dumps[0].labels)[row['Metric']]
     print(f'{row["Metric"]} {found:.2f}, in the paper {row["Paper"]:.1f}')
 
 

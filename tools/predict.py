@@ -131,14 +131,8 @@ def output_path(path: Path, video: str, ending: str,
     return path
 
 
-def report_files(args: argparse.Namespace) -> None:
-    """Report the written files on standard error, apart from predictions."""
-    for path in args.written:
-        print(f'Wrote {printable(str(path))}.', file=sys.stderr)
-
-
-def deliver(frames: Iterable[sliding.Frame], video: media.Video,
-            args: argparse.Namespace) -> None:
+def show_and_write(frames: Iterable[sliding.Frame], video: media.Video,
+                   args: argparse.Namespace) -> None:
     """Show and write the frames of a video, if requested."""
     if args.out or args.show:
         frames = (draw_label(*frame) for frame in frames)
@@ -177,7 +171,7 @@ def slide_over(source: str, predictor: Predictor, args: argparse.Namespace,
     if video.is_camera:
         # It ends by an interruption, and is drawn while it runs.
         with contextlib.suppress(KeyboardInterrupt):
-            deliver(frames, video, args)
+            show_and_write(frames, video, args)
     else:
         collections.deque(frames, maxlen=0)
     if args.timeline and segments:
@@ -206,7 +200,7 @@ def predict_video(source: str, predictor: Predictor, args: argparse.Namespace,
             say('\n'.join([printable(source), *(to_row([p]) for p in best)]))
     if (args.out or args.show) and not media.is_camera(source):
         video = media.Video(source)
-        deliver(sliding.label_frames(video, segments), video, args)
+        show_and_write(sliding.label_frames(video, segments), video, args)
     return dict(video=source, **answer)
 
 
@@ -245,7 +239,9 @@ def predict(args: argparse.Namespace, stdout: TextIO) -> bool:
             print(
                 f'predict.py: error: {errors.describe_error(error)}',
                 file=sys.stderr)
-    report_files(args)
+    # apart from the predictions
+    for path in args.written:
+        print(f'Wrote {printable(str(path))}.', file=sys.stderr)
     if args.json:
         print(json.dumps(answers, indent=2), file=stdout, flush=True)
     return len(answers) < len(videos)

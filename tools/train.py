@@ -87,10 +87,6 @@ def find_start(cfg: Config,
                resume: str | None) -> tuple[bool, str | None, int | None]:
     """Find and check what a training starts from: one process, for all.
 
-    Args:
-        cfg (Config): The config.
-        resume (str, optional): A checkpoint, or 'auto' for the last one.
-
     Returns:
         tuple: Whether to resume, the checkpoint, and the seed to resume with.
     """

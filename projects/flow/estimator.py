@@ -136,11 +136,8 @@ def _average_patches(similarities: Tensor) -> Tensor:
 
 
 def _around_peak(similarities: Tensor) -> Tensor:
-    """Keep the area around the highest similarity, as MotionSqueeze does.
-
-    Args:
-        similarities (Tensor): [..., U, V]; the rest becomes 0.
-    """
+    """Keep the area around the highest of [..., U, V], as MotionSqueeze does;
+    the rest becomes 0."""
     U, V = similarities.shape[-2:]
     # [..., U, V] => [..., 1, 1]
     peak = similarities.flatten(-2).argmax(-1)[..., None, None]
@@ -150,14 +147,10 @@ def _around_peak(similarities: Tensor) -> Tensor:
 
 
 def forward_backward_error(there: Tensor, back: Tensor) -> Tensor:
-    """Distance from the start after both ways.
+    """Distance from the start after both ways, in positions, [T, h, w].
 
-    Args:
-        there (Tensor): Displacements (y, x) in positions, [T, h, w, 2].
-        back (Tensor): Displacements back, of the frames they lead to.
-
-    Returns:
-        Tensor: Distances in positions, [T, h, w].
+    Both are displacements (y, x) in positions, [T, h, w, 2]; those back are of
+    the frames that the others lead to.
     """
     h, w = there.shape[1:3]
     start = torch.stack(
@@ -178,11 +171,6 @@ def estimate_flow(estimator: FlowEstimator,
                   frames: Iterable[np.ndarray],
                   size: int = 8) -> Iterator[np.ndarray]:
     """Estimate the motion of a video of any length, a few frames at a time.
-
-    Args:
-        estimator (FlowEstimator): The estimator.
-        frames (Iterable[np.ndarray]): RGB of type uint8, [H, W, 3] each.
-        size (int): Number of frames to compare at a time. Defaults to 8.
 
     Yields:
         np.ndarray: Displacements from a frame to the next, [h, w, 2].

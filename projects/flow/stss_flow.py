@@ -6,22 +6,26 @@ Nothing is trained for it.
 """
 import argparse
 import contextlib
+import io
 import itertools
 import math
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from estimator import STRIDE, FlowEstimator, estimate_flow
-from mmengine import track_iter_progress
+from PIL import Image
 
 from selfy_mmaction.apis.video import Video, check_video_path, write_video
 from selfy_mmaction.engine import errors, launch
-from selfy_mmaction.files import printable
-from selfy_mmaction.visualization.flow import flow_to_color
-from selfy_mmaction.visualization.frames import PICTURES, write_picture
+from selfy_mmaction.engine.progress import track
+from selfy_mmaction.files import printable, write_bytes
+from selfy_mmaction.visualization.flow import color_wheel, flow_to_color
+
+PICTURES = ('.png', '.jpg', '.jpeg')
+# Maximum number of frames in a column and in a row of a picture.
+_ROWS, _COLUMNS = 4, 2
 
 
 def parse_args() -> argparse.Namespace:
@@ -67,14 +71,8 @@ def draw_flow(frame: np.ndarray, flow: np.ndarray,
               max_length: float) -> np.ndarray:
     """Put the motion, in colours, beside a frame.
 
-    Args:
-        frame (np.ndarray): RGB of type uint8, [H, W, 3].
-        flow (np.ndarray): Displacements in pixels, see `FlowEstimator`.
-        max_length (float): The length of full saturation, in pixels.
-
-    Returns:
-        np.ndarray: RGB of type uint8, [H, 2 * W, 3], with the colour wheel
-        in a corner, and ``max_length`` beside it.
+    [H, W, 3] => [H, 2 * W, 3], RGB of type uint8, with the colour wheel in a
+    corner, and beside it the length of full saturation, in pixels.
     """
     height, width = frame.shape[:2]
     # Position (i, j) is the middle of STRIDE x STRIDE pixels.
@@ -84,14 +82,33 @@ def draw_flow(frame: np.ndarray, flow: np.ndarray,
     colors = colors[STRIDE // 2:][:height, STRIDE // 2:][:, :width].copy()
     side = min(height, width) // 5
     colors[:side, :2 * side] = 255
-    y, x = np.mgrid[:side, :side] * 2 / (side - 1) - 1
-    wheel = flow_to_color(np.stack([x, y], -1), 1)
-    inside = np.hypot(x, y) <= 1
-    colors[:side, :side][inside] = wheel[inside]
+    colors[:side, :side] = color_wheel(side)
     cv2.putText(colors, f'{max_length:.0f} px', (side + 2, side // 2 + 4),
                 cv2.FONT_HERSHEY_SIMPLEX, side / 110, (0, 0, 0), 1,
                 cv2.LINE_AA)
     return np.concatenate([frame, colors], 1)
+
+
+def write_picture(path: Path, views: Sequence[np.ndarray]) -> None:
+    """Write evenly spaced views of a video, [H, W, 3] each, as one picture."""
+    count = min(_ROWS * _COLUMNS, len(views))
+    # with a white gap between them
+    chosen = [
+        np.pad(
+            views[i * len(views) // count], ((0, 6), (0, 6), (0, 0)),
+            constant_values=255) for i in range(count)
+    ]
+    columns = min(_COLUMNS, count)
+    chosen += [np.full_like(chosen[0], 255)] * (-count % columns)
+    rows = [
+        np.concatenate(chosen[i:i + columns], 1)
+        for i in range(0, len(chosen), columns)
+    ]
+    file = io.BytesIO()
+    Image.fromarray(np.concatenate(rows)).save(
+        file,
+        Image.registered_extensions()[path.suffix.lower()])
+    write_bytes(path, file.getvalue())
 
 
 @errors.one_line_errors
@@ -113,8 +130,7 @@ def main() -> None:
     sampled = args.video, step, args.short_side
     flows = estimate_flow(estimator, sample_frames(*sampled))
     if total and total > step:
-        flows = track_iter_progress((flows, math.ceil(total / step) - 1),
-                                    file=sys.stderr)
+        flows = track(flows, math.ceil(total / step) - 1)
     flows = list(flows)
     if not flows:
         raise ValueError(f'{args.video} has one frame at {args.fps:g} frames '

@@ -22,8 +22,9 @@ import cv2
 import numpy as np
 from motion_clips import (
     PHOTOGRAPHS,
-    check_count,
+    Clip,
     cut_window,
+    number_clips,
     write_dataset,
 )
 
@@ -81,15 +82,6 @@ SPLITS = {
 TRAINED_ON = dict(slow=4, medium=2, fast=2, long=2)
 
 
-class BenchmarkClip(NamedTuple):
-    """The settings that a clip is rendered from."""
-    name: str
-    photographs: str  # key of PHOTOGRAPHS
-    split: str
-    label: int
-    seed: tuple
-
-
 class Tracks(NamedTuple):
     """Positions of the cards."""
     # cells between two frames of a scene in the first half and the second, [2]
@@ -100,27 +92,18 @@ class Tracks(NamedTuple):
     x: np.ndarray
 
 
-def list_clips(part: str, split: str, num_clips: int,
-               seed: int) -> list[BenchmarkClip]:
-    """The clips of a split: every class equally often.
-
-    Args:
-        part (str): 'train' or 'val': which photographs are used.
-        split (str): A key of SPLITS.
-        num_clips (int): Number of clips.
-        seed (int): Seed of the data set.
-    """
-    check_count(f'{part} clips of a split', num_clips, len(CLASSES))
+def list_clips(part: str, split: str, num_clips: int, seed: int) -> list[Clip]:
+    """The clips of a split for 'train' or 'val', which have photographs of
+    their own: every class equally often."""
     kind = list(PHOTOGRAPHS).index(part)
     prefix = 'train_' if part == 'train' else ''
-    return [
-        BenchmarkClip(f'{prefix}{split}_{i:04d}.mp4', part, split,
-                      i % len(CLASSES), (seed, kind, SPLITS[split].stream, i))
-        for i in range(num_clips)
-    ]
+    clip = Clip(f'{prefix}{split}', part, 0,
+                (seed, kind, SPLITS[split].stream), split)
+    return number_clips(clip, f'{part} clips of a split', num_clips,
+                        len(CLASSES))
 
 
-def draw_tracks(clip: BenchmarkClip) -> Tracks:
+def draw_tracks(clip: Clip) -> Tracks:
     """Draw the positions of the cards of a clip, frame by frame."""
     rng = np.random.default_rng((*clip.seed, 0))
     split = SPLITS[clip.split]
@@ -161,7 +144,7 @@ def _flatten(image: np.ndarray) -> np.ndarray:
     return 120 + 45 * image / (image.std() + 4)
 
 
-def render_frames(clip: BenchmarkClip) -> Iterator[np.ndarray]:
+def render_frames(clip: Clip) -> Iterator[np.ndarray]:
     """Yield the frames of a clip, RGB of type uint8, [HEIGHT, WIDTH, 3]."""
     tracks = draw_tracks(clip)
     split = SPLITS[clip.split]
@@ -211,7 +194,7 @@ def render_dataset(out: Path,
                          FPS, num_workers)
 
 
-def list_dataset(settings: dict) -> dict[str, list[BenchmarkClip]]:
+def list_dataset(settings: dict) -> dict[str, list[Clip]]:
     """The clips defined by ``motion.json``: list -> clips."""
     num_train, num_val, seed = (
         settings[key] for key in ('train', 'val', 'seed'))

@@ -19,7 +19,7 @@ from selfy_mmaction.engine import launch, runner
 from selfy_mmaction.evaluation.complexity import get_complexity
 from selfy_mmaction.evaluation.dumps import load_dump
 from selfy_mmaction.evaluation.metrics import dump_results
-from selfy_mmaction.evaluation.zoo import format_table
+from selfy_mmaction.evaluation.tables import format_mean, format_table
 from selfy_mmaction.files import write_text
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / 'benchmarks'))
@@ -129,21 +129,14 @@ class Run(NamedTuple):
 
 
 def train_and_test(cfg: Config, folder: Path) -> dict:
-    """Train a network, test it on all splits and keep the results.
+    """Train a network, test it on all splits and keep the results in a folder.
 
     A finished run is not repeated.
-
-    Args:
-        cfg (Config): The config.
-        folder (Path): Folder of the log, the checkpoint and ``result.json``.
 
     Returns:
         dict: The complexity of :func:`get_complexity`; ``seconds``, the
         median time of a training step without loading; ``device``;
         ``predictions``, the class number for each clip's name.
-
-    Raises:
-        ValueError: If the folder has the result of another config.
     """
     done, text = folder / 'result.json', cfg.pretty_text
     if done.exists():
@@ -240,7 +233,7 @@ class Study:
             else:
                 time = f'{np.median([run["seconds"] for run in runs]):.2f}'
             lines.append([
-                name, *(_format(self.accuracies(name, self.clips[split]))
+                name, *(format_mean(self.accuracies(name, self.clips[split]))
                         for split in bench_clips.SPLITS), f'{macs / 1e9:.2f}',
                 f'{runs[0]["params"] / 1e6:.2f}', time
             ])
@@ -256,16 +249,13 @@ class Study:
             for label, name in enumerate(bench_clips.CLASSES)
         }
         return format_table(['network', *clips], [[
-            name, *(_format(self.accuracies(name, c)) for c in clips.values())
+            name, *(format_mean(self.accuracies(name, c))
+                    for c in clips.values())
         ] for name in self.names()])
 
     def curve(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Accuracy against displacement.
-
-        Returns:
-            tuple[np.ndarray, np.ndarray]: Mean displacement of the clips of
-            each point, in cells, [P]; accuracies in percent, [seeds, P].
-        """
+        """Accuracies in percent, [seeds, P], after the mean displacements of
+        the clips of each point, in cells, [P]."""
         places, points = [], []
         for split in CURVE:
             middle = np.mean(bench_clips.SPLITS[split].displacement)
@@ -277,10 +267,3 @@ class Study:
                     np.mean([self.displacements[clip] for clip in half]))
                 points.append(self.accuracies(name, half))
         return np.array(places), np.array(points).T
-
-
-def _format(values: np.ndarray) -> str:
-    """Mean and, for several seeds, standard deviation."""
-    if len(values) == 1:
-        return f'{values[0]:.1f}'
-    return f'{values.mean():.1f} ± {values.std(ddof=1):.1f}'

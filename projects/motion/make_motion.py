@@ -54,7 +54,7 @@ def main() -> None:
                            motion_clips else 'data/motion_bench')
     if module.render_dataset(out, train, val, args.seed, args.workers):
         each = '' if module is motion_clips else ' of each split'
-        print(f'\nRendered {train} + {val} clips{each} to {out}.')
+        print(f'Rendered {train} + {val} clips{each} to {out}.')
     else:
         print(f'{out} is there already.')
 

@@ -10,6 +10,7 @@ the order of the frames is informative.
 """
 import json
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from multiprocessing.pool import ThreadPool
@@ -19,9 +20,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from filelock import FileLock
-from mmengine import track_iter_progress
 
 from selfy_mmaction.apis.video import write_video
+from selfy_mmaction.engine.progress import track
 from selfy_mmaction.files import write_text
 
 # Class name -> the numbers that are played, and their direction. x points to
@@ -58,28 +59,34 @@ SCENE_SIZE = 288  # the same in pixels
 WINDOW = (200, 300)  # side of the window of a photograph, pixels
 
 
-class QuickstartClip(NamedTuple):
+class Clip(NamedTuple):
     """The settings that a clip is rendered from."""
     name: str
-    split: str
+    photographs: str  # key of PHOTOGRAPHS
     label: int
     seed: tuple
+    split: str = ''  # of the benchmark
 
 
-def check_count(clips: str, count: int, classes: int) -> None:
-    """Raise a ValueError unless each class gets as many clips."""
-    if count <= 0 or count % classes:
-        raise ValueError(f'the {clips} should be a positive multiple of '
-                         f'{classes}, the number of classes, but got {count}')
-
-
-def list_clips(split: str, num_clips: int, seed: int) -> list[QuickstartClip]:
+def list_clips(split: str, num_clips: int, seed: int) -> list[Clip]:
     """The clips of a split: every class equally often."""
-    check_count(f'{split} clips', num_clips, len(CLASSES))
     stream = list(PHOTOGRAPHS).index(split)
+    return number_clips(
+        Clip(split, split, 0, (seed, stream)), f'{split} clips', num_clips,
+        len(CLASSES))
+
+
+def number_clips(clip: Clip, what: str, count: int,
+                 classes: int) -> list[Clip]:
+    """As many clips of each class, which differ in name, label and seed."""
+    if count <= 0 or count % classes:
+        raise ValueError(f'the {what} should be a positive multiple of '
+                         f'{classes}, the number of classes, but got {count}')
     return [
-        QuickstartClip(f'{split}_{i:04d}.mp4', split, i % len(CLASSES),
-                       (seed, stream, i)) for i in range(num_clips)
+        clip._replace(
+            name=f'{clip.name}_{i:04d}.mp4',
+            label=i % classes,
+            seed=(*clip.seed, i)) for i in range(count)
     ]
 
 
@@ -134,10 +141,10 @@ def draw_tracks(label: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     return tracks
 
 
-def render_frames(clip: QuickstartClip) -> Iterator[np.ndarray]:
+def render_frames(clip: Clip) -> Iterator[np.ndarray]:
     """Yield the frames of a clip, RGB of type uint8, [SIZE, SIZE, 3]."""
     rng = np.random.default_rng(clip.seed)
-    names = rng.choice(PHOTOGRAPHS[clip.split], size=2, replace=False)
+    names = rng.choice(PHOTOGRAPHS[clip.photographs], size=2, replace=False)
     scene = cut_window(names[0], SCENE_SIZE, rng)
     scene_scale = SIZE * SCENE / SCENE_SIZE
     side = rng.uniform(*OBJECT_SIDE)
@@ -181,19 +188,8 @@ def render_dataset(out: Path,
     Writes ``train.txt`` and ``val.txt`` in the format of
     :class:`mmaction.datasets.VideoDataset`, ``classes.txt`` and ``videos/``.
 
-    Args:
-        out (Path): Folder of the data set.
-        num_train (int): Number of training clips. Defaults to 1600.
-        num_val (int): Number of validation clips. Defaults to 400.
-        seed (int): Seed of the clips. Defaults to 0.
-        num_workers (int): Number of threads. Defaults to 2.
-
     Returns:
         bool: Whether anything had to be rendered.
-
-    Raises:
-        FileExistsError: If ``out`` contains something else.
-        ValueError: If the clips cannot be divided evenly among the classes.
     """
     settings = dict(train=num_train, val=num_val, seed=seed)
     splits = {
@@ -204,7 +200,7 @@ def render_dataset(out: Path,
                          num_workers)
 
 
-def write_dataset(out: Path, settings: dict, splits: dict[str, list],
+def write_dataset(out: Path, settings: dict, splits: dict[str, list[Clip]],
                   classes: Sequence[str], render: Callable, fps: int,
                   num_workers: int) -> bool:
     """Write the videos and lists of a data set, unless they are there.
@@ -215,8 +211,7 @@ def write_dataset(out: Path, settings: dict, splits: dict[str, list],
     Args:
         out (Path): Folder of the data set.
         settings (dict): The settings of the clips; kept in ``motion.json``.
-        splits (dict[str, list]): Name of a list -> clips, which have a
-            ``name`` and a ``label``.
+        splits (dict[str, list]): Name of a list -> its clips.
         classes (Sequence[str]): Names of the classes.
         render (Callable): Yields the frames of a clip.
         fps (int): Frames per second.
@@ -224,10 +219,6 @@ def write_dataset(out: Path, settings: dict, splits: dict[str, list],
 
     Returns:
         bool: Whether anything had to be written.
-
-    Raises:
-        FileExistsError: If ``out`` contains something else.
-        ValueError: If num_workers is less than 1.
     """
     if num_workers < 1:
         raise ValueError(f'num_workers should be 1 or more, but got '
@@ -255,8 +246,7 @@ def write_dataset(out: Path, settings: dict, splits: dict[str, list],
             written = pool.imap(
                 lambda clip: write_video(unfinished / 'videos' / clip.name,
                                          render(clip), fps), clips)
-            for _ in track_iter_progress((written, len(clips))):
-                pass
+            deque(track(written, len(clips)), maxlen=0)
         for split, clips in splits.items():
             lines = [f'{clip.name} {clip.label}\n' for clip in clips]
             write_text(unfinished / f'{split}.txt', ''.join(lines))

@@ -4,13 +4,20 @@ It shows the best classes, and what the SELFY block sees and adds. In a frame,
 another place can be chosen to be compared; of a long clip, another part.
 """
 import argparse
+import copy
 import os
 from pathlib import Path
 
+from mmengine.config import Config
 from mmengine.device import get_device
 
 from selfy_mmaction.apis.inference import VideoPredictor
-from selfy_mmaction.apis.similarity import enlarge
+from selfy_mmaction.datasets.recipes import (
+    frame_size,
+    scale_sizes,
+    stage_pipeline,
+    stage_pipelines,
+)
 from selfy_mmaction.engine import errors, launch
 
 # Gradio reports each start to its makers unless told not to, on import.
@@ -51,6 +58,27 @@ def find_published() -> str:
             f'no checkpoint {NAME}_*.pth in {ROOT / "checkpoints"}: give a '
             'config and a checkpoint.')
     return str(published[-1])
+
+
+def enlarge(cfg: Config, side: int) -> Config:
+    """Have the frames of a test enlarged to so many pixels.
+
+    Small frames make few places, of which a picture shows little.
+
+    Returns:
+        Config: A changed copy, or the same one if the longer side of its
+        frames is as large, or has no fixed size.
+    """
+    try:
+        longer = max(frame_size(stage_pipeline(cfg, 'test')))
+    except ValueError:
+        return cfg
+    if longer >= side:
+        return cfg
+    enlarged = copy.deepcopy(cfg)
+    for pipeline in stage_pipelines(enlarged, 'test'):
+        scale_sizes(pipeline, side / longer)
+    return enlarged
 
 
 def load_predictors(args: argparse.Namespace) -> list[VideoPredictor]:

@@ -1,21 +1,21 @@
 """The page: a clip goes in, what the network sees comes out."""
-import itertools
 import math
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import gradio as gr
 import numpy as np
 import page_texts
-from frame_grid import FrameGrid, find_clearest
+from frame_grid import FrameGrid
 
 from selfy_mmaction.apis import sliding
 from selfy_mmaction.apis import video as media
 from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.apis.similarity import Position, observe
-from selfy_mmaction.datasets.video import SUFFIXES
+from selfy_mmaction.datasets.video import SUFFIXES, VideoFile
 from selfy_mmaction.visualization import charts
 from selfy_mmaction.visualization.pictures import draw, to_image
 
@@ -59,12 +59,8 @@ def watch(predictor: VideoPredictor, video: media.Video,
           changes: list[float]) -> Iterator[float]:
     """Predict on the windows of a long video.
 
-    Args:
-        predictor (VideoPredictor): What predicts.
-        video (Video): The video.
-        segments (list[Segment]): Takes the windows.
-        changes (list[float]): Takes how much each frame differs from the one
-            before.
+    ``segments`` takes the windows, and ``changes`` how much each frame differs
+    from the one before.
 
     Yields:
         float: After about a second of the video, the seconds so far.
@@ -73,12 +69,19 @@ def watch(predictor: VideoPredictor, video: media.Video,
     before = None
     followed = sliding.follow(video, slide, segments.append)
     for count, (frame, _) in enumerate(followed, 1):
-        small = media.shrink(frame, 32).astype(float)
+        small = shrink(frame, 32).astype(float)
         changes.append(0 if before is
                        None else float(np.abs(small - before).mean()))
         before = small
         if count % math.ceil(video.fps) == 0:
             yield video.times[count]
+
+
+def shrink(frame: np.ndarray, side: int) -> np.ndarray:
+    """Resize a frame [H, W, 3]: its longer side at most this, both even."""
+    factor = min(1, side / max(frame.shape[:2]))
+    size = [max(2, round(factor * x / 2) * 2) for x in frame.shape[1::-1]]
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
 
 
 def find_most_moving(segments: list[sliding.Segment], changes: list[float],
@@ -95,14 +98,15 @@ def find_most_moving(segments: list[sliding.Segment], changes: list[float],
 
 def copy_part(path: str, part: sliding.Segment | None, clip: Path) -> None:
     """Copy a clip, or a part of it, to what every browser plays."""
-    video = media.Video(path)
-    first, end = np.searchsorted(video.times,
-                                 part[:2]) if part else (0, video.total_frames)
-    frames = (
-        media.shrink(frame, PLAYER_SIDE)
-        for frame in itertools.islice(video, first, end))
-    times = video.times[first:end + 1]
-    media.write_video(clip, frames, video.fps, times - times[0])
+    with VideoFile(path) as video:
+        times = np.append(video.times, video.times[-1] + 1 / video.fps)
+        first, end = np.searchsorted(times, part[:2]) if part else (0,
+                                                                    len(video))
+        frames = (
+            shrink(video.frames([i])[0], PLAYER_SIDE)
+            for i in range(first, end))
+        media.write_video(clip, frames, video.fps,
+                          times[first:end + 1] - times[first])
 
 
 def draw_picture(grid: FrameGrid, title: str, query: Position,
@@ -117,8 +121,8 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor, demo: Path,
     """Build the page.
 
     Args:
-        predictor (VideoPredictor): What predicts.
-        observer (VideoPredictor): What computes the picture.
+        predictor (VideoPredictor): Predicts.
+        observer (VideoPredictor): Computes the picture.
         demo (Path): Folder of examples, named by their classes.
         is_synthetic (bool): Whether the network knows rendered clips alone.
     """
@@ -149,10 +153,10 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor, demo: Path,
         # Nothing, not None: a visitor may have been faster.
         return path if is_there else gr.skip()
 
-    def look(path: str | None, width: int, request: gr.Request):
-        yield from while_wanted(look_at(path, width), request)
+    def on_clip(path: str | None, width: int, request: gr.Request):
+        yield from while_wanted(ask(path, width), request)
 
-    def look_at(path: str | None, width: int):
+    def ask(path: str | None, width: int):
         yield {
             player: None,
             answer: None,
@@ -166,7 +170,7 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor, demo: Path,
             video = media.Video(path)
             seconds = video.times[-1]
             if seconds > LONG:
-                part = yield from look_along(video, seconds)
+                part = yield from choose_part(video, seconds)
                 yield from show(path, width, part)
             else:
                 video.close()
@@ -180,7 +184,7 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor, demo: Path,
                 player: None
             }
 
-    def look_along(video: media.Video, seconds: float):
+    def choose_part(video: media.Video, seconds: float):
         segments, changes = [], []
         for second in watch(predictor, video, segments, changes):
             yield {answer: f'Watching: second {second:.0f} of {seconds:.0f}'}
@@ -189,22 +193,18 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor, demo: Path,
             chart = Path(folder, 'timeline.png')
             charts.draw_timeline(
                 segments, Path(video.source).name, chart, width=5)
+            slider = gr.Slider(
+                value=part.start, maximum=segments[-1].start, step=WINDOW / 2)
             yield {
-                long:
-                gr.Column(visible=True),
-                timeline:
-                str(chart),
-                start:
-                gr.Slider(
-                    value=part.start,
-                    maximum=segments[-1].start,
-                    step=WINDOW / 2),
+                long: gr.Column(visible=True),
+                timeline: str(chart),
+                start: slider,
                 parts: (video.source, segments)
             }
         return part
 
-    def choose(parts_of: tuple, second: float, width: int,
-               request: gr.Request):
+    def on_start(parts_of: tuple, second: float, width: int,
+                 request: gr.Request):
         path, segments = parts_of
         part = min(segments, key=lambda segment: abs(segment.start - second))
         yield from while_wanted(show(path, width, part), request)
@@ -224,7 +224,7 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor, demo: Path,
             seen.predictions = predictor(path)
         best = seen.predictions[0]
         title += f': {best["name"]} ({best["score"]:.0%})'
-        query = find_clearest(seen)
+        query = seen.clearest()
         # On a phone they are a strip.
         grid = FrameGrid(seen, None if width >= WIDE else len(seen.frames))
         yield {
@@ -239,7 +239,7 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor, demo: Path,
         }
         yield {picture: draw_picture(grid, title, query, width)}
 
-    def move(shown_of: tuple, width: int, event: gr.SelectData):
+    def on_place(shown_of: tuple, width: int, event: gr.SelectData):
         grid, title = shown_of
         query = grid.position_at(*event.index)
         if query is None:
@@ -304,14 +304,15 @@ def build_page(predictor: VideoPredictor, observer: VideoPredictor, demo: Path,
             trigger_mode='multiple',
             concurrency_limit=None,
             show_progress='hidden')
-        clip.change(look, [clip, width], outputs, api_name='look', **at_once)
+        clip.change(
+            on_clip, [clip, width], outputs, api_name='look', **at_once)
         start.release(
-            choose, [parts, start, width],
+            on_start, [parts, start, width],
             outputs,
             api_visibility='private',
             **at_once)
         frames.select(
-            move, [shown, width], [frames, picture],
+            on_place, [shown, width], [frames, picture],
             api_visibility='private',
             js=WINDOW_WIDTH,
             show_progress_on=picture)

@@ -5,7 +5,6 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from selfy_mmaction.apis.similarity import Position, SelfSimilarity
-from selfy_mmaction.visualization.pictures import measure_distinctness
 
 # Narrower frames are enlarged to this, and the gap between them, in pixels.
 _WIDTH = 256
@@ -78,30 +77,3 @@ class FrameGrid:
         _, row, column = query
         return [(i + side) * self._cell - math.copysign(inset, side)
                 for side in (-0.5, 0.5) for i in (column, row)]
-
-
-def find_clearest(seen: SelfSimilarity) -> Position:
-    """Where similarities move most and steadily, and are most distinct.
-
-    It is inside of the frames, in a frame with all neighbours in time. Where
-    there is none that moves, it is where the block adds most.
-    """
-    offsets = np.array(seen.offsets)
-    others = offsets[offsets != 0]
-    T, h, w = seen.energy.shape
-    scores = np.zeros((T, h, w))
-    for t in range(T):
-        if not len(others) or t + others.min() < 0 or t + others.max() >= T:
-            continue
-        # [L, h, w, 2] in pixels, and per frame
-        moves = seen.displacements(t)[offsets != 0]
-        steps = others[:, None, None, None]
-        rate = (moves / steps).mean(0)
-        error = np.linalg.norm(moves - steps * rate, axis=-1).max(0)
-        length = np.abs(others).max() * np.linalg.norm(rate, axis=-1)
-        distinct = measure_distinctness(seen, t)[offsets != 0].min(0)
-        scores[t] = (length - 2 * error).clip(0) * distinct
-    scores[:, [0, -1]] = scores[:, :, [0, -1]] = 0
-    if not scores.any():
-        return seen.strongest(1)[0]
-    return tuple(map(int, np.unravel_index(scores.argmax(), scores.shape)))

@@ -14,7 +14,7 @@ _OWN_NAMES = Middleware(
     TrustedHostMiddleware, allowed_hosts=['127.0.0.1', 'localhost'])
 
 
-def refuse_other_sites(connection: HTTPConnection) -> None:
+def check_origin(connection: HTTPConnection) -> None:
     """Refuse what another site has a browser send.
 
     Gradio's `strict_cors` keeps its answer from such a site, but acts on what
@@ -29,25 +29,17 @@ def serve(page: gr.Blocks, port: int, folders: Sequence[Path],
           css: str) -> str:
     """Serve a page to the browsers of this machine, from a thread.
 
-    Args:
-        page (gradio.Blocks): The page.
-        port (int): Where.
-        folders (Sequence[Path]): Whose files the page may show.
-        css (str): Its styles.
+    It may show the files of the folders.
 
     Returns:
         str: The address.
-
-    Raises:
-        OSError: If the port is taken.
     """
     try:
         _, address, _ = page.launch(
             server_name='127.0.0.1',
             server_port=port,
             app_kwargs=dict(
-                middleware=[_OWN_NAMES],
-                dependencies=[Depends(refuse_other_sites)]),
+                middleware=[_OWN_NAMES], dependencies=[Depends(check_origin)]),
             allowed_paths=list(map(str, folders)),
             max_file_size=MAX_UPLOAD,
             share=False,

@@ -38,13 +38,8 @@ _NAMES = 12
 
 def describe_limits(classes: Sequence[str], is_synthetic: bool,
                     seconds: float) -> str:
-    """Say what a network and its picture cannot do, in Markdown.
-
-    Args:
-        classes (Sequence[str]): The names of the classes that it knows.
-        is_synthetic (bool): Whether it was trained on rendered clips alone.
-        seconds (float): Length of the longest clip that is shown whole.
-    """
+    """Say what a network and its picture cannot do, in Markdown; longer clips
+    than this are shown in part."""
     return _LIMITS.format(
         count=len(classes),
         names=f' ({", ".join(classes)})' if len(classes) <= _NAMES else '',

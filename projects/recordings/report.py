@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from selfy_mmaction.evaluation.zoo import format_table
+from selfy_mmaction.evaluation.tables import format_mean, format_table
 from selfy_mmaction.files import write_text
 from selfy_mmaction.visualization.charts import save
 
@@ -58,20 +58,14 @@ def table(results: Sequence[dict], networks: Iterable[str],
         if movements:
             cells.insert(1, accuracies(runs, classes=movements))
         rows.append([
-            network, f'{len(runs)}', *map(mean, cells), f'{macs / 1e9:.2f}',
-            f'{runs[0]["params"] / 1e6:.2f}',
+            network, f'{len(runs)}', *map(format_mean, cells),
+            f'{macs / 1e9:.2f}', f'{runs[0]["params"] / 1e6:.2f}',
             f'{seconds[network]:.2f}' if seconds else '-'
         ])
     return format_table([
         'network', 'seeds', 'test', *(['movements'] if movements else []),
         'training clips', 'GMACs', 'parameters (M)', 'CPU s / step'
     ], rows)
-
-
-def mean(values: np.ndarray) -> str:
-    """Mean and, for several seeds, standard deviation."""
-    spread = f' ± {values.std(ddof=1):.1f}' if len(values) > 1 else ''
-    return f'{values.mean():.1f}{spread}'
 
 
 def draw_classes(results: Sequence[dict], path: Path,

@@ -64,17 +64,10 @@ DESIGNS = {**NETWORKS, **ABLATIONS, SCRATCH: _RENDERED, TRANSFER: _RENDERED}
 
 
 class Training(NamedTuple):
-    """A training.
-
-    Attributes:
-        name: The set, which has a config and a folder of its name.
-        task: 'classes', 'direction', or 'few_N' with N clips per class.
-        network: A key of DESIGNS.
-        seed: Random seed.
-    """
-    name: str
-    task: str
-    network: str
+    """A training."""
+    name: str  # of the set, which has a config and a folder of its name
+    task: str  # 'classes', 'direction', or 'few_N' with N clips per class
+    network: str  # a key of DESIGNS
     seed: int
 
     def folder(self, out: Path) -> Path:
@@ -83,11 +76,7 @@ class Training(NamedTuple):
         return out / f'{self.name}_{self.task}' / network / f'{self.seed}'
 
     def load_config(self, options: dict) -> Config:
-        """Its config.
-
-        Args:
-            options (dict): Settings that replace those of the config.
-        """
+        """Its config, with settings that replace those of a file."""
         cfg = launch.load_config(
             str(HERE / f'configs/selfy_tsm_r18_{self.name}.py'), options)
         cfg.merge_from_dict(dict(model=dict(backbone=DESIGNS[self.network])))
@@ -122,9 +111,8 @@ TRAININGS = [
 def train_and_test(training: Training, out: Path, options: dict) -> dict:
     """Train, or go on, and test the last checkpoint.
 
-    Returns:
-        dict: The complexity of :func:`get_complexity`; ``train`` and
-        ``test``, the numbers of right and of all clips of each class.
+    The result has the complexity of :func:`get_complexity`, and ``train`` and
+    ``test``, the numbers of right and of all clips of each class.
     """
     cfg = training.load_config(options)
     cfg.work_dir = str(training.folder(out))

@@ -28,13 +28,10 @@ class ReverseBackwards(BaseTransform):
 
 
 def use_direction(cfg: Config) -> None:
-    """Change the classes of a config into forwards and backwards.
+    """Change the classes of a config, in place, into forwards and backwards.
 
     Every clip is in both classes: a network that ignores the order of frames
     answers the same twice, and is right once. The steps remain the same.
-
-    Args:
-        cfg (Config): The config of the classes, changed in place.
     """
     for split in 'train', 'test':
         data = cfg[f'{split}_dataloader'].dataset
@@ -53,13 +50,8 @@ def use_direction(cfg: Config) -> None:
 
 
 def use_few(cfg: Config, number: int) -> None:
-    """Train on a number of clips per class, evenly spaced in the list, in the
-    same number of steps.
-
-    Args:
-        cfg (Config): The config, changed in place.
-        number (int): Clips per class.
-    """
+    """Change a config, in place, to train on a number of clips per class,
+    evenly spaced in the list, in the same number of steps."""
     data = cfg.train_dataloader.dataset
     of_class = defaultdict(list)
     for line in read_list(data):

@@ -7,7 +7,7 @@ import copy
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from mmaction.structures import ActionDataSample
@@ -23,7 +23,7 @@ from .inference import (
     predict_probabilities,
     to_probabilities,
 )
-from .onnx import ONNXClassifier, clip_shape, require
+from .onnx import ONNXClassifier, clip_shape, normalize, require
 
 # ONNX Runtime supports it since 1.17.
 OPSET = 20
@@ -51,17 +51,10 @@ class ClipClassifier(nn.Module):
     def forward(self, clips: Tensor) -> Tensor:
         """[N, T, 3, H, W] => probabilities [N, classes]"""
         if self.raw:
-            clips = normalize(self.recognizer, clips)
+            how = self.recognizer.data_preprocessor
+            clips = normalize(clips, how.mean, how.std, how.to_rgb)
         scores = self.recognizer(clips, mode='tensor', stage='head')
         return to_probabilities(self.recognizer.cls_head, scores)
-
-
-def normalize(recognizer: BaseModel, clips: Tensor) -> Tensor:
-    """Normalise raw clips as the recognizer's data preprocessor does."""
-    preprocessor = recognizer.data_preprocessor
-    if preprocessor.to_rgb:
-        clips = clips.flip(2)
-    return (clips.float() - preprocessor.mean) / preprocessor.std
 
 
 def export(predictor: VideoPredictor,
@@ -93,10 +86,9 @@ def export(predictor: VideoPredictor,
             differs from it.
     """
     shape = clip_shape(cfg)
-    meta = dict(classes=predictor.classes, clip_shape=shape)
     with replaced_when_done(path) as unverified:
         write_model(predictor.model, str(unverified), shape, fuse, raw, opset,
-                    meta)
+                    predictor.classes)
         classifier = ONNXClassifier(str(unverified))
         generator = torch.Generator().manual_seed(0)
         # Other numbers of clips than in the export.
@@ -136,7 +128,7 @@ def write_model(recognizer: BaseModel,
                 fuse: bool = False,
                 raw: bool = False,
                 opset: int = OPSET,
-                meta: dict | None = None) -> None:
+                classes: Sequence[str] = ()) -> None:
     """Write a recognizer as an ONNX model for any number of clips.
 
     Args:
@@ -146,7 +138,7 @@ def write_model(recognizer: BaseModel,
         fuse (bool): See :func:`export`.
         raw (bool): See :func:`export`.
         opset (int): See :func:`export`.
-        meta (dict, optional): Further metadata to write.
+        classes (Sequence[str]): The names of the classes, for the metadata.
     """
     # This import starts MMEngine's log, which must not go to stdout.
     from mmaction.models.recognizers import Recognizer2D
@@ -160,7 +152,7 @@ def write_model(recognizer: BaseModel,
         raise ValueError('the data preprocessor of the config has no mean '
                          'and std: set them.')
     meta = dict(
-        meta or {},
+        classes=classes,
         clip_shape=shape,
         raw=raw,
         multi_label=is_multi_label(recognizer.cls_head),

@@ -74,7 +74,9 @@ class Predictor(ABC):
                  num_classes: int,
                  labels: str | None = None) -> None:
         init_default_scope(cfg.get('default_scope', 'mmaction'))
-        self.pipeline = Compose(_video_pipeline(cfg))
+        pipeline = [dict(step) for step in stage_pipeline(cfg, 'test')]
+        replace_decoder(pipeline)
+        self.pipeline = Compose(pipeline)
         self._sample, self._transform = _split(self.pipeline)
         if labels:
             names = read_classes(labels, num_classes, 'the model')
@@ -205,13 +207,6 @@ class VideoPredictor(Predictor):
         batch = pseudo_collate([frames])
         with torch.no_grad():
             return predict_probabilities(self.model, batch)[0]
-
-
-def _video_pipeline(cfg: Config) -> list[dict]:
-    """The test pipeline of a config, reading a video file by our decoder."""
-    pipeline = [dict(step) for step in stage_pipeline(cfg, 'test')]
-    replace_decoder(pipeline)
-    return pipeline
 
 
 def _split(pipeline: Compose) -> tuple[Compose, Compose]:

@@ -30,6 +30,12 @@ def require(package: str) -> ModuleType:
             'onnx onnxscript onnxruntime') from error
 
 
+def normalize(clips: Tensor, mean: Tensor, std: Tensor,
+              to_rgb: bool) -> Tensor:
+    """[N, T, 3, H, W], raw => normalised as by a data preprocessor"""
+    return ((clips.flip(2) if to_rgb else clips).float() - mean) / std
+
+
 def clip_shape(cfg: Config) -> tuple[int, int, int, int]:
     """Shape of a clip of the test pipeline: (frames, 3, H, W)."""
     frames = clip_frames(cfg)
@@ -117,13 +123,11 @@ class ONNXClassifier:
     def classify_raw(self, clips: Tensor) -> Tensor:
         """[N, T, 3, H, W], uint8 => probabilities [N, classes]"""
         if not self.meta['raw']:
-            if self.meta['to_rgb']:
-                clips = clips.flip(2)
             # [3] => [3, 1, 1]
             mean, std = (
                 torch.tensor(self.meta[key])[:, None, None]
                 for key in ('mean', 'std'))
-            clips = (clips.float() - mean) / std
+            clips = normalize(clips, mean, std, self.meta['to_rgb'])
         return self(clips)
 
     def to_logits(self, probabilities: Tensor, most: float = 1.) -> Tensor:

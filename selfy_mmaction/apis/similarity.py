@@ -1,5 +1,4 @@
 """What a SELFY block computes on a video."""
-import copy
 import math
 from dataclasses import dataclass
 
@@ -7,15 +6,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmaction.models import Recognizer2D
-from mmengine.config import Config
 from torch import Tensor, nn
 
-from ..datasets.recipes import (
-    frame_size,
-    scale_sizes,
-    stage_pipeline,
-    stage_pipelines,
-)
 from ..models import SELFYBlock
 from ..ops import soft_argmax, within_map
 from .inference import VideoPredictor
@@ -90,15 +82,22 @@ class SelfSimilarity:
         return inner
 
     def _moving(self) -> Tensor:
-        """Which positions move steadily, by a cell and more, [T, h, w].
+        """Which positions move steadily, by a cell and more, [T, h, w]."""
+        # NaN, beyond the ends of the clip, is no motion.
+        length, error = self._motion()
+        return torch.from_numpy((length >= self.stride)
+                                & (error < self.stride / 2))
+
+    def _motion(self) -> np.ndarray:
+        """Length and unsteadiness of the motions, in pixels, [2, T, h, w].
 
         A displacement that does not go on in the other frames is mostly a
-        mistake, as on a surface without texture.
+        mistake, as on a surface without texture. NaN beyond the clip's ends.
         """
         steps = np.array(self.offsets)
         others = steps != 0
         if not others.any():
-            return torch.zeros(self.energy.shape, dtype=torch.bool)
+            return np.zeros((2, *self.energy.shape))
         # [T, L, h, w, 2], without the frame itself
         moves = np.stack(
             [self.displacements(t)[others] for t in range(len(self.energy))])
@@ -106,9 +105,41 @@ class SelfSimilarity:
         rate = (moves / steps).mean(1, keepdims=True)
         error = np.linalg.norm(moves - steps * rate, axis=-1).max(1)
         length = np.linalg.norm(np.abs(steps).max() * rate, axis=-1)[:, 0]
-        # NaN, beyond the ends of the clip, is no motion.
-        return torch.from_numpy((length >= self.stride)
-                                & (error < self.stride / 2))
+        return np.stack([length, error])
+
+    def clearest(self) -> Position:
+        """Where similarities move most and steadily, and are most distinct.
+
+        It is inside of the frames, in a frame with all neighbours in time.
+        Where nothing moves, it is where the block adds most.
+        """
+        others = np.array(self.offsets) != 0
+        scores = np.zeros(self.energy.shape)
+        if others.any():
+            length, error = self._motion()
+            distinct = np.stack([
+                self.distinctness(t)[others].min(0)
+                for t in range(len(scores))
+            ])
+            scores = (length - 2 * error).clip(0) * distinct
+        scores = np.where(self._inner(), scores, 0)
+        if not scores.any():
+            return self.strongest(1)[0]
+        return tuple(map(int, np.unravel_index(scores.argmax(), scores.shape)))
+
+    def distinctness(self, t: int) -> np.ndarray:
+        """How much the most similar place stands out from those around it.
+
+        Returns:
+            np.ndarray: For the places of frame t, the highest similarity
+            minus the third quartile, [L, h, w]; NaN beyond the ends of the
+            clip.
+        """
+        # [h, w, L, U, V] => [L, h, w, U * V]; 0 is a place outside the clip
+        maps = self.similarities[t].flatten(-2).permute(2, 0, 1, 3)
+        maps = maps.where(maps != 0, float('nan'))
+        highest = maps.nan_to_num(-math.inf).amax(-1)
+        return (highest - maps.nanquantile(0.75, -1)).numpy()
 
     @property
     def within_map(self) -> Tensor:
@@ -146,36 +177,10 @@ class SelfSimilarity:
         return self.stride * cells.flip(-1).permute(2, 0, 1, 3).numpy()
 
 
-def enlarge(cfg: Config, side: int) -> Config:
-    """Have the frames of a test enlarged to so many pixels.
-
-    Small frames make few places, of which a picture shows little.
-
-    Args:
-        cfg (Config): The config of a recognizer.
-        side (int): The longer side of the frames.
-
-    Returns:
-        Config: A changed copy, or the same one if its frames are as large, or
-        have no fixed size.
-    """
-    try:
-        longer = max(frame_size(stage_pipeline(cfg, 'test')))
-    except ValueError:
-        return cfg
-    if longer >= side:
-        return cfg
-    enlarged = copy.deepcopy(cfg)
-    for pipeline in stage_pipelines(enlarged, 'test'):
-        scale_sizes(pipeline, side / longer)
-    return enlarged
-
-
 def observe(predictor: VideoPredictor,
             video: str,
             layer: str | None = None,
-            view: int = 0,
-            topk: int = 5) -> SelfSimilarity:
+            view: int = 0) -> SelfSimilarity:
     """Predict on a video, and keep what a SELFY block computes.
 
     Args:
@@ -185,7 +190,6 @@ def observe(predictor: VideoPredictor,
             'layer2'. By default that of the first block.
         view (int): Index of the view (clip and crop) of the test pipeline.
             Defaults to 0.
-        topk (int): How many predictions to keep. Defaults to 5.
 
     Raises:
         ValueError: If there is no such block or view, or the video cannot be
@@ -208,7 +212,7 @@ def observe(predictor: VideoPredictor,
         block.register_forward_hook(keep_added)
     ]
     try:
-        predictions = predictor(video, topk)
+        predictions = predictor(video)
     finally:
         for handle in handles:
             handle.remove()
@@ -232,7 +236,7 @@ def _find_block(model: nn.Module, layer: str | None) -> SELFYBlock:
     blocks = {
         name: block
         for name, block in getattr(model.backbone, 'selfy', {}).items()
-        # Maps of tubelets are no frames, and other blocks have several STSS.
+        # A Recognizer3D compares tubelets, and a MOSSBlock has several STSS.
         if isinstance(model, Recognizer2D) and isinstance(block, SELFYBlock)
     }
     if not blocks:

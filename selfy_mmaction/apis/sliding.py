@@ -39,8 +39,8 @@ class _Window(NamedTuple):
 def _windows(video: Video, window: float, stride: float) -> Iterator[_Window]:
     """The windows of a video, in the order of their starts.
 
-    Those of a file hold the frames that are shown in ``window`` seconds, and
-    the last one ends with the file. Those of a camera have equally many.
+    A window of a file has the frames that are shown in ``window`` seconds, and
+    the last one ends with the file; all windows of a camera have as many.
     """
     times = video.times
     if times is None:
@@ -65,8 +65,7 @@ class _Open(NamedTuple):
     """A window that has begun."""
     window: _Window
     sampled: dict  # see Predictor.sample
-    wanted: set[int]  # the frames to keep, of the video
-    frames: dict[int, np.ndarray]
+    frames: dict[int, np.ndarray | None]  # those to keep, by index
 
 
 class SlidingWindow:
@@ -111,7 +110,7 @@ class SlidingWindow:
             self._begin(self._next)
             self._next = next(self._windows, None)
         for opened in self._open:
-            if self._index in opened.wanted:
+            if self._index in opened.frames:
                 opened.frames[self._index] = frame
         self._index += 1
         segments = []
@@ -121,11 +120,12 @@ class SlidingWindow:
 
     def _begin(self, window: _Window) -> None:
         sampled = self._predictor.sample(window.stop - window.first, self._fps)
-        wanted = {window.first + int(i) for i in sampled['frame_inds']}
-        self._open.append(_Open(window, sampled, wanted, {}))
+        frames = dict.fromkeys(window.first + int(i)
+                               for i in sampled['frame_inds'])
+        self._open.append(_Open(window, sampled, frames))
 
     def _predict(self, opened: _Open) -> Segment:
-        window, sampled, _, frames = opened
+        window, sampled, frames = opened
         predictions = self._predictor.predict_frames(
             [frames[window.first + int(i)] for i in sampled['frame_inds']],
             sampled, self._topk)
@@ -143,7 +143,6 @@ def follow(video: Video, slide: SlidingWindow,
 
     Yields:
         tuple[np.ndarray, str]: Each frame, and the newest label.
-
     """
     label = ''
     for frame in video:

@@ -152,18 +152,6 @@ def write_video(path: Path,
         raise interruption[0]
 
 
-def shrink(frame: np.ndarray, side: int) -> np.ndarray:
-    """Resize a frame, of even size and its longer side no longer than this.
-
-    Args:
-        frame (np.ndarray): RGB of type uint8, [H, W, 3].
-        side (int): In pixels.
-    """
-    factor = min(1, side / max(frame.shape[:2]))
-    size = [max(2, round(factor * x / 2) * 2) for x in frame.shape[1::-1]]
-    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-
-
 def _write_gif(path: Path, frames: Iterable[np.ndarray], fps: float,
                times: np.ndarray | None) -> None:
     images = [*map(Image.fromarray, frames)]

@@ -1,1 +1,1 @@
-"""Scores, costs and logs of networks; the zoo and publishing."""
+"""Scores, costs and logs of networks, and tables of them."""

@@ -11,9 +11,9 @@ from mmengine.analysis import FlopAnalyzer, parameter_count
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from ..datasets.recipes import clip_frames
-from ..models import MOSSBlock
 from ..models.selfy_block import ResidualBlock
 
 
@@ -21,9 +21,9 @@ def get_complexity(
     cfg: Config, size: Sequence[int] = (224, 224)) -> dict[str, int]:
     """Count the cost of one clip; one multiply-add is one FLOP.
 
-    MMEngine counts the network by tracing it. The blocks are counted here,
-    from the sizes of their layers, since a trace includes products that only
-    serve speed, and does not include those of STSS.
+    MMEngine counts the network by tracing it. The blocks are counted by
+    PyTorch, since a trace includes products that only serve speed, and does
+    not include those of STSS.
 
     Args:
         cfg (Config): A config with a recognizer; its weights are not loaded.
@@ -47,9 +47,13 @@ def get_complexity(
     sizes = {}
     for block in model.modules():
         if isinstance(block, ResidualBlock):
+            whole = copy.deepcopy(block)
             block.forward = lambda x: x
-            block.register_forward_hook(lambda block, args, _: sizes.update(
-                {block: tuple(map(int, args[0].shape[-2:]))}))
+
+            def keep_size(_, args: tuple, __, whole: nn.Module = whole):
+                sizes[whole] = tuple(map(int, args[0].shape[1:]))
+
+            block.register_forward_hook(keep_size)
 
     # A network for any number of frames is counted on one frame.
     clip = torch.zeros(1, clip_frames(cfg) or 1, 3, *size)
@@ -69,62 +73,30 @@ def get_complexity(
         params=parameter_count(model)[''])
 
 
-def count_block(block: ResidualBlock, H: int, W: int) -> tuple[int, int]:
-    """Multiply-adds of a block's layers, and of its STSS.
+def count_block(block: ResidualBlock, C: int, H: int,
+                W: int) -> tuple[int, int]:
+    """Multiply-adds of a block's layers, and those of its STSS.
 
     Args:
         block (ResidualBlock): A SELFYBlock or a MOSSBlock.
+        C (int): Channels of its feature map.
         H (int): Height of its feature map.
         W (int): Width of its feature map.
     """
-    T = block.num_segments
-    if isinstance(block, MOSSBlock):
-        flops = stss_flops = 0
-        for encoder in block.encoders:
-            for layer in encoder.in_proj, encoder.out_proj:
-                flops += _count_layers(layer, T * H * W, 1, 1)[0]
-            counts = _count_stss(encoder, encoder.window,
-                                 encoder.in_proj.out_features, T, H, W)
-            flops, stss_flops = flops + counts[0], stss_flops + counts[1]
-        return flops, stss_flops
-    downsample = block.transformation.downsample
-    flops, h, w = _count_layers(downsample, T, H, W)
-    flops += _count_layers(block.residual_add, T, h, w)[0]
-    counts = _count_stss(block, block.transformation.window,
-                         downsample.conv.out_channels, T, h, w)
-    return flops + counts[0], counts[1]
+    local_products = torch.ops.selfy.local_products
 
+    def count_products(q: Sequence[int], *_, out_shape: Sequence[int]) -> int:
+        return 2 * prod(out_shape) * q[-1]
 
-def _count_stss(module: nn.Module, window: tuple[int, int, int], channels: int,
-                T: int, h: int, w: int) -> tuple[int, int]:
-    """Multiply-adds of extraction and integration, and those of STSS."""
-    L, U, V = window
-    flops = _count_layers(module.extraction, T * h * w * L, U, V)[0]
-    flops += _count_layers(module.integration.convs, T * L, h, w)[0]
-    flops += _count_layers(module.integration.fuse, T, h, w)[0]
-    return flops, T * h * w * prod(window) * channels
-
-
-def _count_layers(module: nn.Module, maps: int, h: int,
-                  w: int) -> tuple[int, int, int]:
-    """Multiply-adds of consecutive layers, and the size of their output.
-
-    Args:
-        module (nn.Module): It contains them in the order of their use.
-        maps (int): Number of maps.
-        h (int): Height of a map.
-        w (int): Width of a map.
-    """
-    flops = 0
-    for layer in module.modules():
-        if isinstance(layer, nn.Linear):  # over a whole map
-            flops += maps * layer.weight.numel()
-        elif isinstance(layer, nn.Conv2d):
-            h, w = ((n + 2 * padding - kernel) // stride + 1
-                    for n, padding, kernel, stride in zip((h, w),
-                                                          layer.padding,
-                                                          layer.kernel_size,
-                                                          layer.stride,
-                                                          strict=True))
-            flops += maps * h * w * layer.weight.numel()
-    return flops, h, w
+    x = torch.empty(block.num_segments, C, H, W, device='meta')
+    with torch.no_grad(), FlopCounterMode(
+            display=False, custom_mapping={local_products:
+                                           count_products}) as counter:
+        copy.deepcopy(block).to('meta')(x)
+    # The additions are operations of their own there.
+    counts = {
+        op: count // 2
+        for op, count in counter.get_flop_counts()['Global'].items()
+    }
+    products = counts.pop(local_products)
+    return sum(counts.values()), products

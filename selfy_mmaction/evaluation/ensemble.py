@@ -7,6 +7,7 @@ import numpy as np
 from mmaction.evaluation import AccMetric, ConfusionMatrix, get_weighted_score
 
 from .dumps import Dump
+from .tables import format_columns
 
 
 def check_same_samples(dumps: Sequence[Dump]) -> None:
@@ -85,17 +86,17 @@ def get_accuracies(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     }
 
 
-def format_accuracies(rows: Sequence[tuple[str, np.ndarray]],
-                      labels: np.ndarray) -> str:
-    """A table of the accuracies of named scores, a line each."""
-    lines = [['top-1', 'top-5', 'mean class']]
-    for _, scores in rows:
-        found = get_accuracies(scores, labels)
-        lines.append([f'{value:.2f}' for value in found.values()])
-    names = [f'{len(labels)} samples', *(name for name, _ in rows)]
-    width = max(map(len, names))
-    return '\n'.join(f'{name:<{width}}' + ''.join(f'{x:>12}' for x in line)
-                     for name, line in zip(names, lines, strict=True))
+def format_accuracies(dumps: Sequence[Dump], average: np.ndarray) -> str:
+    """A table of the accuracies of dumps and, if there are several, of the
+    average of their scores, [N, K]."""
+    labels = dumps[0].labels
+    scores = {dump.path: dump.scores for dump in dumps}
+    if len(dumps) > 1:
+        scores['together'] = average
+    return format_columns(
+        [(f'{len(labels)} samples', 'top-1', 'top-5', 'mean class'),
+         *((name, *(f'{x:.2f}' for x in get_accuracies(of, labels).values()))
+           for name, of in scores.items())], 12)
 
 
 def get_confusion_matrix(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:

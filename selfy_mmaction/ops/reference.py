@@ -18,18 +18,8 @@ def stss_loop(x: Tensor,
               offsets: Sequence[int] | None = None) -> Tensor:
     """The definition of STSS, position by position and offset by offset.
 
-    Autograd differentiates it as it is.
-
-    Args:
-        x (Tensor): Features, [N, T, C, H, W].
-        window (Sequence[int]): (L, U, V), see :func:`stss`.
-        similarity (str): 'cosine' or 'dot', see :func:`stss`.
-        temporal_padding (str): 'zeros' or 'replicate', see :func:`stss`.
-        eps (float): See :func:`stss`.
-        offsets (Sequence[int], optional): See :func:`stss`.
-
-    Returns:
-        Tensor: Similarities, [N, T, H, W, L, U, V].
+    Autograd differentiates it as it is. The arguments and the result are
+    those of :func:`stss`; the similarity is 'cosine' or 'dot'.
     """
     N, T, _, H, W = x.shape
     L, U, V = window
@@ -58,16 +48,8 @@ def stss_einsum(x: Tensor,
 
     Every frame is repeated for its L neighbours, all pairs of positions are
     multiplied, and the diagonals of the window are cut out: memory grows with
-    the square of H * W. Norms have no epsilon.
-
-    Args:
-        x (Tensor): Features, [N, T, C, H, W].
-        window (Sequence[int]): (L, U, V), odd, see :func:`stss`.
-        similarity (str): 'cosine' or 'dot', see :func:`stss`.
-        temporal_padding (str): 'zeros' or 'replicate', see :func:`stss`.
-
-    Returns:
-        Tensor: Similarities, [N, T, H, W, L, U, V].
+    the square of H * W. Norms have no epsilon. The arguments and the result
+    are those of :func:`stss`; the similarity is 'cosine' or 'dot'.
     """
     (N, T, *_), (L, U, V) = x.shape, window
     scale = 0 if temporal_padding == 'zeros' else 1
@@ -90,13 +72,8 @@ def stss_einsum(x: Tensor,
 
 
 def _diagonals(pairs: Tensor, size: int, dims: tuple[int, int]) -> Tensor:
-    """All pairs (a, b) along two dims to (a, offset), as the last dim.
-
-    Args:
-        pairs (Tensor): Any shape in which both dims have the same length.
-        size (int): Number of offsets b - a, centred on 0.
-        dims (tuple[int, int]): The dims of a and b.
-    """
+    """All pairs (a, b) along two dims of one length to (a, offset), as the
+    last dim: ``size`` offsets b - a, centred on 0."""
     length, diagonals = pairs.shape[dims[0]], []
     for offset in range(-(size // 2), size // 2 + 1):
         diagonal = pairs.diagonal(offset, *dims)

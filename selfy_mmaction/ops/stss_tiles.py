@@ -141,16 +141,11 @@ def _balanced(size: int, most: int) -> int:
 
 
 def build(H: int, W: int, U: int, V: int, one_batch: bool) -> Plan:
-    """Cut a map into tiles.
+    """Cut a map of H x W positions, compared in windows of U x V, into tiles.
 
-    Args:
-        H (int): Rows of the map, positive.
-        W (int): Columns of the map, positive.
-        U (int): Rows of the window.
-        V (int): Columns of the window.
-        one_batch (bool): Whether all tiles are one span, for few operators,
-            or each row of tiles is, for products that fit a CPU's cache and
-            no key beyond the map's upper and lower sides.
+    With ``one_batch`` all tiles are one span, for few operators; otherwise
+    each row of tiles is, for products that fit a CPU's cache and no key beyond
+    the map's upper and lower sides.
     """
     tile = H if H <= _WHOLE and W <= _WHOLE else _balanced(H, _ROWS)
     columns = W if W <= _WHOLE else min(_COLUMNS, key=lambda size: -W % size)

@@ -42,12 +42,8 @@ def _chunks(N: int, T: int, device: torch.device) -> list[_Chunk]:
 
 
 def beyond(offsets: Sequence[int], T: int) -> Iterator[tuple[int, int, int]]:
-    """The entries beyond the clip's ends.
-
-    Yields:
-        tuple[int, int, int]: A frame t, the index i of one of its offsets
-        that points outside the clip, and the nearest frame of the clip.
-    """
+    """Yield (t, i, other) for each offset i of a frame t that points beyond
+    the clip's ends, to which frame ``other`` is nearest."""
     for i, offset in enumerate(offsets):
         for t in range(T):
             if not 0 <= t + offset < T:
@@ -55,13 +51,8 @@ def beyond(offsets: Sequence[int], T: int) -> Iterator[tuple[int, int, int]]:
 
 
 def repeats(offsets: Sequence[int], T: int) -> tuple[list[tuple], list[tuple]]:
-    """How entries beyond the clip's ends repeat others.
-
-    Returns:
-        tuple[list, list]: Those that repeat another offset of their frame,
-        (t, i, index of that offset), and those of frames that no offset
-        compares, (t, i, frame compared with).
-    """
+    """The entries beyond the clip's ends that repeat another offset of their
+    frame, (t, i, index of that offset), and the others, (t, i, other)."""
     slots = {offset: i for i, offset in enumerate(offsets)}
     known, unknown = [], []
     for t, i, other in beyond(offsets, T):
@@ -187,14 +178,6 @@ def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int], U: int,
     two gradients. Their sum, scattered into the product, is multiplied with
     the keys, for +d and -d: each position's gradient comes only from its own
     tile.
-
-    Args:
-        grad (Tensor): [N, T, L, H, W, U, V].
-        q (Tensor): [N, T, H, W, C].
-        offsets (Sequence[int]): As in :func:`products`.
-        U (int): As in :func:`products`.
-        V (int): As in :func:`products`.
-        replicate (bool): As in :func:`products`.
     """
     grad_q = torch.zeros_like(q, memory_format=torch.contiguous_format)
     if not grad.numel() or not q.numel():
@@ -235,7 +218,8 @@ def products_backward(grad: Tensor, q: Tensor, offsets: Sequence[int], U: int,
             frames = end - begin
             if frames <= 0:
                 continue
-            # Similarities of these frames to those, and of those to these.
+            # Frames `here` are compared with frames `there` at the offset,
+            # and the other way round at its negative.
             here = slice(begin, begin + frames)
             there = slice(begin + offset, begin + offset + frames)
             weights = []

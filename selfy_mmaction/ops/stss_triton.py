@@ -126,7 +126,7 @@ def _backward(grad, q, out, T, H, W, C, OFFSETS: tl.constexpr, U: tl.constexpr,
     total = tl.zeros((TILE, CHANNELS), tl.float32)
     for slot in range(L):
         offset = _offset(slot, OFFSETS)
-        # What the positions of frame t see of another.
+        # Frame t is compared with another: its positions are queries.
         other = t + offset
         if REPLICATE:
             other = tl.minimum(tl.maximum(other, 0), T - 1)
@@ -135,11 +135,11 @@ def _backward(grad, q, out, T, H, W, C, OFFSETS: tl.constexpr, U: tl.constexpr,
                 total = _add(total, grad, q, f, slot, h, u, w[:, None],
                              clip + other, h + u - U // 2, key, v, valid,
                              channel, H, W, C, L, U, V, PRECISION)
-        # What other frames, from first to last, see of them.
+        # Frames first to last are compared with it: its positions are keys.
         first = t - offset
         last = first
         if REPLICATE:
-            # Whoever looks beyond the clip's end sees the frame there.
+            # An offset beyond the clip's end repeats the frame there.
             if t == T - 1:
                 last = tl.maximum(last, T - 1)
             if t == 0:
@@ -212,15 +212,8 @@ def products(q: Tensor,
              warps: int = _WARPS) -> Tensor:
     """[N, T, H, W, C] => [N, T, L, H, W, U, V], see :func:`stss`.
 
-    Args:
-        q (Tensor): [N, T, H, W, C].
-        offsets (Sequence[int]): See :func:`stss`.
-        U (int): Rows of the window.
-        V (int): Columns of the window.
-        replicate (bool): Whether the clip's ends are repeated.
-        tile (int): Positions per program, a power of 2 from 16 on. It
-            changes the speed alone, as ``warps`` does.
-        warps (int): Groups of 32 threads per program, a power of 2.
+    ``tile`` positions, a power of 2 from 16 on, and ``warps`` groups of 32
+    threads, a power of 2, are a program's; they change the speed alone.
     """
     (N, T, H, W, _), L = q.shape, len(offsets)
     out = q.new_empty(N, T, L, H, W, U, V)

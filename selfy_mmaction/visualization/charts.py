@@ -38,7 +38,7 @@ def save(figure: Figure, path: str | Path) -> None:
         if font != fonts.DEFAULT:
             text.get_fontproperties().set_file(font)
     with warnings.catch_warnings(), replaced_when_done(path) as unfinished:
-        # find_font has said so
+        # find_font has warned of them
         warnings.filterwarnings('ignore', 'Glyph .* missing from font')
         figure.savefig(unfinished, dpi=100, bbox_inches='tight')
 

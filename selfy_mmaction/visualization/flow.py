@@ -29,3 +29,11 @@ def flow_to_color(flow: np.ndarray,
         pixels = np.append(pixels, [[[max_length, 0]]], axis=1)
     colors = flow2rgb(pixels)[0, :flow[..., 0].size]
     return (255 * colors).round().astype(np.uint8).reshape(*flow.shape[:-1], 3)
+
+
+def color_wheel(size: int) -> np.ndarray:
+    """The colours of the directions, RGB of type uint8, [size, size, 3]."""
+    y, x = np.mgrid[-1:1:1j * size, -1:1:1j * size]
+    wheel = flow_to_color(np.stack([x, y], -1), 1)
+    wheel[np.hypot(x, y) > 1] = 255
+    return wheel

@@ -1,10 +1,9 @@
-"""Pictures of frames: clips, labels and contact sheets."""
-import io
+"""Pictures of frames: clips and labels."""
 import os
 import os.path as osp
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -19,9 +18,6 @@ from ..datasets.lists import numbered_classes
 from ..files import write_bytes
 from .fonts import find_font
 
-PICTURES = ('.png', '.jpg', '.jpeg')
-# Maximum number of frames in a column and in a row of a contact sheet.
-_ROWS, _COLUMNS = 4, 2
 # Narrower frames are enlarged to this width in pixels for a legible label.
 _LABEL_WIDTH = 320
 
@@ -39,6 +35,9 @@ def draw_clip(clip: Tensor,
         classes (Sequence[str], optional): The names of the labels.
         logits (bool): Whether the scores of the sample are logits instead of
             probabilities. Defaults to False.
+
+    Returns:
+        np.ndarray: RGB of type uint8, [H', W', 3].
     """
     # [M, 3, T, H, W] => [M * T, 3, H, W] => [H, M * T * W, 3]
     frames = clip.movedim(1, -3).flatten(0, -4).permute(2, 0, 3, 1)
@@ -48,13 +47,15 @@ def draw_clip(clip: Tensor,
     score = scores[found].item()
     names = classes or numbered_classes(len(scores))
     lines = [f'true: {names[truth]}', f'found: {names[found]} ({score:.2f})']
-    head = np.full((20 * len(lines), row.shape[1], 3), 255, np.uint8)
+    head = Image.new('RGB', (row.shape[1], 20 * len(lines)), 'white')
+    draw = ImageDraw.Draw(head)
     for i, line in enumerate(lines):
-        cv2.putText(head, line, (4, 20 * i + 15), cv2.FONT_HERSHEY_SIMPLEX,
-                    0.45, (0, 0, 0), 1, cv2.LINE_AA)
-    return np.vstack([head, row[..., ::-1]])
+        font = ImageFont.truetype(find_font(line), 14)
+        draw.text((4, 20 * i + 1), line, 'black', font)
+    return np.vstack([head, row])
 
 
+@dataclass(eq=False)
 class DrawPredictionsHook(Hook):
     """Draws tested clips, frame by frame, with true and predicted class.
 
@@ -69,17 +70,11 @@ class DrawPredictionsHook(Hook):
         wait_time (float): Seconds to show a picture. Defaults to 2.
     """
 
-    def __init__(self,
-                 logits: bool,
-                 show_dir: str | None = None,
-                 show: bool = False,
-                 interval: int = 1,
-                 wait_time: float = 2) -> None:
-        self.logits = logits
-        self.show_dir = show_dir
-        self.show = show
-        self.interval = interval
-        self.wait_time = wait_time
+    logits: bool
+    show_dir: str | None = None
+    show: bool = False
+    interval: int = 1
+    wait_time: float = 2
 
     def before_test(self, runner: Runner) -> None:
         """Make the folder."""
@@ -100,7 +95,7 @@ class DrawPredictionsHook(Hook):
                 continue
             picture = draw_clip(clip, sample,
                                 loader.dataset.metainfo.get('classes'),
-                                self.logits)
+                                self.logits)[..., ::-1]
             info = loader.dataset.get_data_info(index)
             source = osp.splitext(osp.basename(clip_name(info)))[0]
             name = f'{index:06}_{source}'
@@ -139,31 +134,3 @@ def draw_label(frame: np.ndarray, text: str) -> np.ndarray:
     for i, line in enumerate(lines):
         draw.text((margin, top + margin + 1.3 * size * i), line, 'white', font)
     return np.array(picture)
-
-
-def write_picture(path: Path, views: Sequence[np.ndarray]) -> None:
-    """Write evenly spaced views of a video as one picture.
-
-    Args:
-        path (Path): A file with a suffix in :data:`PICTURES`.
-        views (Sequence[np.ndarray]): RGB of type uint8, [H, W, 3] each, all
-            of one size.
-    """
-    count = min(_ROWS * _COLUMNS, len(views))
-    # with a white gap between them
-    chosen = [
-        np.pad(
-            views[i * len(views) // count], ((0, 6), (0, 6), (0, 0)),
-            constant_values=255) for i in range(count)
-    ]
-    columns = min(_COLUMNS, count)
-    chosen += [np.full_like(chosen[0], 255)] * (-count % columns)
-    rows = [
-        np.concatenate(chosen[i:i + columns], 1)
-        for i in range(0, len(chosen), columns)
-    ]
-    file = io.BytesIO()
-    Image.fromarray(np.concatenate(rows)).save(
-        file,
-        Image.registered_extensions()[path.suffix.lower()])
-    write_bytes(path, file.getvalue())

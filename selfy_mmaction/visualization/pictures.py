@@ -14,7 +14,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 
 from ..apis.similarity import Position, SelfSimilarity
-from .flow import flow_to_color
+from .flow import color_wheel, flow_to_color
 
 _CAPTION = (
     'A SELFY block compares each place of a video, the query (white square), '
@@ -160,20 +160,6 @@ def to_image(figure: Figure) -> np.ndarray:
     return image[:height, :width]
 
 
-def measure_distinctness(seen: SelfSimilarity, t: int) -> np.ndarray:
-    """How much the most similar place stands out from those around it.
-
-    Returns:
-        np.ndarray: For the places of frame t, the highest similarity minus
-        the third quartile, [L, h, w]; NaN beyond the ends of the clip.
-    """
-    # [h, w, L, U, V] => [L, h, w, U * V]; 0 is a place outside the clip
-    maps = seen.similarities[t].flatten(-2).permute(2, 0, 1, 3)
-    maps = maps.where(maps != 0, float('nan'))
-    highest = maps.nan_to_num(-math.inf).amax(-1)
-    return (highest - maps.nanquantile(0.75, -1)).numpy()
-
-
 def _draw_similarities(row: SubFigure, axes: Sequence[Axes], legend: Axes,
                        seen: SelfSimilarity, query: _Query) -> None:
     """The similarities of a query, on the frames that it is compared with."""
@@ -185,7 +171,7 @@ def _draw_similarities(row: SubFigure, axes: Sequence[Axes], legend: Axes,
     maps[seen.beyond_clip(t)] = np.nan
     norm = _norm_of(maps)
     moves = seen.displacements(t)[:, y, x]
-    distinct = measure_distinctness(seen, t)[:, y, x]
+    distinct = seen.distinctness(t)[:, y, x]
     for l, (ax, offset) in enumerate(zip(axes, seen.offsets, strict=True)):
         when = f'{abs(offset)} {"before" if offset < 0 else "after"}'
         ax.set_title(f'frame {t + offset}: {when if offset else "the query"}')
@@ -193,14 +179,14 @@ def _draw_similarities(row: SubFigure, axes: Sequence[Axes], legend: Axes,
             continue
         first = (y - U // 2, x - V // 2)
         _show_cells(ax, seen, maps[l], first, cmap=_HEAT, norm=norm)
-        # There, the query has gone: only its outline is left.
+        # In other frames, an outline marks the query's place.
         _mark(ax, seen, query, ':' if offset else '-')
         if offset and distinct[l] < _DISTINCT:
             _write(ax, 'all alike', color='w', weight='bold')
         elif offset and np.isfinite(moves[l]).all():
             start = seen.stride * np.array([x, y])
             end = start + moves[l]
-            # What reaches over the side of a frame takes no room.
+            # An arrow that leaves the frame does not change the layout.
             ax.annotate('', end, start, arrowprops=_ARROW).set_in_layout(False)
             ax.plot(*end, 'o', mfc='none', mec='w', ms=12, mew=2)
     _add_bar(row, legend, norm, 'similarity')
@@ -211,7 +197,7 @@ def _draw_displacements(row: SubFigure, axes: Sequence[Axes], legend: Axes,
                         queries: Sequence[_Query]) -> None:
     """The displacements of all places of a frame to its neighbours."""
     moves = seen.displacements(t)
-    moves[measure_distinctness(seen, t) < _DISTINCT] = np.nan
+    moves[seen.distinctness(t) < _DISTINCT] = np.nan
     longest = _norm_of(np.linalg.norm(moves, axis=-1)).vmax
     for l, (ax, offset) in enumerate(zip(axes, seen.offsets, strict=True)):
         neighbour = t + offset
@@ -226,11 +212,8 @@ def _draw_displacements(row: SubFigure, axes: Sequence[Axes], legend: Axes,
         ax.quiver(columns, rows, x, y, scale=scale, **_SMALL_ARROWS)
         for query in queries:
             _mark(ax, seen, query)
-    y, x = np.mgrid[-1:1:101j, -1:1:101j]
-    wheel = flow_to_color(np.stack([x, y], -1), 1)
-    wheel[np.hypot(x, y) > 1] = 255
     ax = legend.inset_axes([0, 0.3, 1, 0.5])
-    ax.imshow(wheel)
+    ax.imshow(color_wheel(101))
     ax.axis('off')
     ax.set_title('direction', size=10)
     ax.text(

@@ -4,9 +4,9 @@ import torch
 from mmaction.models.recognizers import Recognizer2D
 from mmaction.registry import MODELS
 
-from selfy_mmaction.apis.export import export, normalize, verify
+from selfy_mmaction.apis.export import export, verify
 from selfy_mmaction.apis.inference import VideoPredictor, is_multi_label
-from selfy_mmaction.apis.onnx import ONNXClassifier, ONNXPredictor
+from selfy_mmaction.apis.onnx import ONNXClassifier, ONNXPredictor, normalize
 from selfy_mmaction.engine import launch
 
 # One stage without a block: quick to export.
@@ -63,9 +63,10 @@ def test_several_classes_at_once(published, save_checkpoint, pan, tmp_path):
         cfg, predictor = predictor_of(published[0], options, save_checkpoint,
                                       tmp_path)
         model, frames = predictor.model, predictor.read(pan)['inputs']
+        how, clips = model.data_preprocessor, frames.unflatten(0, (2, 8))
         with torch.no_grad():
             logits = model(
-                normalize(model, frames.unflatten(0, (2, 8))),
+                normalize(clips, how.mean, how.std, how.to_rgb),
                 mode='tensor',
                 stage='head')
         assert logits.shape == (2, len(predictor.classes))

@@ -2,8 +2,9 @@
 import numpy as np
 import pytest
 import torch
+from app import enlarge
 
-from selfy_mmaction.apis.similarity import SelfSimilarity, enlarge
+from selfy_mmaction.apis.similarity import SelfSimilarity
 from selfy_mmaction.datasets.recipes import frame_size
 from selfy_mmaction.engine import launch
 from selfy_mmaction.ops import stss

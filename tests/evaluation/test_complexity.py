@@ -1,10 +1,10 @@
 """Multiply-adds and parameters of the networks of configs."""
 import pytest
 from mmengine.config import Config
+from update_zoo import Zoo
 
 from selfy_mmaction.datasets.recipes import frame_size
 from selfy_mmaction.evaluation.complexity import get_complexity
-from selfy_mmaction.evaluation.zoo import Zoo
 from selfy_mmaction.models import SELFYBlock
 
 WINDOW = 5 * 9 * 9

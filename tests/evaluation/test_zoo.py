@@ -7,10 +7,10 @@ import pytest
 from mmengine.config import Config
 from modelindex.load_model_index import load
 from motion_clips import render_dataset
+from update_zoo import DATASETS, Zoo, describe
 
 from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.evaluation.dumps import KINDS
-from selfy_mmaction.evaluation.zoo import DATASETS, Zoo, describe
 
 COST = dict(flops=2_000_000_000, params=3_000_000)
 

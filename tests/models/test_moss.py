@@ -210,7 +210,9 @@ def test_complexity_is_that_of_the_layers():
         positions * (6 * 5 + 128 * 6 + 3 * 35 * 64) +
         # two convolutions for each offset, and the fusion
         positions * 9 * (3 * 2 * 64 * 64 + 3 * 64 * 128))
-    assert count_block(block, H, W) == (2 * order, 2 * positions * 3 * 35 * 5)
+    # and the scale of the sum
+    assert count_block(block, 6, H, W) == (2 * order + positions * 6,
+                                           2 * positions * 3 * 35 * 5)
 
 
 def test_the_recipes_optimizer_has_every_parameter():

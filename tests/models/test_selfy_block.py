@@ -157,7 +157,7 @@ def test_operations_are_counted_on_the_meta_device():
         out = block(x)
     assert out.shape == x.shape and out.device.type == 'meta'
     counts = counter.get_flop_counts()['Global']
-    macs, _ = count_block(block, 28, 28)
+    macs, _ = count_block(block, 512, 28, 28)
     # an addition is an operation of its own there, and there are 2 clips
     assert counts[torch.ops.aten.convolution] == 2 * 2 * macs
     out.sum().backward()

@@ -4,16 +4,16 @@ import re
 import resource
 
 import numpy as np
+import publish_model
 import pytest
 import torch
 from processes import ToolProcess
+from stss_flow import write_picture
 
 from selfy_mmaction.apis.video import write_video
 from selfy_mmaction.datasets.bad_clips import BadClips
 from selfy_mmaction.engine.checkpoint import AtomicBackend
-from selfy_mmaction.evaluation import publishing
 from selfy_mmaction.evaluation.metrics import DumpScores
-from selfy_mmaction.visualization.frames import write_picture
 
 SIZE = 3000  # bytes that a file can have
 
@@ -44,7 +44,7 @@ WRITERS = {
     'epoch_1.pth':
     lambda path: AtomicBackend().put(bytes(2 * SIZE), path),
     'x.safetensors':
-    lambda path: publishing.save_safetensors(CHECKPOINT, path),
+    lambda path: publish_model.save_safetensors(CHECKPOINT, path),
 }
 
 
@@ -64,7 +64,7 @@ def test_what_was_there_stays(name, tmp_path, capfd):
 
 def test_nothing_is_published(tmp_path):
     with full_disk(), pytest.raises(OSError, match=r'x_\d{8}-\w{8}.pth: F'):
-        publishing.save_published(CHECKPOINT, 'x', tmp_path)
+        publish_model.save_published(CHECKPOINT, 'x', tmp_path)
     assert not [*tmp_path.iterdir()]
 
 

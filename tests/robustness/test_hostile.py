@@ -10,6 +10,7 @@ from collections import OrderedDict
 
 import numpy as np
 import onnx
+import publish_model
 import pytest
 import release_files
 import torch
@@ -24,7 +25,6 @@ from selfy_mmaction.engine.checkpoint import (
     get_state_dict,
     load_checkpoint,
 )
-from selfy_mmaction.evaluation import publishing
 from selfy_mmaction.evaluation.dumps import load_dump
 
 HOSTILE_VALUES = [
@@ -285,12 +285,12 @@ def test_no_config_is_run_from_elsewhere(run_tool, tmp_path, repo):
 def test_configs_in_checkpoints_are_never_run(text, tmp_path, repo,
                                               monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(publishing.MODELS, 'build', lambda cfg: MODEL)
+    monkeypatch.setattr(publish_model.MODELS, 'build', lambda cfg: MODEL)
     checkpoint = dict(CHECKPOINT, meta=dict(cfg=text))
     config = repo / 'configs/selfy_tsm_r18_motion.py'
     try:
-        publishing.strip_checkpoint(checkpoint, 'weights.pth',
-                                    Config.fromfile(config))
+        publish_model.strip_checkpoint(checkpoint, 'weights.pth',
+                                       Config.fromfile(config))
     except ValueError as error:
         assert 'weights.pth' in str(error) and '\n' not in str(error)
     assert not list(tmp_path.iterdir())

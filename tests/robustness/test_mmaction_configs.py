@@ -6,14 +6,15 @@ import sys
 from pathlib import Path
 
 import mmaction
+import publish_model
 import pytest
 import torch
+import update_zoo
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from selfy_mmaction.engine.checkpoint import load_checkpoint
-from selfy_mmaction.evaluation import publishing, zoo
 from selfy_mmaction.evaluation.complexity import get_complexity
 
 RECOGNITION = Path(mmaction.__file__).parent / '.mim/configs/recognition'
@@ -164,10 +165,10 @@ def test_every_tool_takes_them(kind, project, run, load_tool, motion_root,
     # as in publish_model and update_zoo, which have the repository's configs
     saved = load_checkpoint(checkpoint)
     cfg = Config.fromfile(config)
-    published = publishing.strip_checkpoint(saved, checkpoint, cfg)
+    published = publish_model.strip_checkpoint(saved, checkpoint, cfg)
     assert published['state_dict'].keys() == saved['state_dict'].keys()
-    entry = zoo.describe(f'selfy_{kind}_r18_motion', cfg,
-                         get_complexity(cfg, (32, 32)))
+    entry = update_zoo.describe(f'selfy_{kind}_r18_motion', cfg,
+                                get_complexity(cfg, (32, 32)))
     # the default of the backbone, and what the config says
     assert entry['Metadata']['Frames'] == dict(tsm=8, tsn=3)[kind]
 

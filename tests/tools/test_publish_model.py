@@ -10,10 +10,10 @@ import torch
 import yaml
 from dumping import write_dump
 from mmengine.config import Config
+from publish_model import strip_paths
 from safetensors import safe_open
 
 from selfy_mmaction.apis.inference import VideoPredictor
-from selfy_mmaction.evaluation.publishing import strip_paths
 
 NAME = 'selfy_tsm_r18_motion'
 

@@ -1,7 +1,9 @@
 """Names in any script, on charts and on frames."""
 import numpy as np
 import pytest
+import torch
 from matplotlib import font_manager
+from mmaction.structures import ActionDataSample
 
 from selfy_mmaction.apis.sliding import Segment
 from selfy_mmaction.visualization import charts, fonts, frames
@@ -31,11 +33,14 @@ def install(monkeypatch):
 
 
 def draw(name, path):
-    """A frame and a timeline with a name on it."""
+    """A frame, a tested clip and a timeline with a name on it."""
     found = [dict(label=0, name=name, score=.5)]
     charts.draw_timeline([Segment(0, 1, found)], 'a.mp4', path)
     frame = frames.draw_label(np.zeros((64, 320, 3), np.uint8), name)
-    return frame.tobytes(), path.read_bytes()
+    sample = ActionDataSample().set_gt_label(0).set_pred_label(0)
+    sample.set_pred_score(torch.ones(1))
+    clip = frames.draw_clip(torch.zeros(1, 3, 64, 320), sample, [name])
+    return frame.tobytes(), clip.tobytes(), path.read_bytes()
 
 
 @pytest.mark.filterwarnings('error:Glyph')

@@ -8,26 +8,23 @@ The data set `folder` is your own: ROOT has a folder of videos per class, or
 --csv gives the class of each video.
 """
 import argparse
+import dataclasses
 import os
 import sys
 from pathlib import Path
 
-from releases import (
-    RELEASES,
-    FolderPreparation,
-    Preparation,
-)
+from releases import RELEASES, FolderPreparation, Preparation
 
 from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.files import printable
 
+DATASETS = [*RELEASES, 'folder']
 SHOWN = 10  # findings on the screen; the file has them all
 
 
 def parse_args() -> argparse.Namespace:
     parser = launch.ArgumentParser(__doc__)
-    parser.add_argument(
-        'dataset', choices=[*RELEASES, 'folder'], help='data set')
+    parser.add_argument('dataset', choices=DATASETS, help='data set')
     parser.add_argument('root', help='its folder, such as data/sthv1')
     parser.add_argument(
         '--workers',
@@ -44,6 +41,7 @@ def parse_args() -> argparse.Namespace:
         release.add_argument(
             '--partial',
             action='store_true',
+            dest='partial_copy',
             help='only a part of the release is expected: missing clips and '
             'other numbers of clips are not errors'),
         release.add_argument(
@@ -63,12 +61,14 @@ def parse_args() -> argparse.Namespace:
             help='the clips are where --official-lists says, not below ROOT'),
         release.add_argument(
             '--no-decode',
-            action='store_true',
+            action='store_false',
+            dest='decode',
             help='do not open the videos, only check that they exist'),
     ]
     of_folder = [
         folder.add_argument(
             '--csv',
+            dest='table',
             metavar='FILE',
             help='table with the columns clip (a path below ROOT) and label '
             '(a class), instead of a folder per class; clips with the same '
@@ -85,34 +85,20 @@ def parse_args() -> argparse.Namespace:
             default=0,
             help='seed of the split; 0 by default'),
     ]
+
+    def unfit(dataset: str) -> list[argparse.Action]:
+        return of_release if dataset == 'folder' else of_folder
+
+    # The help on a data set shows the options that are for it.
+    asked = next((arg for arg in sys.argv if arg in DATASETS), None)
+    for action in [] if asked is None else unfit(asked):
+        action.help = argparse.SUPPRESS
     args = parser.parse_args()
-    for action in of_release if args.dataset == 'folder' else of_folder:
+    for action in unfit(args.dataset):
         if getattr(args, action.dest) != action.default:
             parser.error(f'{action.option_strings[0]} is not for '
                          f'{args.dataset}.')
     return args
-
-
-def build_preparation(
-        args: argparse.Namespace) -> Preparation | FolderPreparation:
-    """Build the preparation from the arguments."""
-    if args.dataset == 'folder':
-        return FolderPreparation(
-            args.root,
-            table=args.csv,
-            val_share=args.val_share,
-            seed=args.seed,
-            workers=args.workers)
-    return Preparation(
-        args.dataset,
-        args.root,
-        storage=args.storage,
-        partial_copy=args.partial,
-        official_lists=args.official_lists,
-        keep_paths=args.keep_paths,
-        version=args.version,
-        decode=not args.no_decode,
-        workers=args.workers)
 
 
 def next_command(root: str) -> str:
@@ -128,9 +114,14 @@ def next_command(root: str) -> str:
 @errors.one_line_errors
 def main() -> None:
     args = parse_args()
-    preparation = build_preparation(args)
+    kind = FolderPreparation if args.dataset == 'folder' else Preparation
+    preparation = kind(
+        **{
+            field.name: getattr(args, field.name)
+            for field in dataclasses.fields(kind)
+        })
     sound = preparation.run()
-    print(preparation.table())
+    print(preparation.format_summary())
     for note in preparation.notes:
         print(printable(note))
     lines = preparation.findings.lines()

@@ -106,7 +106,7 @@ def test_a_class_is_its_neighbour_played_backwards():
         there, back = (
             list(
                 motion_clips.render_frames(
-                    motion_clips.QuickstartClip('', 'val', i, (7, i // 2))))
+                    motion_clips.Clip('', 'val', i, (7, i // 2))))
             for i in (label, label + 1))
         assert not np.array_equal(there[0], there[-1])
         assert np.array_equal(there, back[::-1])

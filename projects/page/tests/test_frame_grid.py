@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 import torch
-from frame_grid import FrameGrid, find_clearest
+from frame_grid import FrameGrid
 
 from selfy_mmaction.apis.similarity import SelfSimilarity
 
@@ -40,8 +40,8 @@ def test_the_clearest_place_moves_and_is_distinct(seen):
         maps[:, 3, 6, l, 2 * l % U, 0] = 1
     energy = torch.ones(T, h, w)
     moving = SelfSimilarity(seen.frames, maps, seen.offsets, energy, [])
-    assert find_clearest(moving)[1:] == (2, 3)
+    assert moving.clearest()[1:] == (2, 3)
     # Nothing moves: where the block adds most.
     maps[:] = 0.1
     energy[4, 3, 5] = 2
-    assert find_clearest(moving) == (4, 3, 5)
+    assert moving.clearest() == (4, 3, 5)

@@ -78,9 +78,11 @@ def test_folders_are_classes(root):
         for path, label in clips.items():
             assert (root / path).is_file()
             assert path.startswith(f'{label}/')
-    assert [line.split()[-3:] for line in preparation.table().splitlines()
-            ] == [['train', 'val'], ['left', '4', '2'], ['right', '4', '2'],
-                  ['all', '8', '4']]
+    assert [
+        line.split()[-3:]
+        for line in preparation.format_summary().splitlines()
+    ] == [['train', 'val'], ['left', '4', '2'], ['right', '4', '2'],
+          ['all', '8', '4']]
     assert preparation.notes == [
         'Wrote classes.txt, folder_train_list_videos.txt, '
         f'folder_val_list_videos.txt to {root}.'
@@ -170,7 +172,7 @@ def test_the_split_of_a_table_is_used(repo, root, tmp_path, parts):
         assert numbers == {i for i in range(6) if parts[i % 3] == part}
     assert find(preparation,
                 '^warning: groups on two sides of the split: scene ')
-    assert preparation.table().splitlines()[0].split() == [
+    assert preparation.format_summary().splitlines()[0].split() == [
         part for part in ('train', 'val', 'test') if part in parts
     ]
 

@@ -1,8 +1,8 @@
 """From original releases of data sets to the lists that the configs read.
 
-There is one file per family of releases, which reads the annotations; the
-code that finds and checks the media and writes the lists is shared. A folder
-of your own videos has its own file. Training uses nothing of this.
+``readers`` reads the annotations of each release; the code that finds and
+checks the media and writes the lists is shared. A folder of your own videos
+has its own file. Training uses nothing of this.
 """
 
 from .folder import FolderPreparation

@@ -93,36 +93,12 @@ def to_int(text: object, place: str) -> int:
     raise ValueError(f'{place}: {text!r} is not a whole number.')
 
 
-def check_names(
-    path: Path,
-    found: Sequence[str],
-    classes: Sequence[str],
-    findings: Findings,
-) -> None:
-    """Compare the classes of a release with those of the configs."""
-    for name in found:
-        if name not in classes:
-            findings.add(f'{path}: class {name!r} is not one of the '
-                         f'{len(classes)} classes of the configs')
-    missing = [name for name in classes if name not in found]
-    if missing:
-        findings.add(
-            f'{path} lacks {len(missing)} of the {len(classes)} '
-            f'classes of the configs, such as {missing[0]!r}',
-            is_error=False,
-        )
-
-
 def read_official(paths: Sequence[str], classes: Sequence[str],
                   keep_paths: bool) -> dict[str, list[Annotation]]:
     """Read lists of the official code: ``/path frames label`` per line.
 
-    Args:
-        paths (Sequence[str]): The lists of the splits.
-        classes (Sequence[str]): The classes in the order of the configs. The
-            labels of the lists are in alphabetical order.
-        keep_paths (bool): Whether the media are where the lists say; if not,
-            only the last part of a path is used.
+    Their labels are in alphabetical order of the classes. Unless the media are
+    where the lists say, only the last part of a path is kept.
     """
     alphabetical, clips = sorted(classes), {}
     for split, path in zip(SPLITS, map(Path, paths), strict=True):

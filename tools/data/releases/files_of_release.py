@@ -1,14 +1,12 @@
 """The media of a release: finding them and checking that they are readable."""
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mmengine.utils import track_iter_progress
-
 from selfy_mmaction.datasets.bad_clips import read_parallel
 from selfy_mmaction.datasets.video import VideoError, VideoFile
+from selfy_mmaction.engine.progress import track
 
 VIDEO_ENDINGS = ('.mp4', '.webm', '.avi', '.mkv')
 
@@ -18,16 +16,11 @@ def index_videos(folder: Path) -> dict[str, str]:
 
     Videos are in the folder, or one level deeper in a folder per class.
     """
-    videos, inner = {}, ['']
-    for place in inner:
-        with os.scandir(folder / place) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                stem, ending = os.path.splitext(entry.name)
-                if ending.lower() in VIDEO_ENDINGS:
-                    videos[stem] = os.path.join(place, entry.name)
-                elif not place and entry.is_dir():
-                    inner.append(entry.name)
-    return videos
+    paths = [*sorted(folder.glob('*')), *sorted(folder.glob('*/*'))]
+    return {
+        path.stem: str(path.relative_to(folder))
+        for path in paths if path.suffix.lower() in VIDEO_ENDINGS
+    }
 
 
 def count_video_frames(path: str, decode: bool = True) -> int | str:
@@ -59,16 +52,11 @@ def count_frames(folder: str, frame_name: str) -> int | str:
 
 
 def check_media(check: Callable, paths: Sequence[str], workers: int) -> list:
-    """Check files in parallel, with a progress bar on stderr.
+    """Check files in parallel processes, with the progress on stderr.
 
-    Args:
-        check (Callable): Returns what it finds in a file. What is wrong with
-            it is text, also for a file that crashes a decoder.
-        paths (Sequence[str]): The files.
-        workers (int): Number of processes.
+    What ``check`` finds in each is returned, or text on what is wrong with it.
     """
     if not paths:
         return []
-    found = read_parallel(check, paths, workers)
-    found = dict(track_iter_progress((found, len(paths)), file=sys.stderr))
+    found = dict(track(read_parallel(check, paths, workers), len(paths)))
     return [found[path] for path in paths]

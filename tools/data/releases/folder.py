@@ -4,15 +4,17 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from selfy_mmaction.datasets.lists import find_videos
-from selfy_mmaction.files import is_inside, write_text
+from selfy_mmaction.evaluation.tables import format_columns
+from selfy_mmaction.files import is_inside
 
 from .clip_table import read_table
 from .files_of_release import check_media
-from .release import Findings
-from .splitting import Clip, Content, find_twins, hold_out, look
+from .release import Findings, write_lines
+from .splitting import Clip, Content, find_twins, hold_out, read_content
 
 # Classes with fewer clips, and clips with fewer frames, get a warning.
 FEW_CLIPS = 5
@@ -30,6 +32,7 @@ _DIRECTION = re.compile(
 _UNLISTABLE = re.compile(r'^\s|[\t\r\n\ud800-\udfff]')
 
 
+@dataclass
 class FolderPreparation:
     """Writes the lists of a folder of videos.
 
@@ -44,32 +47,25 @@ class FolderPreparation:
         val_share (float): The share of each class for validation.
         seed (int): Seed of the random split.
         workers (int): How many processes check the clips.
-
-    Raises:
-        OSError: If there is no such folder or table.
-        ValueError: If an argument is out of range.
     """
 
-    def __init__(
-        self,
-        root: str,
-        table: str | None = None,
-        val_share: float = 0.2,
-        seed: int = 0,
-        workers: int = 1,
-    ):
-        self.root = Path(root)
+    root: str
+    table: str | None = None
+    val_share: float = 0.2
+    seed: int = 0
+    workers: int = 1
+
+    def __post_init__(self):
+        self.root = Path(self.root)
         if not self.root.is_dir():
-            raise FileNotFoundError(f'folder {root} does not exist: make it, '
-                                    'with a folder of clips for each class.')
-        if not 0 < val_share < 1:
-            raise ValueError(f'--val-share {val_share:g}: give a number '
+            raise FileNotFoundError(f'folder {self.root} does not exist: make '
+                                    'it, with a folder of clips for each '
+                                    'class.')
+        if not 0 < self.val_share < 1:
+            raise ValueError(f'--val-share {self.val_share:g}: give a number '
                              'between 0 and 1.')
-        if workers < 1:
-            raise ValueError(f'workers={workers}: give 1 or more.')
-        self.table_file = Path(table) if table else None
-        self.val_share, self.seed = val_share, seed
-        self.workers = workers
+        if self.workers < 1:
+            raise ValueError(f'workers={self.workers}: give 1 or more.')
         self.findings = Findings()
         # split -> class -> number of clips
         self.summary: dict[str, Counter] = {}
@@ -91,14 +87,10 @@ class FolderPreparation:
 
         Returns:
             bool: Whether no error was found. Sound clips are listed anyway.
-
-        Raises:
-            OSError: If there are no clips, or no table.
-            ValueError: If there are fewer than two classes.
         """
         clips = self._select(self._read())
         self._check_classes({clip.label for clip in clips})
-        contents = self._look(clips)
+        contents = self._read_contents(clips)
         clips = [clip for clip in clips if clip.path in contents]
         classes = sorted({clip.label for clip in clips})
         splits = self._split(clips)
@@ -108,16 +100,12 @@ class FolderPreparation:
         else:
             self.findings.add(self._find_lack(splits, classes))
             self._remove_lists(_PARTS)
-        lines = self.findings.lines()
-        if lines:
-            write_text(self.problems_file, '\n'.join([*lines, '']))
-        else:
-            self.problems_file.unlink(missing_ok=True)
+        self.findings.write(self.problems_file)
         return not self.findings.errors
 
     def _read(self) -> list[Clip]:
-        if self.table_file:
-            clips, unused = read_table(self.table_file)
+        if self.table:
+            clips, unused = read_table(Path(self.table))
             for line in unused:
                 self.findings.add(line, is_error=False)
             return clips
@@ -170,23 +158,22 @@ class FolderPreparation:
     def _check_classes(self, classes: set[str]) -> None:
         if len(classes) < 2:
             raise ValueError(
-                f'{self.table_file or self.root} has clips of {len(classes)} '
+                f'{self.table or self.root} has clips of {len(classes)} '
                 f'classes: give two or more, each with a folder of its own '
                 f'in {self.root}, or name them in a --csv.')
         are_splits = {name.lower() for name in classes} <= _SPLIT_NAMES
-        if are_splits and not self.table_file:
+        if are_splits and not self.table:
             raise ValueError(
                 f'the folders in {self.root} are splits, not classes: '
                 f'{_name_some(classes)}. Put the folders of the classes '
                 'there; the split is drawn.')
 
-    def _look(self, clips: Sequence[Clip]) -> dict[str, Content]:
+    def _read_contents(self, clips: Sequence[Clip]) -> dict[str, Content]:
         """The contents of the clips that can be read."""
-        looked = check_media(look,
-                             [str(self.root / clip.path) for clip in clips],
-                             self.workers)
+        paths = [str(self.root / clip.path) for clip in clips]
+        found = check_media(read_content, paths, self.workers)
         contents = {}
-        for clip, content in zip(clips, looked, strict=True):
+        for clip, content in zip(clips, found, strict=True):
             if isinstance(content, str):
                 self.findings.add(f'{clip.path} {content}')
             else:
@@ -303,7 +290,7 @@ class FolderPreparation:
             ]
         self._remove_lists(_PARTS.keys() - splits)
         for name, lines in lists.items():
-            write_text(self.root / name, '\n'.join([*lines, '']))
+            write_lines(self.root / name, lines)
         self.notes.append(f'Wrote {", ".join(lists)} to {self.root}.')
 
     def _remove_lists(self, parts: Iterable[str]) -> None:
@@ -311,18 +298,15 @@ class FolderPreparation:
         for part in parts:
             (self.root / _LIST.format(part)).unlink(missing_ok=True)
 
-    def table(self) -> str:
+    def format_summary(self) -> str:
         """The number of clips, a class per row; only the sum of many."""
         total = sum(self.summary.values(), Counter())
         names = sorted(total) if len(total) <= MANY_CLASSES else []
-        width = max(map(len, [*names, 'all']))
-        rows = [('', *self.summary)]
-        rows += [(name, *(count[name] for count in self.summary.values()))
-                 for name in names]
-        rows += [('all', *(count.total() for count in self.summary.values()))]
-        return '\n'.join(f'{name:{width}}' + ''.join(f'{x:>8}'
-                                                     for x in numbers)
-                         for name, *numbers in rows)
+        counts = self.summary.values()
+        return format_columns(
+            [('', *self.summary), *((name, *(count[name] for count in counts))
+                                    for name in names),
+             ('all', *(count.total() for count in counts))], 8)
 
 
 def _shared_groups(splits: Mapping[str, Sequence[Clip]]) -> set[str]:

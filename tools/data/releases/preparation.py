@@ -3,14 +3,15 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from selfy_mmaction.files import is_inside, write_text
+from selfy_mmaction.evaluation.tables import format_columns
+from selfy_mmaction.files import is_inside
 
-from . import diving48, finegym, kinetics, something
-from .annotation_files import read_official, read_text
+from .annotation_files import find_annotation, read_official, read_text
 from .files_of_release import (
     VIDEO_ENDINGS,
     check_media,
@@ -18,24 +19,16 @@ from .files_of_release import (
     count_video_frames,
     index_videos,
 )
-from .release import SPLITS, Annotation, Findings, Release
+from .readers import RELEASES
+from .release import SPLITS, Annotation, Findings, Release, write_lines
 
 # The folder of configs/ and tools/: a source tree, or what MIM installs.
 ROOT = Path(__file__).resolve().parents[3]
-RELEASES = {
-    **something.RELEASES,
-    **kinetics.RELEASES,
-    **diving48.RELEASES,
-    **finegym.RELEASES,
-}
 
 
 def load_classes(release: Release, root: Path,
                  findings: Findings) -> list[str]:
-    """The classes of a data set in the order of its labels.
-
-    They come with the configs, unless the release itself names them.
-    """
+    """The classes, which come with the configs unless the release has them."""
     if release.read_classes:
         return release.read_classes(root, findings)
     path = ROOT / 'configs/_base_/datasets' / release.class_file
@@ -51,13 +44,8 @@ def select_clips(
     """Convert the labels of the clips to numbers, and drop bad clips.
 
     A clip of the validation split that is in the training split as well is
-    dropped from the training split.
-
-    Args:
-        clips (dict[str, list[Annotation]]): The clips of each split, as read.
-        classes (Sequence[str]): The classes in the order of the labels.
-        findings (Findings): Where to report.
-        root (Path, optional): The folder that they must be in, if any.
+    dropped from the training split. Clips outside of the root, if there is
+    one, are bad.
     """
     numbers = {name: i for i, name in enumerate(classes)}
     selected = {split: {} for split in clips}
@@ -93,6 +81,7 @@ def select_clips(
     }
 
 
+@dataclass
 class Preparation:
     """Writes the lists of one data set.
 
@@ -113,49 +102,41 @@ class Preparation:
         workers (int): How many processes check the media.
     """
 
-    def __init__(
-        self,
-        dataset: str,
-        root: str,
-        storage: str | None = None,
-        partial_copy: bool = False,
-        official_lists: Sequence[str] | None = None,
-        keep_paths: bool = False,
-        version: str | None = None,
-        decode: bool = True,
-        workers: int = 1,
-    ):
-        self.dataset, self.root = dataset, Path(root)
-        self.release = RELEASES[dataset]
-        self.storage = storage or self.release.storage
-        self.allows_missing = partial_copy or self.release.vanishes
-        self.partial_copy = partial_copy
-        self.official_lists = official_lists
-        self.keep_paths = keep_paths
-        self.decode = decode
-        self.workers = workers
+    dataset: str
+    root: str
+    storage: str | None = None
+    partial_copy: bool = False
+    official_lists: Sequence[str] | None = None
+    keep_paths: bool = False
+    version: str | None = None
+    decode: bool = True
+    workers: int = 1
+
+    def __post_init__(self):
+        self.root = Path(self.root)
+        self.release = RELEASES[self.dataset]
+        self.storage = self.storage or self.release.storage
+        self.allows_missing = self.partial_copy or self.release.vanishes
         self.findings = Findings()
         self.notes: list[str] = []
         # split -> column of the summary -> number
         self.summary = {split: Counter() for split in SPLITS}
         if not self.root.is_dir():
-            raise FileNotFoundError(f'folder {root} does not exist.')
-        if workers < 1:
-            raise ValueError(f'workers={workers}: give 1 or more.')
-        if official_lists and not self.release.official_lists:
-            raise ValueError(f'the official code has no lists of {dataset}: '
-                             'leave out --official-lists.')
-        if keep_paths and not official_lists:
+            raise FileNotFoundError(f'folder {self.root} does not exist.')
+        if self.workers < 1:
+            raise ValueError(f'workers={self.workers}: give 1 or more.')
+        if self.official_lists and not self.release.official_lists:
+            raise ValueError('the official code has no lists of '
+                             f'{self.dataset}: leave out --official-lists.')
+        if self.keep_paths and not self.official_lists:
             raise ValueError('--keep-paths is for --official-lists only.')
         versions = self.release.versions
-        if version and version not in versions:
-            raise ValueError(f'--version {version}: {dataset} has '
+        if self.version and self.version not in versions:
+            raise ValueError(f'--version {self.version}: {self.dataset} has '
                              f'{" and ".join(versions) or "no versions"}.')
-        self.version = version or next(iter(versions), '')
+        self.version = self.version or next(iter(versions), '')
         if versions:
-            self.release = self.release._replace(
-                read=partial(self.release.read, version=self.version),
-                counts=versions[self.version])
+            self.release = self.release._replace(counts=versions[self.version])
 
     @property
     def problems_file(self) -> Path:
@@ -174,7 +155,7 @@ class Preparation:
             clips = read_official(self.official_lists, classes,
                                   self.keep_paths)
         else:
-            clips = self.release.read(self.root, classes, self.findings)
+            clips = self._read()
         for split in SPLITS:
             self._check_count(split, len({clip.name for clip in clips[split]}))
         clips = select_clips(
@@ -186,10 +167,7 @@ class Preparation:
 
         lists = {f'{self.dataset}_classes.txt': classes}
         for split in SPLITS:
-            if self.storage == 'videos':
-                lines = self._list_videos(split, clips[split])
-            else:
-                lines = self._list_rawframes(split, clips[split])
+            lines = self._list(split, clips[split])
             self.summary[split]['listed'] = len(lines)
             if lines:
                 lists[f'{self.dataset}_{split}_list_{self.storage}.txt'] = (
@@ -198,12 +176,38 @@ class Preparation:
                 self.findings.add(f'{split}: there is no clip to list; no '
                                   'list is written')
         for name, lines in lists.items():
-            _write_lines(self.root / name, lines)
-        if self.findings.lines():
-            _write_lines(self.problems_file, self.findings.lines())
-        else:
-            self.problems_file.unlink(missing_ok=True)
+            write_lines(self.root / name, lines)
+        self.findings.write(self.problems_file)
         return not self.findings.errors
+
+    def _read(self) -> dict[str, list[Annotation]]:
+        """The clips of each split, as the release has them."""
+        clips = {}
+        for split in SPLITS:
+            path = self._find_list(split)
+            clips[split] = [*self.release.read(path)]
+            number = len(clips[split])
+            for other, counts in self.release.versions.items():
+                if number == counts[split] != self.release.counts[split]:
+                    raise ValueError(
+                        f'{path} has the {number} elements of {other}: give '
+                        f'--version {other}, or the list of {self.version}.')
+        if self.release.check:
+            self.release.check(clips, self.root, self.classes, self.version,
+                               self.findings)
+        return clips
+
+    def _find_list(self, split: str) -> Path:
+        names = (
+            name.format(version=self.version)
+            for name in self.release.lists[split])
+        try:
+            return find_annotation(self.root, *names)
+        except FileNotFoundError as error:
+            if not self.version:
+                raise
+            raise FileNotFoundError(f'{str(error).rstrip(".")}, or give '
+                                    'another --version.') from error
 
     def _check_count(self, split: str, annotated: int) -> None:
         published = self.release.counts[split]
@@ -228,23 +232,25 @@ class Preparation:
                 f'{self.storage} of the release there.')
         return folder
 
-    def _list_videos(self, split: str,
-                     clips: Sequence[Annotation]) -> list[str]:
-        """Lines ``file label``."""
+    def _list(self, split: str, clips: Sequence[Annotation]) -> list[str]:
+        """Lines ``file label``, or ``folder frames label`` of frames."""
         folder = self._folder(split)
-        videos = index_videos(folder)
+        are_videos = self.storage == 'videos'
+        if are_videos:
+            find = self._index_videos(folder, clips)
+            count = partial(count_video_frames, decode=self.decode)
+        else:
+            find = partial(self._find_frames, folder)
+            count = partial(count_frames, frame_name=self.release.frame_name)
         found = []
         for clip in clips:
-            if self.keep_paths:
-                path = next(
-                    (clip.name + ending for ending in VIDEO_ENDINGS
-                     if (folder / (clip.name + ending)).is_file()),
-                    None,
-                )
-            else:
-                path = videos.get(clip.name)
+            path = find(clip)
             if path is None:
-                self._add_missing(split, f'{clip.name} has no video')
+                self.summary[split]['missing'] += 1
+                what = 'video' if are_videos else 'folder'
+                self.findings.add(
+                    f'{split}: {clip.name} has no {what}',
+                    is_error=not self.allows_missing)
             elif re.search(r'\s', path):
                 self.findings.add(
                     f'{split}: the name of the folder '
@@ -252,82 +258,52 @@ class Preparation:
                     'cannot contain: replace it with an underscore')
             else:
                 found.append((clip, path))
+        paths = [str(folder / path) for _, path in found]
+        counts = check_media(count, paths, self.workers)
+        lines = []
+        for (clip, path), frames in zip(found, counts, strict=True):
+            if isinstance(frames, str):
+                self.summary[split]['unreadable'] += 1
+                self.findings.add(f'{split}: {path} {frames}')
+            elif are_videos:
+                lines.append(f'{path} {clip.label}')
+            else:
+                lines.append(f'{path} {frames} {clip.label}')
+                if clip.num_frames not in (None, frames):
+                    self.findings.add(f'{split}: {clip.name} has {frames} '
+                                      f'frames instead of {clip.num_frames}')
+        return lines
+
+    def _index_videos(self, folder: Path,
+                      clips: Sequence[Annotation]) -> Callable:
+        """What finds a clip's path in the folder, or None."""
+        videos = index_videos(folder)
         extra = len(videos.keys() - {clip.name for clip in clips})
         if extra and '{split}' in self.release.folders['videos']:
             self.findings.add(
                 f'{folder} has {extra} videos that are not annotated',
-                is_error=False,
-            )
-        counts = check_media(
-            partial(count_video_frames, decode=self.decode),
-            [str(folder / path) for _, path in found],
-            self.workers,
-        )
-        return [
-            f'{path} {clip.label}'
-            for (clip, path), count in zip(found, counts, strict=True)
-            if self._is_sound(split, path, count)
-        ]
+                is_error=False)
+        if not self.keep_paths:
+            return lambda clip: videos.get(clip.name)
+        return lambda clip: next(
+            (clip.name + ending for ending in VIDEO_ENDINGS
+             if (folder / (clip.name + ending)).is_file()), None)
 
-    def _list_rawframes(self, split: str,
-                        clips: Sequence[Annotation]) -> list[str]:
-        """Lines ``folder frames label``."""
-        folder = self._folder(split)
-        found = []
-        for clip in clips:
-            # Frames of Kinetics are in a folder per class, as its videos are.
-            inner = self.classes[clip.label].replace(' ', '_')
-            places = (clip.name, os.path.join(inner, clip.name))
-            path = next((path for path in places if (folder / path).is_dir()),
-                        None)
-            if path:
-                found.append((clip, path))
-            else:
-                self._add_missing(split, f'{clip.name} has no folder')
-        counts = check_media(
-            partial(count_frames, frame_name=self.release.frame_name),
-            [str(folder / path) for _, path in found],
-            self.workers,
-        )
-        lines = []
-        for (clip, path), count in zip(found, counts, strict=True):
-            if not self._is_sound(split, path, count):
-                continue
-            if clip.num_frames not in (None, count):
-                self.findings.add(f'{split}: {clip.name} has {count} frames '
-                                  f'instead of {clip.num_frames}')
-            lines.append(f'{path} {count} {clip.label}')
-        return lines
+    def _find_frames(self, folder: Path, clip: Annotation) -> str | None:
+        """The path of a clip's frames in the folder, if they are there."""
+        # Frames of Kinetics are in a folder per class, as its videos are.
+        inner = self.classes[clip.label].replace(' ', '_')
+        places = (clip.name, os.path.join(inner, clip.name))
+        return next((path for path in places if (folder / path).is_dir()),
+                    None)
 
-    def _add_missing(self, split: str, message: str) -> None:
-        self.summary[split]['missing'] += 1
-        self.findings.add(
-            f'{split}: {message}', is_error=not self.allows_missing)
-
-    def _is_sound(self, split: str, name: str, count: int | str) -> bool:
-        if isinstance(count, int):
-            return True
-        self.summary[split]['unreadable'] += 1
-        self.findings.add(f'{split}: {name} {count}')
-        return False
-
-    def table(self) -> str:
+    def format_summary(self) -> str:
         """The summary, a split per row; the version is in its corner."""
         columns = ('published', 'annotated', 'missing', 'unreadable', 'listed')
-        rows = [
-            f'{self.version:6}' + ''.join(f'{name:>12}' for name in columns)
-        ]
+        rows = [(f'{self.version:6}', *columns)]
         for split, numbers in self.summary.items():
-            cells = {name: f'{numbers[name]}' for name in columns}
+            cells = [str(numbers[name]) for name in columns]
             if split not in self.release.exact:
-                cells['published'] = f'~{cells["published"]}'
-            rows.append(f'{split:6}' + ''.join(f'{cells[name]:>12}'
-                                               for name in columns))
-        return '\n'.join(rows)
-
-
-def _write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write a text file, unless it has the same content already."""
-    text = ''.join(f'{line}\n' for line in lines)
-    if not path.is_file() or path.read_bytes() != text.encode():
-        write_text(path, text)
+                cells[0] = f'~{cells[0]}'
+            rows.append((split, *cells))
+        return format_columns(rows, 12)

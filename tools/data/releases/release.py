@@ -1,7 +1,10 @@
 """A release: its clips, what is known about it, what is wrong with it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
+
+from selfy_mmaction.files import write_text
 
 SPLITS = ('train', 'val')
 
@@ -32,6 +35,13 @@ class Findings:
         """Add an error or a warning."""
         (self.errors if is_error else self.warnings)[message] = None
 
+    def write(self, path: Path) -> None:
+        """Write them to a file, if there are any."""
+        if self.lines():
+            write_lines(path, self.lines())
+        else:
+            path.unlink(missing_ok=True)
+
     def lines(self) -> list[str]:
         """All of them, errors first."""
         return [
@@ -41,37 +51,41 @@ class Findings:
 
 
 class Release(NamedTuple):
-    """What is known about a release.
+    """What is known about a release."""
 
-    Args:
-        read (Callable): Takes the folder, the classes and the findings, and
-            returns the clips of each split.
-        counts (dict[str, int]): Published number of clips of each split.
-        exact (Sequence[str]): The splits whose number is certain.
-        storage (str): The form it is shipped in, 'videos' or 'rawframes'.
-        folders (dict[str, str]): The folder of each storage, per split if
-            the name contains ``{split}``.
-        frame_name (str): Template of the names of frames, counted from 1.
-        versions (dict[str, dict]): The ``counts`` of its versions, the
-            default first, if there are several. ``read`` then takes the
-            ``version``, too.
-        vanishes (bool): Whether clips are missing from every copy.
-        official_lists (bool): Whether the lists of the official code, with
-            labels in alphabetical order, are of this release.
-        class_file (str, optional): The file of class names in
-            configs/_base_/datasets, in the order of the labels.
-        read_classes (Callable, optional): Reads them from the release
-            instead, given its folder and the findings.
-    """
-
+    # Split -> the names that its list of clips may have, with * for any text
+    # and {version} for the version
+    lists: dict
+    # Yields the clips of a list
     read: Callable
-    counts: dict
+    # Split -> published number of clips
+    counts: dict = {}
+    # Compares the clips of each split with what else is in the release, given
+    # its folder, its classes, its version and the findings
+    check: Callable | None = None
+    # The splits whose number is certain
     exact: Sequence = ()
+    # The form it is shipped in, 'videos' or 'rawframes'
     storage: str = 'videos'
+    # Storage -> its folder, per split if the name contains {split}
     folders: dict = dict(videos='videos', rawframes='rawframes')
+    # Names of frames, counted from 1
     frame_name: str = 'img_{:05}.jpg'
+    # Version -> its counts, the default version first
     versions: dict = {}
+    # Whether clips are missing from every copy
     vanishes: bool = False
+    # Whether the lists of the official code, with labels in alphabetical
+    # order, are of this release
     official_lists: bool = False
+    # The file of class names in configs/_base_/datasets, in their order, or
+    # what reads them from the folder of the release, given the findings
     class_file: str | None = None
     read_classes: Callable | None = None
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write a text file, unless it has the same content already."""
+    text = ''.join(f'{line}\n' for line in lines)
+    if not path.is_file() or path.read_bytes() != text.encode():
+        write_text(path, text)

@@ -34,7 +34,7 @@ class Content(NamedTuple):
     thumbnail: np.ndarray  # [K], zero mean, unit length
 
 
-def look(path: str) -> Content:
+def read_content(path: str) -> Content:
     """The content of a clip, all frames of which are read.
 
     Raises:
@@ -65,11 +65,6 @@ def hold_out(clips: Sequence[Clip], share: float,
 
     From each class with two groups or more, some clips are chosen: about the
     share, but not all.
-
-    Args:
-        clips (Sequence[Clip]): The clips.
-        share (float): The share of the clips of a class.
-        rng (random.Random): Random generator that draws the groups.
     """
     groups = {}
     for clip in clips:
