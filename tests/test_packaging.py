@@ -126,8 +126,8 @@ def test_install_from_sdist(env, tree):
 
 
 @pytest.mark.parametrize('python, words', [
-    ('/bin/false', 'PYTHON=/bin/false is no Python 3.10 to 3.13 with venv.'),
-    ('', 'no Python 3.10 to 3.13 with venv found on PATH'),
+    ('/bin/false', 'PYTHON=/bin/false is no Python 3.10 to 3.14 with venv.'),
+    ('', 'no Python 3.10 to 3.14 with venv found on PATH'),
 ])
 def test_setup_without_python_is_one_line(tmp_path, tree, python, words):
     tools = tmp_path / 'bin'

@@ -59,8 +59,7 @@ def catch_bad_clips(dataset, on_bad: Callable) -> None:
     for inner in base_datasets(dataset):
         inner.pipeline.transforms = [
             _CatchingLoader(getattr(step, 'loader', step), on_bad)
-            if _is_loader(step) else step
-            for step in inner.pipeline.transforms
+            if _is_loader(step) else step for step in inner.pipeline.transforms
         ]
 
 
