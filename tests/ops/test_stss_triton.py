@@ -49,12 +49,12 @@ def inputs(shape, args, dtype=torch.float32):
 
 
 @interpreted
-@pytest.mark.parametrize('dtype, tolerance', [(torch.float32, 1e-5),
-                                              (torch.float16, 5e-3)])
-@pytest.mark.parametrize('seed', range(8))
-def test_equals_pytorch(seed, dtype, tolerance):
+@pytest.mark.parametrize('seed', range(10))
+def test_equals_pytorch(seed):
     """Not bfloat16: the interpreter multiplies its bits as integers."""
     from selfy_mmaction.ops import stss_triton
+    dtype, tolerance = ((torch.float16, 5e-3) if seed % 3 == 0 else
+                        (torch.float32, 1e-5))
     shape, args = random_case(seed)
     q, grad = inputs(shape, args, dtype)
     wide = q.double(), grad.double()

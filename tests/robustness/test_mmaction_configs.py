@@ -143,25 +143,11 @@ def test_every_tool_takes_them(kind, project, run, load_tool, motion_root,
     run('train', config, '--work-dir', 'run', '--resume')
     run('test', config, checkpoint, '--work-dir', 'run', '--dump', 'dump.npz')
     assert 'acc/top1' in capsys.readouterr().out
-    run('ensemble', 'dump.npz')
-    run('analyze_results', config, 'dump.npz', 'pictures')
     video = motion_root / 'videos/left0.mp4'
     run('predict', video, config, checkpoint, '--device', 'cpu', '--json')
-    run('visualize_stss', video, config, checkpoint, '--device', 'cpu',
-        '--out', 'stss.png')
-    run('plot_logs', 'run', '--out', 'curves.png')
     run('get_flops', config)
     assert 'multiply-adds: ' in capsys.readouterr().out
     run('export_onnx', config, checkpoint, 'model.onnx')
-    run('predict', video, config, 'model.onnx', '--backend', 'onnx')
-    run('check_data', config)
-    networks = load_tool('projects/page/app').load_predictors(
-        argparse.Namespace(
-            config=str(config),
-            checkpoint=checkpoint,
-            device='cpu',
-            cfg_options={}))
-    assert all(len(network(video)) == 5 for network in networks)
     # as in publish_model and update_zoo, which have the repository's configs
     saved = load_checkpoint(checkpoint)
     cfg = Config.fromfile(config)
@@ -171,6 +157,22 @@ def test_every_tool_takes_them(kind, project, run, load_tool, motion_root,
                                 get_complexity(cfg, (32, 32)))
     # the default of the backbone, and what the config says
     assert entry['Metadata']['Frames'] == dict(tsm=8, tsn=3)[kind]
+    if kind == 'tsn':
+        return  # The others do not depend on the number of frames.
+    run('predict', video, config, 'model.onnx', '--backend', 'onnx')
+    run('ensemble', 'dump.npz')
+    run('analyze_results', config, 'dump.npz', 'pictures')
+    run('visualize_stss', video, config, checkpoint, '--device', 'cpu',
+        '--out', 'stss.png')
+    run('plot_logs', 'run', '--out', 'curves.png')
+    run('check_data', config)
+    networks = load_tool('projects/page/app').load_predictors(
+        argparse.Namespace(
+            config=str(config),
+            checkpoint=checkpoint,
+            device='cpu',
+            cfg_options={}))
+    assert all(len(network(video)) == 5 for network in networks)
 
 
 def test_a_tsn_checkpoint_asks_for_no_shift(project, run_tool):

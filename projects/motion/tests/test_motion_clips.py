@@ -156,10 +156,10 @@ def start(repo, start_process):
 
 
 def test_of_two_renderings_at_once_one_waits(start, tmp_path):
-    said = ''.join(run.communicate()[0] for run in (start(80), start(80)))
-    assert 'Rendered 80 + 8 clips to motion.' in said
+    said = ''.join(run.communicate()[0] for run in (start(16), start(16)))
+    assert 'Rendered 16 + 8 clips to motion.' in said
     assert 'motion is there already.' in said
-    assert len(list(tmp_path.glob('motion/videos/*.mp4'))) == 88
+    assert len(list(tmp_path.glob('motion/videos/*.mp4'))) == 24
 
 
 def test_a_killed_rendering_is_not_taken_for_a_whole(start, tmp_path):
