@@ -7,16 +7,7 @@ import argparse
 import os
 import sys
 
-from mmaction.registry import DATASETS
-from mmengine.registry import init_default_scope
-
-from selfy_mmaction.datasets.bad_clips import (
-    base_datasets,
-    clip_name,
-    find_bad_clips,
-)
-from selfy_mmaction.engine import checks, errors, launch
-from selfy_mmaction.engine.progress import track
+from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.files import printable, write_text
 
 SHOWN = 10  # bad clips on the screen; the file has them all
@@ -50,6 +41,16 @@ def parse_args() -> argparse.Namespace:
 @errors.one_line_errors
 def main() -> None:
     args = parse_args()
+    from mmaction.registry import DATASETS
+    from mmengine.registry import init_default_scope
+
+    from selfy_mmaction.datasets.bad_clips import (
+        base_datasets,
+        clip_name,
+        find_bad_clips,
+    )
+    from selfy_mmaction.engine import checks
+    from selfy_mmaction.engine.progress import track
     cfg = launch.load_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     bad, names = {}, set()

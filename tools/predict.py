@@ -3,6 +3,8 @@
 With --window, or from a camera, it predicts on a sliding window while the
 video plays.
 """
+from __future__ import annotations
+
 import argparse
 import collections
 import contextlib
@@ -11,20 +13,16 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from mmengine.device import get_device
-
-from selfy_mmaction.apis import sliding
-from selfy_mmaction.apis import video as media
-from selfy_mmaction.apis.inference import Predictor, VideoPredictor
-from selfy_mmaction.apis.onnx import ONNXPredictor
-from selfy_mmaction.apis.sliding import Segment
-from selfy_mmaction.datasets.lists import find_videos
 from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.files import is_inside, printable
-from selfy_mmaction.visualization import charts
-from selfy_mmaction.visualization.frames import draw_label
+
+# What takes long to import is imported where it is needed: --help is quick.
+if TYPE_CHECKING:
+    from selfy_mmaction.apis.inference import Predictor
+    from selfy_mmaction.apis.sliding import Frame, Segment
+    from selfy_mmaction.apis.video import Video
 
 CAMERA_WINDOW = 2.
 # How many classes of each window a timeline shows.
@@ -91,6 +89,8 @@ def parse_args() -> argparse.Namespace:
 
 def check_args(args: argparse.Namespace) -> None:
     """Check the arguments, and set those that depend on others."""
+    from selfy_mmaction.apis import video as media
+
     if args.backend == 'onnx' and args.device not in (None, 'cpu'):
         raise ValueError(f'--device {args.device}: --backend onnx computes '
                          'only on the CPU.')
@@ -131,9 +131,12 @@ def output_path(path: Path, video: str, ending: str,
     return path
 
 
-def show_and_write(frames: Iterable[sliding.Frame], video: media.Video,
+def show_and_write(frames: Iterable[Frame], video: Video,
                    args: argparse.Namespace) -> None:
     """Show and write the frames of a video, if requested."""
+    from selfy_mmaction.apis import video as media
+    from selfy_mmaction.visualization.frames import draw_label
+
     if args.out or args.show:
         frames = (draw_label(*frame) for frame in frames)
     if args.show:
@@ -155,6 +158,10 @@ def to_row(predictions: list[dict]) -> str:
 def slide_over(source: str, predictor: Predictor, args: argparse.Namespace,
                say: Callable[[str], None]) -> list[Segment]:
     """Predict on a video with a sliding window."""
+    from selfy_mmaction.apis import sliding
+    from selfy_mmaction.apis import video as media
+    from selfy_mmaction.visualization import charts
+
     video = media.Video(source)
     topk = max(args.topk, TIMELINE_TOPK) if args.timeline else args.topk
     slide = sliding.SlidingWindow(predictor, video, args.window, args.stride,
@@ -184,6 +191,9 @@ def slide_over(source: str, predictor: Predictor, args: argparse.Namespace,
 def predict_video(source: str, predictor: Predictor, args: argparse.Namespace,
                   say: Callable[[str], None]) -> dict:
     """Predict on a video and return the result, as in the JSON."""
+    from selfy_mmaction.apis import sliding
+    from selfy_mmaction.apis import video as media
+
     if args.window:
         segments = slide_over(source, predictor, args, say)
         answer = dict(segments=[
@@ -192,7 +202,7 @@ def predict_video(source: str, predictor: Predictor, args: argparse.Namespace,
         ])
     else:
         best = predictor(source, args.topk)
-        segments = [Segment(0, 0, best)]
+        segments = [sliding.Segment(0, 0, best)]
         answer = dict(predictions=best)
         if args.folder:
             say(printable(source).ljust(args.width) + to_row(best))
@@ -206,6 +216,8 @@ def predict_video(source: str, predictor: Predictor, args: argparse.Namespace,
 
 def list_videos(args: argparse.Namespace) -> list[str]:
     """The videos to predict on, without the output of an earlier run."""
+    from selfy_mmaction.datasets.lists import find_videos
+
     if not args.folder:
         return [args.video]
     videos, _ = find_videos(args.video)
@@ -217,6 +229,11 @@ def list_videos(args: argparse.Namespace) -> list[str]:
 
 def predict(args: argparse.Namespace, stdout: TextIO) -> bool:
     """Predict on the videos and return whether one of them failed."""
+    from mmengine.device import get_device
+
+    from selfy_mmaction.apis.inference import VideoPredictor
+    from selfy_mmaction.apis.onnx import ONNXPredictor
+
     videos = list_videos(args)
     args.written = []
     args.width = max(len(printable(video)) for video in videos)

@@ -7,13 +7,8 @@ block adds.
 import argparse
 from pathlib import Path
 
-from mmengine.device import get_device
-
-from selfy_mmaction.apis import similarity
-from selfy_mmaction.apis.inference import VideoPredictor
 from selfy_mmaction.engine import errors, launch
 from selfy_mmaction.files import printable
-from selfy_mmaction.visualization import pages
 
 
 def parse_args() -> argparse.Namespace:
@@ -62,6 +57,11 @@ def parse_args() -> argparse.Namespace:
 @errors.one_line_errors
 def main() -> None:
     args = parse_args()
+    from mmengine.device import get_device
+
+    from selfy_mmaction.apis import similarity
+    from selfy_mmaction.apis.inference import VideoPredictor
+    from selfy_mmaction.visualization import pages
     out = args.out or Path(f'{Path(args.video).stem}_stss.png')
     pages.check_path(out)
     if args.strongest < 1:
