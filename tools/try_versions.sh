@@ -19,6 +19,6 @@ requirements=$clone/requirements/tested.txt
 for package in $2; do
     sed -i "s/^${package%%==*}==.*/$package/" "$requirements"
 done
-# PyTorch pins sympy itself.
-sed -i '/^sympy==/d' "$requirements"
+# PyTorch pins these itself.
+sed -i '/^sympy==/d; /^triton==/d' "$clone"/requirements/*.txt
 PYTHON=$1 bash "$clone/tools/run_tests.sh" "${@:3}"
