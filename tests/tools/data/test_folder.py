@@ -6,7 +6,6 @@ from collections import Counter
 
 import cv2
 import pytest
-from mmaction.registry import DATASETS
 from mmengine.config import Config
 from releases import FolderPreparation
 from releases.folder import is_directional
@@ -15,21 +14,32 @@ from releases.splitting import Clip, hold_out
 from selfy_mmaction.apis.video import Video, write_video
 from selfy_mmaction.datasets.recipes import use_folder
 
-
-@pytest.fixture(scope='module')
-def origin(tmp_path_factory, video_dir):
-    """Two classes of six clips each, of as many scenes."""
-    root = tmp_path_factory.mktemp('mine')
-    for side in 'left', 'right':
-        (root / f'turn {side}').mkdir()
-        for i in range(6):
-            shutil.copy(video_dir / f'{side}{i}.mp4', root / f'turn {side}')
-    return root
+# Two classes of six clips each, of as many scenes.
+CLIPS = [(side, i, f'turn {side}/{side}{i}.mp4') for side in ('left', 'right')
+         for i in range(6)]
 
 
 @pytest.fixture
-def root(origin, tmp_path):
-    return shutil.copytree(origin, tmp_path / 'mine')
+def root(tmp_path, video_dir):
+    for side, i, clip in CLIPS:
+        path = tmp_path / 'mine' / clip
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(video_dir / f'{side}{i}.mp4', path)
+    return tmp_path / 'mine'
+
+
+@pytest.fixture
+def prepare(root, tmp_path):
+    """Prepare clips by a table of these lines; it is sound, or not."""
+
+    def prepare(lines, sound=True, **encoding):
+        table = tmp_path / 'table.csv'
+        table.write_text('\n'.join(lines), **encoding)
+        preparation = FolderPreparation(root, table)
+        assert preparation.run() == sound
+        return preparation
+
+    return prepare
 
 
 def read(path):
@@ -37,29 +47,17 @@ def read(path):
 
 
 def listed(root, split):
-    """The clips of a list and their classes, as the configs read them."""
-    data = DATASETS.build(
-        dict(
-            type='VideoDataset',
-            ann_file=f'folder_{split}_list_videos.txt',
-            data_root=str(root),
-            data_prefix=dict(video=''),
-            delimiter='\t',
-            pipeline=[]))
+    """The clips of a list and their classes."""
     names = read(root / 'classes.txt')
-    infos = map(data.get_data_info, range(len(data)))
-    return {
-        info['filename'].removeprefix(f'{root}/'): names[info['label']]
-        for info in infos
-    }
+    lines = read(root / f'folder_{split}_list_videos.txt')
+    rows = (line.split('\t') for line in lines)
+    return {path: names[int(label)] for path, label in rows}
 
 
-def find(preparation, pattern):
-    """The findings that match a pattern."""
-    return [
-        line for line in preparation.findings.lines()
-        if re.search(pattern, line)
-    ]
+def missing(preparation, *patterns):
+    """Those of some patterns that no finding matches."""
+    text = '\n'.join(preparation.findings.lines())
+    return [x for x in patterns if not re.search(x, text, re.M)]
 
 
 def test_folders_are_classes(root):
@@ -70,14 +68,10 @@ def test_folders_are_classes(root):
     assert read(root / 'classes.txt') == ['turn left', 'turn right']
     train, val = listed(root, 'train'), listed(root, 'val')
     assert not train.keys() & val.keys()
-    for clips, number in (train, 4), (val, 2):
-        assert Counter(clips.values()) == {
-            'turn left': number,
-            'turn right': number
-        }
-        for path, label in clips.items():
-            assert (root / path).is_file()
-            assert path.startswith(f'{label}/')
+    for path, label in (train | val).items():
+        assert (root / path).is_file()
+        assert path.startswith(f'{label}/')
+    assert len(train) == 8 and len(val) == 4
     assert [
         line.split()[-3:]
         for line in preparation.format_summary().splitlines()
@@ -87,72 +81,68 @@ def test_folders_are_classes(root):
         'Wrote classes.txt, folder_train_list_videos.txt, '
         f'folder_val_list_videos.txt to {root}.'
     ]
-    assert find(
-        preparation, "^warning: .* frozen_classes of the config "
-        "names them: 'turn left', 'turn right'$")
+    # Different clips do not look alike.
+    assert missing(
+        preparation, 'look like', '^warning: .* frozen_classes of the config '
+        "names them: 'turn left', 'turn right'$") == ['look like']
     assert read(preparation.problems_file) == preparation.findings.lines()
-    before = (root / 'folder_val_list_videos.txt').read_text()
-    assert FolderPreparation(root, val_share=1 / 3).run()
-    assert (root / 'folder_val_list_videos.txt').read_text() == before
-    assert FolderPreparation(root, val_share=1 / 3, seed=1).run()
-    assert (root / 'folder_val_list_videos.txt').read_text() != before
+    for seed in 0, 1:
+        assert FolderPreparation(root, val_share=1 / 3, seed=seed).run()
+        assert (listed(root, 'val') == val) == (seed == 0)
 
 
-def test_groups_of_a_table_stay_together(root, tmp_path):
-    lines = ['clip,group,label']
-    for i in range(6):
-        for side in 'left', 'right':
-            lines.append(f'turn {side}/{side}{i}.mp4,scene {i // 2},'
-                         f'"to the {side}, slowly"')
-    table = tmp_path / 'table.csv'
-    # as spreadsheets write it
-    table.write_text('\r\n'.join(lines), encoding='utf-8-sig')
-    preparation = FolderPreparation(root, table)
-    assert preparation.run()
+def test_groups_of_a_table_stay_together(root, prepare):
+    """As a spreadsheet writes the table."""
+    preparation = prepare(
+        ['clip,group,label\r'] + [
+            f'{clip},scene {i // 2},"to the {side}, slowly"\r'
+            for side, i, clip in CLIPS
+        ],
+        encoding='utf-8-sig')
     assert read(root / 'classes.txt') == [
         'to the left, slowly', 'to the right, slowly'
     ]
     scenes = {
-        split: {int(path[-5]) // 2
+        split: {f'scene {int(path[-5]) // 2}'
                 for path in listed(root, split)}
         for split in ('train', 'val')
     }
-    assert len(scenes['val']) == 1 and len(scenes['train']) == 2
-    assert not scenes['train'] & scenes['val']
+    held, = scenes['val']
+    assert len(scenes['train']) == 2 and held not in scenes['train']
+    assert f'For validation: {held}.' in preparation.notes
+    assert not missing(
+        preparation,
+        f"^warning: validation has one group alone, '{held}': the",
+        '^warning: 33.3% of the clips are for validation in place of 20.0%')
 
 
-@pytest.mark.parametrize('column, groups, told', [
-    ('subject', 3, "warning: column 'subject' of the table is not used: if "
-     'its clips must stay on one side of the split, call it group'),
-    ('light', 3, "warning: column 'light' of the table is not used$"),
-    ('group', 3, "warning: validation has one group alone, 'scene 0': the"),
-    ('group', 3, 'warning: 33.3% of the clips are for validation in place of'),
-    ('group', 1, "error: all clips are of one group, 'scene 0', which stays"),
-])
-def test_what_a_table_says_of_groups(root, tmp_path, column, groups, told):
-    """As a spreadsheet on Windows in Europe may write it."""
-    table = tmp_path / 'table.csv'
-    table.write_text(f'clip;label;{column}\n' + ''.join(
-        f'turn {side}\\{side}{i}.mp4;{side};scene {i % groups}\n'
-        for side in ('left', 'right') for i in range(6)))
-    assert FolderPreparation(root).run()  # lists of an earlier run
-    preparation = FolderPreparation(root, table)
-    assert preparation.run() == preparation.has_lists == (groups > 1)
-    assert find(preparation, f'^{told}')
-    assert (column == 'group' and groups > 1) == bool(
-        [n for n in preparation.notes if 'For validation: scene ' in n])
+def test_columns_that_keep_no_clips_apart(root, prepare):
+    """In a table as Windows in Europe may write it."""
+    preparation = prepare(['clip;label;subject;light'] + [
+        f'turn {side}\\{side}{i}.mp4;{side};{i % 3};{i % 3}'
+        for side, i, _ in CLIPS
+    ])
+    assert preparation.has_lists
+    assert not any('For validation' in note for note in preparation.notes)
+    assert not missing(
+        preparation, "^warning: column 'subject' of the table is not used: if "
+        'its clips must stay on one side of the split, call it group',
+        "^warning: column 'light' of the table is not used$")
+
+    single = prepare(
+        ['clip,label,group', *(f'{x},{side},one' for side, _, x in CLIPS)],
+        sound=False)
+    assert not single.has_lists  # not those of the earlier run either
+    assert not missing(single,
+                       "^error: all clips are of one group, 'one', which st")
 
 
-def write_split(root, tmp_path, parts):
+def split_by(parts):
     """A table in which each scene has the next of some parts."""
-    lines = ['clip,label,group,split']
-    for i in range(6):
-        for side in 'left', 'right':
-            lines.append(f'turn {side}/{side}{i}.mp4,{side},scene {i // 2},'
-                         f'{parts[i % len(parts)]}')
-    table = tmp_path / 'table.csv'
-    table.write_text('\n'.join(lines))
-    return FolderPreparation(root, table)
+    return ['clip,label,group,split'] + [
+        f'{clip},{side},scene {i // 2},{parts[i % len(parts)]}'
+        for side, i, clip in CLIPS
+    ]
 
 
 @pytest.mark.parametrize('parts', [
@@ -160,21 +150,18 @@ def write_split(root, tmp_path, parts):
     ('train', 'val', 'test'),
     ('val', 'train', 'train'),
 ])
-def test_the_split_of_a_table_is_used(repo, root, tmp_path, parts):
+def test_the_split_of_a_table_is_used(repo, root, prepare, parts):
     assert FolderPreparation(root).run()  # a random split before
-    preparation = write_split(root, tmp_path, parts)
-    assert preparation.run()
-    for part in 'train', 'val', 'test':
-        assert part in parts or not (
-            root / f'folder_{part}_list_videos.txt').exists()
-    for part in {*parts}:
+    preparation = prepare(split_by(parts))
+    names = [part for part in ('train', 'val', 'test') if part in parts]
+    assert {path.name.split('_')[1]
+            for path in root.glob('folder_*_list_*')} == {*names}
+    for part in names:
         numbers = {int(path[-5]) for path in listed(root, part)}
         assert numbers == {i for i in range(6) if parts[i % 3] == part}
-    assert find(preparation,
-                '^warning: groups on two sides of the split: scene ')
-    assert preparation.format_summary().splitlines()[0].split() == [
-        part for part in ('train', 'val', 'test') if part in parts
-    ]
+    assert not missing(preparation,
+                       '^warning: groups on two sides of the split: scene ')
+    assert preparation.format_summary().splitlines()[0].split() == names
 
     cfg = Config.fromfile(repo / 'configs/_base_/datasets/folder.py')
     cfg.val_cfg = dict(type='ValLoop')
@@ -184,21 +171,20 @@ def test_the_split_of_a_table_is_used(repo, root, tmp_path, parts):
         for loader in (cfg.train_dataloader, cfg.val_dataloader,
                        cfg.test_dataloader)
     ]
-    validated = 'val' if 'val' in parts else None
-    assert lists == ['train', validated, 'test' if 'test' in parts else 'val']
-    assert bool(cfg.val_cfg) == bool(cfg.val_evaluator) == bool(validated)
+    assert lists == ['train', 'val' if 'val' in parts else None, names[-1]]
+    assert bool(cfg.val_cfg) == bool(cfg.val_evaluator) == ('val' in parts)
 
 
-@pytest.mark.parametrize('parts, message', [
-    (('train', 'Test'), "has the split 'Test': give train, val, test for"),
-    (('train', ''), "has the split '': give train, val, test for every clip"),
-    (('train', ), 'no lists are written'),
-    (('test', ), 'no lists are written'),
+@pytest.mark.parametrize('parts, messages', [
+    (('train', 'Test', ''),
+     ("has the split 'Test': give train, val, test for",
+      "has the split '': give train, val, test for every clip",
+      'split of the table has train alone; no lists are written')),
+    (('test', ), ('no clip is left for training; no lists are written', )),
 ])
-def test_an_unsound_split_is_named(root, tmp_path, parts, message):
-    preparation = write_split(root, tmp_path, parts)
-    assert not preparation.run()
-    assert find(preparation, f'^error: .*{message}')
+def test_an_unsound_split_is_named(root, prepare, parts, messages):
+    preparation = prepare(split_by(parts), sound=False)
+    assert not missing(preparation, *(f'^error: .*{x}' for x in messages))
     assert not list(root.glob('folder_*_list_videos.txt'))
 
 
@@ -215,71 +201,54 @@ def test_what_is_thin_is_said(root, clips):
     (root / 'notes').mkdir()
     preparation = FolderPreparation(root)
     assert preparation.run()
-    assert find(preparation, 'with fewer than 5 clips: once, wave$')
-    assert find(preparation, 'without a validation clip.*: once$')
-    assert find(preparation, 'fewer than 8 frames.*: turn left/short.mp4$')
-    assert find(
-        preparation, r'^warning: \d of \d validation clips look like a '
-        'training clip.*wave/(a.mp4|b.webm) and (wave/|turn left/left0.mp4)')
-    assert find(preparation, 'without a video, .* not classes: notes$')
+    assert not missing(
+        preparation, 'with fewer than 5 clips: once, wave$',
+        'without a validation clip.*: once$',
+        'fewer than 8 frames.*: turn left/short.mp4$',
+        r'^warning: \d of \d validation clips look like a training clip.*'
+        'wave/(a.mp4|b.webm) and (wave/|turn left/left0.mp4)',
+        'without a video, .* not classes: notes$')
 
 
-def test_different_clips_are_no_copies(root):
-    preparation = FolderPreparation(root)
-    preparation.run()
-    assert not find(preparation, 'look like')
-
-
-def test_unsound_clips_are_named_and_left_out(root):
+def test_unsound_clips_are_named_and_left_out(root, clips):
     folder = root / 'turn left'
     (folder / 'left0.mp4').write_text('Not a video.')
     (folder / 'left1.mp4').write_bytes(b'')
     (folder / 'left2.mp4').rename(folder / 'a\tb.mp4')
     shutil.copy(folder / 'left3.mp4', root)
-    preparation = FolderPreparation(root, workers=2)
-    assert not preparation.run()
-    assert len(preparation.findings.errors) == 4
-    assert find(preparation, 'left0.mp4 is not a video, or is damaged: ')
-    assert find(preparation, 'left1.mp4 is an empty file')
-    assert find(preparation, r"'turn left/a\\tb.mp4'.*rename it")
-    assert find(preparation, "'left3.mp4' has no class")
-    clips = listed(root, 'train') | listed(root, 'val')
-    assert Counter(clips.values()) == {'turn left': 3, 'turn right': 6}
-
-
-def test_clips_that_break_off_are_left_out(root, clips):
+    # two that break off: the first is only shorter
     for name, codec in ('a.avi', 'MJPG'), ('b.mkv', 'mp4v'):
-        path = root / 'turn left' / name
         writer = cv2.VideoWriter(
-            str(path), cv2.VideoWriter_fourcc(*codec), 12,
+            str(folder / name), cv2.VideoWriter_fourcc(*codec), 12,
             clips['left0'].shape[2:0:-1])
         for frame in clips['left0']:
             writer.write(frame)
         writer.release()
-        data = path.read_bytes()
-        path.write_bytes(data[:len(data) * 6 // 10])
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[:len(data) * 6 // 10])
     preparation = FolderPreparation(root, workers=2)
     assert not preparation.run()
-    assert len(preparation.findings.errors) == 1  # a.avi is shorter
-    assert find(preparation, r'turn left/b.mkv ends after \d+ of \d+ bytes$')
-    clips = listed(root, 'train') | listed(root, 'val')
-    assert Counter(clips.values()) == {'turn left': 7, 'turn right': 6}
+    assert len(preparation.findings.errors) == 5
+    assert not missing(
+        preparation, 'left0.mp4 is not a video, or is damaged: ',
+        'left1.mp4 is an empty file', r"'turn left/a\\tb.mp4'.*rename it",
+        "'left3.mp4' has no class",
+        r'turn left/b.mkv ends after \d+ of \d+ bytes$')
+    kept = listed(root, 'train') | listed(root, 'val')
+    assert Counter(kept.values()) == {'turn left': 4, 'turn right': 6}
 
 
-def test_unsound_lines_of_a_table(root, tmp_path):
-    table = tmp_path / 'table.csv'
-    good = [f'turn left/left{i}.mp4,{"ab"[i % 2]}' for i in range(6)]
-    table.write_text('\n'.join([
-        'clip,label', *good, 'turn left/left0.mp4,b', 'no.mp4,a', '../x.mp4,a',
+def test_unsound_lines_of_a_table(root, prepare):
+    lines = [f'{clip},{"ab"[i % 2]}' for _, i, clip in CLIPS[:6]]
+    lines += [
+        'turn left/left0.mp4,b', 'no.mp4,a', '../x.mp4,a',
         'turn left/left1.mp4,', ''
-    ]))
-    preparation = FolderPreparation(root, table)
-    assert not preparation.run()
+    ]
+    preparation = prepare(['clip,label', *lines], sound=False)
     assert len(preparation.findings.errors) == 4
-    assert find(preparation, 'left0.mp4 is listed twice, as a and as b')
-    assert find(preparation, 'no.mp4 does not exist')
-    assert find(preparation, "'../x.mp4' leads out of ")
-    assert find(preparation, "'turn left/left1.mp4' has no class")
+    assert not missing(preparation, 'left0.mp4 is listed twice, as a and as b',
+                       'no.mp4 does not exist', "'../x.mp4' leads out of ",
+                       "'turn left/left1.mp4' has no class")
     assert len(listed(root, 'train') | listed(root, 'val')) == 6
 
 
@@ -288,88 +257,55 @@ def test_unsound_lines_of_a_table(root, tmp_path):
     ('clip\na\n', "has no column 'label'"),
     ('clip,label\n\xff', 'is not a csv in UTF-8'),
     ('clip,label\nturn left/left0.mp4,a\n', 'has clips of 1 classes: give'),
-    (None, '--csv .* does not exist'),
 ])
-def test_wrong_tables_are_named(root, tmp_path, text, message):
-    table = tmp_path / 'table.csv'
-    if text:
-        table.write_text(text, encoding='latin-1')
-    with pytest.raises((FileNotFoundError, ValueError), match=message):
-        FolderPreparation(root, table).run()
+def test_wrong_tables_are_named(root, prepare, text, message):
+    with pytest.raises(ValueError, match=message):
+        prepare([text], encoding='latin-1')
     assert not list(root.glob('*.txt'))
-
-
-@pytest.mark.parametrize('names', [('train', 'val'), ('TEST', 'Train')])
-def test_folders_of_splits_are_refused(root, names):
-    for side, name in zip(('left', 'right'), names, strict=True):
-        (root / f'turn {side}').rename(root / name)
-    with pytest.raises(
-            ValueError, match=f'splits, not classes: {", ".join(names)}. '):
-        FolderPreparation(root).run()
 
 
 @pytest.mark.parametrize('options, message', [
     (dict(val_share=1), '--val-share 1: give a number between 0 and 1'),
     (dict(workers=0), 'workers=0: give 1 or more'),
     (dict(root='nowhere'), 'folder nowhere does not exist: make it'),
+    (dict(table='no.csv'), '--csv no.csv does not exist'),
+    ({}, 'are splits, not classes: TEST, Train. '),
 ])
-def test_wrong_options_are_refused(tmp_path, options, message):
+def test_wrong_arguments_are_refused(root, options, message):
+    for side, name in ('left', 'TEST'), ('right', 'Train'):
+        (root / f'turn {side}').rename(root / name)
     with pytest.raises((FileNotFoundError, ValueError), match=message):
-        FolderPreparation(**{'root': tmp_path, **options})
-
-
-def make_clips(sizes):
-    """Clips of groups: group -> class -> how many."""
-    return [
-        Clip(f'{group}/{label}/{i}', label, group)
-        for group, labels in sizes.items() for label, number in labels.items()
-        for i in range(number)
-    ]
+        FolderPreparation(**{'root': root, **options}).run()
 
 
 @pytest.mark.parametrize('seed', range(5))
 def test_each_class_is_held_out_by_its_share(seed):
-    rng = random.Random(seed)
-    clips = make_clips({
-        f'{label}{i}': {
-            label: 1
-        }
-        for label, number in dict(a=100, b=10, c=4, d=2, e=1).items()
-        for i in range(number)
-    })
-    held = hold_out(clips, 0.2, rng)
-    counts = Counter(clip.label for clip in clips if clip.group in held)
+
+    def hold(groups):
+        """The groups that are held out, and their clips by class."""
+        held = hold_out([
+            Clip(f'{group}/{i}', label, group)
+            for group, labels in groups.items()
+            for i, label in enumerate(labels)
+        ], 0.2, random.Random(seed))
+        return held, Counter(''.join(groups[group] for group in held))
+
+    numbers = dict(a=100, b=10, c=4, d=2, e=1).items()
+    _, counts = hold({f'{x}{i}': x for x, n in numbers for i in range(n)})
     assert counts == dict(a=20, b=2, c=1, d=1)
     # Recordings that show several classes, and one that shows most.
-    clips = make_clips({
-        'long': dict(a=40, b=2),
-        **{
-            i: dict(a=2, b=1)
-            for i in range(10)
-        }, 'only': dict(c=3),
-        'p': dict(d=5, c=1),
-        'q': dict(d=6)
-    })
-    held = hold_out(clips, 0.2, rng)
-    counts = Counter(clip.label for clip in clips if clip.group in held)
+    groups = {f'{i}': 'aab' for i in range(10)}
+    groups.update(long=40 * 'a' + 'bb', only='ccc', p='dddddc', q='dddddd')
+    held, counts = hold(groups)
     assert 'long' not in held
     # c has two recordings, of which the smaller shows d, too
     assert 'p' in held and 'q' not in held and 'only' not in held
     assert counts['b'] == 2 and counts['a'] == 4
 
 
-@pytest.mark.parametrize('name, expected', [
-    ('turn left', True),
-    ('turnRight', True),
-    ('LEFT_HAND', True),
-    ('leftwards', True),
-    ('spin counter-clockwise', True),
-    ('anticlockwise', True),
-    ('spin cw', True),
-    ('nod up', False),
-    ('bright', False),
-    ('leftover', False),
-    ('copyright', False),
-])
-def test_directions_in_names(name, expected):
-    assert is_directional(name) == expected
+def test_directions_in_names():
+    for name in ('turn left', 'turnRight', 'LEFT_HAND', 'leftwards',
+                 'spin counter-clockwise', 'anticlockwise', 'spin cw'):
+        assert is_directional(name), name
+    for name in 'nod up', 'bright', 'leftover', 'copyright':
+        assert not is_directional(name), name
