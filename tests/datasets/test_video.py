@@ -1,9 +1,7 @@
 """The one decoder: which frames a file has, when, how large, and upright."""
-import http.server
 import os
 import pickle
 import re
-import threading
 
 import av
 import numpy as np
@@ -15,7 +13,8 @@ from selfy_mmaction.datasets import video
 from selfy_mmaction.datasets.video import SUFFIXES, VideoError, VideoFile
 
 FRAMES, SIZE = 24, (48, 64)
-X264 = {'g': '8', 'bf': '2', 'x264-params': 'scenecut=0'}
+VARIABLE = [*range(10), *range(10, 50, 8), *range(60, 69)]
+X264 = 'libx264 g=8 bf=2 x264-params=scenecut=0'
 
 
 def picture(number, size=SIZE):
@@ -32,24 +31,27 @@ def numbers(frames):
     return np.rint((corner.mean((1, 2, 3)) - 20) / 8).astype(int).tolist()
 
 
+def parse(options):
+    return dict(option.split('=', 1) for option in options)
+
+
 def write(path,
-          codec='libx264',
-          options=X264,
+          encoder=X264,
           size=SIZE,
-          pix_fmt='yuv420p',
+          pix_fmt=None,
           pts=range(FRAMES),
           shift=0,
           skip=0,
-          **kwargs):
+          muxer=''):
     """Write a video of 12 ticks per second, and return its file."""
+    codec, *options = encoder.split()
     if codec not in av.codecs_available:
         pytest.skip(f'this build of FFmpeg cannot write {codec}')
-    with av.open(str(path), 'w', **kwargs) as file:
-        stream = file.add_stream(codec, rate=12, options=options)
+    with av.open(
+            str(path), 'w', container_options=parse(muxer.split())) as file:
+        stream = file.add_stream(codec, 12, options=parse(options))
         stream.height, stream.width = size
-        stream.pix_fmt = pix_fmt
-        if codec.startswith('mpeg'):
-            stream.bit_rate = 2_000_000
+        stream.pix_fmt = pix_fmt or stream.codec.video_formats[0].name
         packets = []
         for number, time in enumerate(pts):
             frame = av.VideoFrame.from_ndarray(picture(number, size))
@@ -63,71 +65,36 @@ def write(path,
     return path
 
 
-def encode(codec, **options):
-    return dict(codec=codec, options=options)
-
-
-FILES = {
-    'x.mp4': {},
-    'x.mov': {},
-    'x.mkv': {},
-    'x.flv': {},
-    'x.ts': {},
-    'x.3gp':
-    encode('mpeg4', bf='2'),
-    'b.avi':
-    encode('mpeg4', bf='2', g='8'),
-    'h.avi': {},
-    'x.avi':
-    encode('mpeg4', g='8'),
-    'm.avi':
-    dict(encode('mjpeg'), pix_fmt='yuvj420p'),
-    'x.mpg':
-    encode('mpeg2video', bf='2'),
-    'x.m2ts':
-    encode('mpeg2video', bf='2'),
-    'x.wmv':
-    encode('wmv2'),
-    'x.webm':
-    encode('libvpx-vp9', g='8'),
-    # with frames that are only there to be referred to
-    '8.webm':
-    encode('libvpx', **{
-        'auto-alt-ref': '1',
-        'lag-in-frames': '16'
-    }),
-    'av1.mkv':
-    encode('libsvtav1', preset='12'),
-    '10.mkv':
-    dict(
-        encode('libx265', **{'x265-params': 'log-level=none'}),
-        pix_fmt='yuv420p10le'),
-    'x.gif':
-    dict(encode('gif'), pix_fmt='rgb8'),
-    'open.mp4':
-    encode('libx264', **{'x264-params': 'open-gop=1:keyint=8'}),
-    'fields.mp4':
-    encode('libx264', flags='+ildct+ilme'),
-    'odd.mp4':
-    dict(size=(49, 65), pix_fmt='yuv444p'),
-    'thin.mp4':
-    dict(size=(300, 16)),
-    'padded.mp4':
-    dict(size=(96, 96)),
-    'fragments.mp4':
-    dict(container_options=dict(movflags='frag_keyframe+empty_moov')),
-    # a browser's recording
-    'no_duration.webm':
-    dict(encode('libvpx', g='8'), container_options=dict(live='1')),
-}
-
-
-@pytest.mark.parametrize('name', FILES)
-def test_every_frame_of_every_kind(name, tmp_path):
-    path = write(tmp_path / name, **FILES[name])
+@pytest.mark.parametrize('name, encoder, options', [
+    ('x.mp4', X264, {}),
+    ('x.mkv', X264, {}),
+    ('x.flv', X264, {}),
+    ('x.ts', X264, {}),
+    ('h.avi', X264, {}),
+    ('x.3gp', 'mpeg4 b=2M bf=2', {}),
+    ('b.avi', 'mpeg4 b=2M bf=2 g=8', {}),
+    ('x.avi', 'mpeg4 b=2M g=8', {}),
+    ('m.avi', 'mjpeg', {}),
+    ('x.mpg', 'mpeg2video b=2M bf=2', {}),
+    ('x.wmv', 'wmv2', {}),
+    ('x.webm', 'libvpx-vp9 g=8', {}),
+    ('hidden_frames.webm', 'libvpx auto-alt-ref=1 lag-in-frames=16', {}),
+    ('av1.mkv', 'libsvtav1 preset=12', {}),
+    ('10.mkv', 'libx265 x265-params=log-level=none',
+     dict(pix_fmt='yuv420p10le')),
+    ('x.gif', 'gif', dict(pix_fmt='rgb8')),
+    ('open.mp4', 'libx264 x264-params=open-gop=1:keyint=8', {}),
+    ('fields.mp4', 'libx264 flags=+ildct+ilme', {}),
+    ('odd.mp4', X264, dict(size=(49, 65), pix_fmt='yuv444p')),
+    ('thin.mp4', X264, dict(size=(300, 16))),
+    ('fragments.mp4', X264, dict(muxer='movflags=frag_keyframe+empty_moov')),
+    ('of_a_browser.webm', 'libvpx g=8', dict(muxer='live=1')),
+])
+def test_every_frame_of_every_kind(name, encoder, options, tmp_path):
+    path = write(tmp_path / name, encoder, **options)
     assert path.suffix in SUFFIXES
     with VideoFile(path) as clip:
-        assert clip.size == FILES[name].get('size', SIZE)
+        assert clip.size == options.get('size', SIZE)
         # GIF counts in hundredths of a second, Matroska in thousandths.
         np.testing.assert_allclose(
             clip.times, np.arange(FRAMES) / 12, atol=6e-3)
@@ -139,6 +106,9 @@ def test_every_frame_of_every_kind(name, tmp_path):
         for indices in [23, 3, 12, 3, 11], [9], [], [17, 18, 0]:
             np.testing.assert_array_equal(
                 clip.frames(indices), frames[indices])
+        for index in -1, FRAMES:
+            with pytest.raises(IndexError, match=f'0 to 23, but not {index}'):
+                clip.frames([0, index])
 
 
 def test_tiny_and_single_frames(tmp_path):
@@ -148,48 +118,46 @@ def test_tiny_and_single_frames(tmp_path):
         assert clip.times.tolist() == [0] and clip.fps == 1
 
 
-def test_hidden_frames_do_not_count(tmp_path):
-    """As in a clip that was cut without encoding it again."""
-    path = write(tmp_path / 'x.mp4', shift=10)
-    with av.open(str(path)) as file:
-        assert any(x.is_discard for x in file.demux(video=0))
-    with VideoFile(path) as clip:
-        assert numbers(clip.frames(range(14))) == [*range(10, FRAMES)]
-        assert len(clip) == 14 and clip.times[0] == 0
-        assert clip.times[-1] == pytest.approx(13 / 12)
+@pytest.mark.parametrize(
+    'name, options, shown',
+    [
+        # a clip that was cut without encoding it again
+        ('x.mp4', dict(shift=10), range(10, FRAMES)),
+        # without the frames before the first key frame
+        ('x.mkv', dict(skip=1), range(8, FRAMES)),
+        ('x.mkv', dict(skip=9), range(16, FRAMES)),
+        ('x.mp4', dict(pts=VARIABLE), range(FRAMES)),
+        ('x.mkv', dict(pts=VARIABLE), range(FRAMES)),
+    ])
+def test_which_frames_are_shown_and_when(name, options, shown, tmp_path):
+    with VideoFile(write(tmp_path / name, **options)) as clip:
+        assert numbers(np.stack([*clip])) == [*shown]
+        assert numbers(clip.frames([5, 2])) == [shown[5], shown[2]]
+        ticks = np.array(options.get('pts', range(FRAMES)))[shown]
+        np.testing.assert_allclose(
+            clip.times, (ticks - ticks[0]) / 12, atol=1e-3)
 
 
-@pytest.mark.parametrize('skip', [1, 9])
-def test_frames_before_the_first_key_frame(skip, tmp_path):
-    path = write(tmp_path / 'x.mkv', skip=skip)
-    with VideoFile(path) as clip:
-        first = 8 if skip == 1 else 16
-        assert numbers(np.stack([*clip])) == [*range(first, FRAMES)]
-        assert clip.times[0] == 0
-
-
-@pytest.mark.parametrize('name', ['x.mp4', 'x.mkv'])
-def test_times_of_variable_rate(name, tmp_path):
-    pts = [*range(10), *range(10, 50, 8), *range(60, 69)]
-    with VideoFile(write(tmp_path / name, pts=pts)) as clip:
-        np.testing.assert_allclose(clip.times, np.array(pts) / 12, atol=1e-3)
-        assert numbers(clip.frames([12, 23])) == [12, 23]
-
-
-def test_joined_recordings(tmp_path):
+def test_joined_recordings_and_frames_too_large(tmp_path, monkeypatch):
     """The second begins at time zero again, and has another size."""
-    path = write(tmp_path / 'x.ts')
-    second = write(tmp_path / 'y.ts', size=(96, 80))
+    path, second = tmp_path / 'x.ts', tmp_path / 'y.ts'
+    write(path), write(second, size=(96, 80))
     path.write_bytes(path.read_bytes() + second.read_bytes())
     with VideoFile(path) as clip:
         assert numbers(np.stack([*clip])) == 2 * [*range(FRAMES)]
         np.testing.assert_allclose(
             clip.times, np.arange(2 * FRAMES) / 12, atol=1e-3)
         assert clip.size == SIZE
+    monkeypatch.setattr(video, '_SIDE', 64)
+    with VideoFile(path) as clip:  # without the second
+        assert len(clip) == FRAMES
+    monkeypatch.setattr(video, '_SIDE', 50)
+    message = 'frames of 64 x 48 pixels, more than 50 x 50: `ffmpeg -i'
+    with pytest.raises(VideoError, match=message):
+        VideoFile(path)
 
 
 @pytest.mark.parametrize('matrix, turn', [
-    ((1, 0, 0, 1), lambda x: x),
     ((0, 1, -1, 0), lambda x: np.rot90(x, -1)),
     ((0, -1, 1, 0), np.rot90),
     ((-1, 0, 0, -1), lambda x: x[::-1, ::-1]),
@@ -218,47 +186,32 @@ def test_one_of_two_tracks(default, expected, tmp_path):
     """The default one, else the larger one, as the ffmpeg command."""
     path = tmp_path / 'x.mkv'
     with av.open(str(path), 'w') as file:
-        streams = [file.add_stream('mjpeg', rate=12) for _ in range(2)]
-        for number, (stream,
-                     side) in enumerate(zip(streams, (96, 48), strict=True)):
+        for number, side in enumerate((96, 48)):
+            stream = file.add_stream('mjpeg', rate=12)
             stream.width = stream.height = side
             stream.pix_fmt = 'yuvj420p'
             stream.disposition = av.stream.Disposition(str(number) in default)
-        for stream in streams:
+        for stream in file.streams:
             frame = av.VideoFrame.from_ndarray(picture(0, (96, 96)))
-            file.mux(stream.encode(frame))
-            file.mux(stream.encode())
+            file.mux([*stream.encode(frame), *stream.encode()])
     with VideoFile(path) as clip:
         assert clip.size == (expected, expected)
 
 
-def test_titles_need_not_be_utf_8(tmp_path):
-    path = tmp_path / 'x.mkv'
-    write(path)
-    data = path.read_bytes()
+def test_names_of_any_kind_and_titles_that_are_not_utf_8(tmp_path):
+    data = write(tmp_path / 'x.mkv').read_bytes()
     assert b'Lavf' in data
+    path = tmp_path / "it's a %d\n\udcff.mkv"
     path.write_bytes(data.replace(b'Lavf', b'\xe9\xff\xfe\xe9'))
     with VideoFile(path) as clip:
         assert len(clip) == FRAMES
 
 
-def test_names_of_any_kind(tmp_path):
-    path = tmp_path / "it's a %d\n\udcff.mp4"
-    write(tmp_path / 'x.mp4').rename(path)
-    with VideoFile(path) as clip:
-        assert len(clip) == FRAMES
-
-
-def cut(data):
-    """Leave the first half."""
-    return data[:len(data) // 2]
-
-
 def noise(data):
     """Replace the frames by noise."""
     start, end = data.index(b'mdat') + 4, data.index(b'moov') - 4
-    return data[:start] + np.random.default_rng(0).bytes(end -
-                                                         start) + data[end:]
+    bytes = np.random.default_rng(0).bytes(end - start)
+    return data[:start] + bytes + data[end:]
 
 
 def unknown(data):
@@ -270,7 +223,8 @@ def unknown(data):
     (lambda _: b'', 'is an empty file'),
     (lambda _: b'<!DOCTYPE html>\n',
      r"is not a video, or is damaged: it begins with b'<!DOCTYP'"),
-    (cut, r'is not a video, or is damaged: it begins with .*'),
+    (lambda data: data[:len(data) // 2],
+     r'is not a video, or is damaged: it begins with .*'),
     (unknown, 'holds no video'),
     (noise, r'\(h264 in mov\) (has no frame that can be decoded|lacks frame '
      r'\d+ of 24): `ffmpeg -i \S+/x.mp4 -c:v libx264 repaired.mp4` may help'),
@@ -284,7 +238,7 @@ def test_damaged_files(damage, fault, tmp_path):
 
 
 def test_a_damaged_frame(tmp_path):
-    path = write(tmp_path / 'x.mov', 'mjpeg', {}, pix_fmt='yuvj420p')
+    path = write(tmp_path / 'x.mov', 'mjpeg')
     with av.open(str(path)) as file:
         packet = [*file.demux(video=0)][5]
         place, size = packet.pos, packet.size
@@ -297,12 +251,15 @@ def test_a_damaged_frame(tmp_path):
                 clip.frames([4, 5])
 
 
-@pytest.mark.parametrize('name', ['x.mp4', 'x.mkv', 'm.avi', 'x.ts', 'x.webm'])
-def test_files_cut_short_are_shorter(name, tmp_path):
-    options = FILES[name]
-    if name == 'x.mp4':  # with its index at the beginning
-        options = dict(container_options=dict(movflags='faststart'))
-    path = write(tmp_path / name, **options)
+@pytest.mark.parametrize('name, encoder, options', [
+    ('x.mp4', X264, dict(muxer='movflags=faststart')),
+    ('x.mkv', X264, {}),
+    ('x.avi', 'mjpeg', {}),
+    ('x.ts', X264, {}),
+    ('x.webm', 'libvpx-vp9 g=8', {}),
+])
+def test_files_cut_short_are_shorter(name, encoder, options, tmp_path):
+    path = write(tmp_path / name, encoder, **options)
     with av.open(str(path)) as file:
         packet = [*file.demux(video=0)][16]
         end = packet.pos + packet.size // 2
@@ -335,83 +292,35 @@ def test_sound_is_no_video(tmp_path):
         VideoFile(path)
 
 
-@pytest.mark.parametrize('name', ['x.mp4', 'x.ts', 'm.avi'])
-def test_frames_too_large(name, tmp_path, monkeypatch):
-    path = write(tmp_path / name, **FILES[name])
-    monkeypatch.setattr(video, '_SIDE', 50)
-    with pytest.raises(VideoError) as error:
-        VideoFile(path)
-    assert 'has frames of 64 x 48 pixels, more than 50 x 50: `ffmpeg -i' in (
-        str(error.value))
-
-
-def test_frames_that_become_too_large(tmp_path, monkeypatch):
-    monkeypatch.setattr(video, '_SIDE', 64)
-    path = write(tmp_path / 'x.ts')
-    second = write(tmp_path / 'y.ts', size=(96, 80))
-    path.write_bytes(path.read_bytes() + second.read_bytes())
-    with VideoFile(path) as clip:
-        assert len(clip) == FRAMES
-
-
-def test_indices_out_of_range(tmp_path):
-    with VideoFile(write(tmp_path / 'x.mp4')) as clip:
-        for index in -1, FRAMES:
-            with pytest.raises(IndexError, match=f'0 to 23, but not {index}'):
-                clip.frames([0, index])
-
-
 # What FFmpeg takes for videos, and would open other files or addresses for.
-PLAYLISTS = {
-    'HLS': '#EXTM3U\n#EXTINF:1,\n{target}\n#EXT-X-ENDLIST\n',
-    'concat': "ffconcat version 1.0\nfile '{target}'\n",
-    'SDP': 'v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\n'
+@pytest.mark.parametrize('playlist', [
+    '#EXTM3U\n#EXTINF:1,\ny.mp4\n#EXT-X-ENDLIST\n',
+    "ffconcat version 1.0\nfile 'y.mp4'\n",
+    'v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\n'
     'm=video 5004 RTP/AVP 96\n',
-    'DASH': '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011">'
-    '<Period><BaseURL>{target}</BaseURL></Period></MPD>\n',
-    'of another box': '\n\n\n\nftypjp2 \nc=IN IP4 127.0.0.1\n',
-    'of Matroska': '\x1aE\xdf\xa3\nc=IN IP4 127.0.0.1\nwebm\nv=0\n',
-    'image sequence': 'image2\n%d.png\n',
-}
-
-
-@pytest.mark.parametrize('ending', ['mp4', 'm3u8', 'txt'])
-@pytest.mark.parametrize('kind', PLAYLISTS)
-def test_playlists_are_refused(kind, ending, tmp_path):
+    '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011">'
+    '<Period><BaseURL>y.mp4</BaseURL></Period></MPD>\n',
+    '\n\n\n\nftypjp2 \nc=IN IP4 127.0.0.1\n',
+    '\x1aE\xdf\xa3\nc=IN IP4 127.0.0.1\nwebm\nv=0\n',
+    'image2\n%d.png\n',
+])
+def test_playlists_are_refused(playlist, tmp_path):
     write(tmp_path / 'y.mp4')
-    path = tmp_path / f'x.{ending}'
-    path.write_bytes(PLAYLISTS[kind].format(target='y.mp4').encode('latin1'))
-    with pytest.raises(VideoError, match='is not a video, or is damaged'):
-        VideoFile(path)
+    for ending in 'mp4', 'm3u8', 'txt':
+        path = tmp_path / f'x.{ending}'
+        path.write_bytes(playlist.encode('latin1'))
+        with pytest.raises(VideoError, match='is not a video, or is damaged'):
+            VideoFile(path)
 
 
-@pytest.fixture
-def server():
-    """A server of this machine; what it is asked for is in its list."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-
-        def do_GET(self):
-            self.server.asked.append(self.path)
-            self.send_error(404)
-
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
-        server.asked = []
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
-
-
-@pytest.mark.parametrize('name', ['http:127.0.0.1:{}?x.mp4', 'concat:y.mp4'])
-def test_a_name_is_no_address(name, server, tmp_path, monkeypatch):
+@pytest.mark.parametrize('name', ['http:127.0.0.1:1?x.mp4', 'concat:y.mp4'])
+def test_a_name_is_no_address(name, tmp_path, monkeypatch):
     """A file of two frames, of which the address would have none or 24."""
     monkeypatch.chdir(tmp_path)
     write(tmp_path / 'y.mp4')
-    name = name.format(server.server_port)
     write(tmp_path / 'x.mp4', pts=range(2)).rename(tmp_path / name)
     with VideoFile(name) as clip:
         assert len(clip) == 2
-    assert not server.asked
 
 
 @pytest.mark.parametrize('sampler', [

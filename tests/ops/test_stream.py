@@ -6,8 +6,8 @@ from selfy_mmaction.ops import STSSStream, stss
 
 
 def features(*shape):
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
+    torch.manual_seed(0)
+    return torch.randn(shape, dtype=torch.float64)
 
 
 @pytest.mark.parametrize('temporal_padding', ['zeros', 'replicate'])
@@ -34,13 +34,6 @@ def test_gives_what_the_whole_clip_gives(device, offsets, kwargs,
             torch.testing.assert_close(
                 stream(clip[:, t]), expected[:, t], rtol=1e-12, atol=1e-12)
         stream.reset()
-
-
-def test_keeps_no_more_frames_than_it_compares():
-    stream = STSSStream((2, 3, 3), (-3, -1))
-    for _ in range(10):
-        stream(features(1, 2, 4, 4))
-    assert len(stream._frames) == 4
 
 
 def test_the_frame_may_be_overwritten():

@@ -7,52 +7,60 @@ from hypothesis import strategies as st
 from selfy_mmaction.ops import stss
 from selfy_mmaction.ops.reference import stss_einsum, stss_loop
 
-ODD = st.sampled_from([1, 3, 5, 7])
+ODD = st.sampled_from([1, 3, 5])
+PADDINGS = ['zeros', 'replicate']
 
 
-def features(*shape, dtype=torch.float64, seed=0):
+def features(*shape, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=dtype)
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
-@settings(max_examples=30, deadline=None)
+def assert_defined(x, *args, **kwargs):
+    """Forward and gradient are those of the loop."""
+    ours, loop = (
+        function(x.requires_grad_(), *args, **kwargs)
+        for function in (stss, stss_loop))
+    assert ours.shape == loop.shape
+    torch.testing.assert_close(ours, loop, rtol=1e-9, atol=1e-10)
+    cotangent = features(*ours.shape, seed=1).to(x.device)
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, x, cotangent),
+        torch.autograd.grad(loop + 0 * x.sum(), x, cotangent),
+        rtol=1e-8,
+        atol=1e-9)
+
+
+@settings(max_examples=25, deadline=None)
 @given(
     N=st.integers(1, 2),
-    T=st.integers(1, 4),
+    T=st.integers(1, 3),
     C=st.integers(1, 5),
-    H=st.integers(1, 5),
+    H=st.integers(1, 4),
     W=st.integers(1, 6),
     L=ODD,
     U=ODD,
     V=ODD,
     similarity=st.sampled_from(['cosine', 'dot']),
-    temporal_padding=st.sampled_from(['zeros', 'replicate']))
+    temporal_padding=st.sampled_from(PADDINGS),
+    offsets=st.none()
+    | st.lists(st.integers(-4, 4), min_size=1, max_size=4, unique=True))
 def test_equals_the_definition(device, N, T, C, H, W, L, U, V, similarity,
-                               temporal_padding):
+                               temporal_padding, offsets):
+    window = (len(offsets) if offsets else L, U, V)
     x = features(N, T, C, H, W).to(device)
-    args = ((L, U, V), similarity, temporal_padding)
-    actual = stss(x, *args)
-    assert actual.shape == (N, T, H, W, L, U, V)
-    torch.testing.assert_close(
-        actual, stss_loop(x, *args), rtol=1e-9, atol=1e-10)
+    assert_defined(x, window, similarity, temporal_padding, offsets=offsets)
 
 
-@settings(max_examples=20, deadline=None)
-@given(
-    T=st.integers(1, 4),
-    H=st.integers(1, 5),
-    W=st.integers(1, 6),
-    L=ODD,
-    U=ODD,
-    V=ODD,
-    similarity=st.sampled_from(['cosine', 'dot']),
-    temporal_padding=st.sampled_from(['zeros', 'replicate']))
-def test_the_copies_equal_the_definition(T, H, W, L, U, V, similarity,
-                                         temporal_padding):
-    x = features(2, T, 3, H, W)
-    args = ((L, U, V), similarity, temporal_padding)
-    torch.testing.assert_close(
-        stss_einsum(x, *args), stss_loop(x, *args, eps=0.0))
+@pytest.mark.parametrize(
+    'shape, window',
+    [
+        ((1, 2, 3, 19, 4), (3, 5, 3)),  # a side that is cut into tiles
+        ((1, 1, 2, 18, 17), (1, 3, 5)),  # both sides, with uneven last tiles
+        ((1, 1, 2, 17, 3), (1, 19, 7)),  # a window larger than a tile
+    ])
+def test_large_maps_equal_the_definition(shape, window):
+    assert_defined(features(*shape), window)
 
 
 @pytest.mark.parametrize('L', range(1, 10, 2))
@@ -61,61 +69,10 @@ def test_every_window_gives_the_numbers_of_the_copies(L):
     x = features(1, 4, 3, 5, 6)
     for U in range(1, 16, 2):
         for similarity in 'cosine', 'dot':
-            for temporal_padding in 'zeros', 'replicate':
+            for temporal_padding in PADDINGS:
                 args = (L, U, U), similarity, temporal_padding
                 torch.testing.assert_close(
                     stss(x, *args, eps=0.0), stss_einsum(x, *args))
-
-
-@settings(max_examples=20, deadline=None)
-@given(
-    T=st.integers(1, 4),
-    offsets=st.lists(st.integers(-4, 4), min_size=1, max_size=4, unique=True),
-    temporal_padding=st.sampled_from(['zeros', 'replicate']))
-def test_any_temporal_offsets(T, offsets, temporal_padding):
-    x = features(2, T, 3, 4, 3).requires_grad_()
-    window = (len(offsets), 3, 5)
-    ours = stss(x, window, temporal_padding=temporal_padding, offsets=offsets)
-    loop = stss_loop(
-        x, window, temporal_padding=temporal_padding, offsets=offsets)
-    torch.testing.assert_close(ours, loop, rtol=1e-9, atol=1e-10)
-    cotangent = features(*ours.shape, seed=1)
-    torch.testing.assert_close(
-        torch.autograd.grad(ours, x, cotangent),
-        torch.autograd.grad(loop + 0 * x.sum(), x, cotangent),
-        rtol=1e-8,
-        atol=1e-9)
-
-
-@pytest.mark.parametrize(
-    'shape, window',
-    [
-        ((1, 2, 3, 19, 4), (3, 5, 3)),  # a side that is cut into tiles
-        ((1, 1, 2, 18, 17), (1, 3, 5)),  # both sides, with uneven last tiles
-        ((1, 2, 2, 17, 3), (5, 19, 7)),  # a window larger than a tile
-    ])
-def test_large_maps_equal_the_definition(shape, window):
-    x = features(*shape)
-    torch.testing.assert_close(
-        stss(x, window), stss_loop(x, window), rtol=1e-9, atol=1e-10)
-
-
-@pytest.mark.parametrize('temporal_padding', ['zeros', 'replicate'])
-@pytest.mark.parametrize('shape, window', [
-    ((2, 3, 16, 3, 4), (5, 3, 5)),
-    ((1, 2, 8, 17, 3), (3, 5, 3)),
-])
-def test_float32_forward_and_gradients(shape, window, temporal_padding):
-    x = features(*shape, dtype=torch.float32).requires_grad_()
-    ours = stss(x, window, temporal_padding=temporal_padding)
-    loop = stss_loop(x, window, temporal_padding=temporal_padding)
-    torch.testing.assert_close(ours, loop, rtol=1e-5, atol=1e-6)
-    cotangent = features(*ours.shape, dtype=torch.float32, seed=1)
-    torch.testing.assert_close(
-        torch.autograd.grad(ours, x, cotangent),
-        torch.autograd.grad(loop, x, cotangent),
-        rtol=1e-5,
-        atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -142,25 +99,6 @@ def test_any_memory_layout():
     torch.testing.assert_close(
         stss(x[:, ::2, :, 1:], (3, 3, 5)),
         stss(x[:, ::2, :, 1:].contiguous(), (3, 3, 5)))
-
-
-def test_zero_features_are_similar_to_nothing():
-    x = torch.zeros(1, 2, 3, 4, 4, requires_grad=True)
-    out = stss(x, (3, 3, 3))
-    assert torch.equal(out, torch.zeros_like(out))
-    out.sum().backward()
-    assert torch.isfinite(x.grad).all()
-
-
-def test_a_shifted_pattern_peaks_at_its_displacement():
-    """The centre of a dot that moves two right and one down per frame."""
-    x = torch.zeros(1, 3, 1, 9, 12)
-    for t in range(3):
-        x[0, t, 0, 2 + t, 3 + 2 * t] = 1
-    similarity = stss(x, (5, 9, 9))[0, 1, 3, 5]
-    for l in (1, 2, 3):
-        peak = similarity[l].argmax().item()
-        assert divmod(peak, 9) == (4 + (l - 2), 4 + 2 * (l - 2))
 
 
 @pytest.mark.parametrize('kwargs, named', [
