@@ -8,19 +8,16 @@ LABELS = [0, 1, 2, 2]
 # Alone, the first is right on samples 0 and 2, the second on 1 and 3.
 FIRST = [[.9, .1, 0], [.5, .3, .2], [.1, .1, .8], [.6, 0, .4]]
 SECOND = [[.4, .6, 0], [.1, .9, 0], [.2, .7, .1], [.2, .1, .7]]
-FILES = ['cook/a.mp4', 'cook/b.mp4', 'run/c.mp4', 'run/d.mp4']
+FILES = [f'data/{x}.mp4' for x in ('cook/a', 'cook/b', 'run/c', 'run/d')]
 
 
 @pytest.fixture
 def dump(tmp_path):
     """Write a dump as a test does."""
-
-    def write(name, scores, labels=LABELS, files=FILES, root='data', **kwargs):
-        files = files and [f'{root}/{file}' for file in files[:len(labels)]]
-        return write_dump(
-            str(tmp_path / name), scores, labels, files, **kwargs)
-
-    return write
+    return lambda name, scores, labels=LABELS, files=FILES, **kwargs: (
+        write_dump(
+            str(tmp_path / name), scores, labels, files and files[:len(labels)
+                                                                  ], **kwargs))
 
 
 @pytest.fixture
@@ -34,12 +31,8 @@ def report(call_tool):
 def test_accuracies(report, dump):
     first = dump('first.npz', FIRST)
     # tested on frames elsewhere: the same samples
-    second = dump(
-        'second.npz',
-        SECOND,
-        files=[file[:-4] for file in FILES],
-        key='frame_dir',
-        root='/mnt/frames')
+    frames = [f'/mnt/frames/{file[5:-4]}' for file in FILES]
+    second = dump('second.npz', SECOND, files=frames, key='frame_dir')
     lines = report(first, second)
     assert lines == [
         '4 samples top-1 top-5 mean class'.split(),
@@ -100,21 +93,16 @@ def test_class_table_and_picture(call_tool, dump, tmp_path):
 
 
 @pytest.mark.parametrize('change, words', [
-    (dict(labels=LABELS[:3], scores=SECOND[:3]),
-     'first.npz has 4 samples of 3 classes, but {} has 3 samples of 3'),
     (dict(labels=[0, 2, 2, 1]),
      '2 of 4 samples have another label: number 1 (cook/b) has label 1 in '),
     (dict(files=[FILES[0], *FILES[3:0:-1]]),
      'number 1 (cook/b) has name cook/b in '),
     (dict(files=None, labels=[0, 1, 2, 1]), 'number 3 (run/d) has lab'),
-    (dict(labels=[7] * 4), 'is not a dump (labels from 7 to 7 for 3 classes)'),
 ])
 def test_other_samples_are_refused(run_tool, dump, change, words):
     first = dump('first.npz', FIRST)
-    second = dump('second.npz', **dict(dict(scores=SECOND), **change))
-    message = run_tool('ensemble', first, second)
-    assert words.format(second) in message
-    assert message.startswith('ensemble.py: error: ')
+    message = run_tool('ensemble', first, dump('b.npz', SECOND, **change))
+    assert message.startswith('ensemble.py: error: ') and words in message
     assert '\n' not in message
 
 
@@ -122,7 +110,6 @@ def test_other_samples_are_refused(run_tool, dump, change, words):
     (['--weights', 1, 2], '--weights gives 2 numbers for 1 dumps'),
     (['--weights', -1], 'give positive numbers'),
     (['--labels', __file__], 'but each dump has 3: give a file with as many'),
-    (['absent.npz'], 'dump absent.npz does not exist.'),
 ])
 def test_wrong_arguments(run_tool, dump, args, words):
     assert words in run_tool('ensemble', dump('first.npz', FIRST), *args)

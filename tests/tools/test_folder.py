@@ -11,9 +11,11 @@ from mmaction.registry import HOOKS, MODELS, VISBACKENDS
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from releases import FolderPreparation
 
 from selfy_mmaction.apis.similarity import observe
 from selfy_mmaction.apis.video import Video, write_video
+from selfy_mmaction.datasets.recipes import find_step
 from selfy_mmaction.engine import checks, launch
 
 CLASSES = ['standing still', 'turn left', 'turn right']
@@ -82,6 +84,10 @@ def test_from_a_folder_to_predictions(run, project, published, load_tool):
         'data/turns/classes.txt does not exist: `python '
         'tools/data/prepare.py folder data/turns` writes it.')
 
+    for args, message in (('folder --partial', '--partial is not for folder.'),
+                          ('sthv1 --seed 1', '--seed is not for sthv1.')):
+        done = run('data/prepare', *args.split(), 'data/turns')
+        assert done.code == 2 and message in done.err
     done = run('data/prepare', 'folder', 'data/turns', '--workers', 1)
     assert not done.code
     assert "names them: 'turn left', 'turn right'" in done.out
@@ -132,29 +138,26 @@ def test_from_a_folder_to_predictions(run, project, published, load_tool):
 
 
 @pytest.fixture
-def prepared(run, project):
-    run('data/prepare', 'folder', 'data/turns', '--workers', 1)
+def prepared(project, monkeypatch):
+    assert FolderPreparation(project / 'data/turns').run()
+    monkeypatch.chdir(project)
     return project
 
 
 def test_the_flip_spares_the_frozen_classes(prepared):
-    cfg = launch.load_config(CONFIG, {})
-    cfg.train_dataloader.update(
-        batch_size=1, num_workers=0, persistent_workers=False)
-    pipeline = cfg.train_dataloader.dataset.pipeline
-    step, = (step for step in pipeline if 'Flip' in step.type)
-    step.flip_ratio = 1
-    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
-    steps = loader.dataset.pipeline.transforms[:-2]
-    for i in range(len(loader.dataset)):
-        results = loader.dataset.get_data_info(i)
+    cfg = launch.load_config(CONFIG, {}).train_dataloader
+    cfg.update(batch_size=1, num_workers=0, persistent_workers=False)
+    find_step(cfg.dataset.pipeline, 'Flip').flip_ratio = 1
+    dataset = Runner.build_dataloader(cfg, seed=0).dataset
+    for i in range(len(dataset)):
+        results = dataset.get_data_info(i)
         name = CLASSES[results['label']]
-        for transform in steps:
+        for transform in dataset.pipeline.transforms[:-2]:
             results = transform(results)
         assert results['flip'] == (name == 'standing still')
 
 
-def test_main_config_reads_the_folder(prepared, monkeypatch):
+def test_main_config_reads_the_folder(prepared):
     text = (prepared / 'configs/selfy_tsm_r50_folder.py').read_text()
     path = prepared / 'configs/selfy_tsm_r50_turns.py'
     path.write_text(text.replace('data/mine', 'data/turns'))
@@ -168,54 +171,27 @@ def test_main_config_reads_the_folder(prepared, monkeypatch):
         dataset = cfg[f'{stage}_dataloader'].dataset
         assert dataset.metainfo.classes == CLASSES
     rate = cfg.optim_wrapper.optimizer.lr
-    assert rate / cfg.auto_scale_lr.base_batch_size == 0.01 / 64
-    assert cfg.train_dataloader.batch_size == 8
+    batch = cfg.train_dataloader.batch_size
+    assert batch == cfg.auto_scale_lr.base_batch_size == 8
+    assert rate / batch == 0.01 / 64
     # The classifier is new, and learns faster.
     cfg.model.backbone.update(depth=18, pretrained=None)
     cfg.model.cls_head.in_channels = 512
     init_default_scope('mmaction')
     model = MODELS.build(cfg.model)
     groups = build_optim_wrapper(model, cfg.optim_wrapper).param_groups
-    rates = {
-        id(parameter): group['lr']
-        for group in groups
-        for parameter in group['params']
-    }
-    assert rates[id(model.cls_head.fc_cls.weight)] == 5 * rate
-    assert rates[id(model.backbone.conv1.conv.weight)] == rate
-
-
-def test_a_flip_of_other_classes_is_refused(repo, prepared):
-    """As a config that inherits one of another data set has it."""
-    (prepared / 'configs/mine.py').write_text("""
-_base_ = 'selfy_tsm_r50_sthv2.py'
-dataset = dict(
-    data_root='data/turns', ann_file='folder_train_list_videos.txt',
-    data_prefix=dict(video=''), delimiter='\\t',
-    metainfo=dict(classes='data/turns/classes.txt'))
-train_dataloader = dict(dataset=dataset)
-model = dict(cls_head=dict(num_classes=3))
-""")
-    cfg = launch.load_config(str(prepared / 'configs/mine.py'), {})
-    with pytest.raises(
-            ValueError,
-            match='SelectiveFlip of train_dataloader '
-            'has other classes than metainfo.classes'):
-        checks.check_lists(cfg, 'train')
-    step, = (
-        step for step in cfg.train_dataloader.dataset.pipeline
-        if 'Flip' in step.type)
-    step.classes, step.frozen_classes = CLASSES, CLASSES[1:]
-    checks.check_lists(cfg, 'train')
+    for weight, factor in ((model.cls_head.fc_cls.weight, 5),
+                           (model.backbone.conv1.conv.weight, 1)):
+        own, = (x for x in groups if any(y is weight for y in x['params']))
+        assert own['lr'] == factor * rate
 
 
 def test_a_space_in_a_list_is_named(prepared):
     cfg = launch.load_config(CONFIG, {})
-    for stage in 'train', 'val':
-        cfg[f'{stage}_dataloader'].dataset.pop('delimiter')
-    path = prepared / 'data/turns/spaced.txt'
-    path.write_text('turn left/left0.mp4 1\n')
-    cfg.train_dataloader.dataset.ann_file = path.name
+    dataset = cfg.train_dataloader.dataset
+    del dataset['delimiter']
+    dataset.ann_file = 'spaced.txt'
+    (prepared / 'data/turns/spaced.txt').write_text('turn left/left0.mp4 1\n')
     with pytest.raises(
             ValueError,
             match="line 1 is 'turn left/left0.mp4 1'.*"
@@ -247,12 +223,3 @@ def test_settings_of_the_guide(repo, prepared):
     head.loss_cls(scores, labels).backward()
     light, heavy = scores.grad.norm(dim=1)
     torch.testing.assert_close(heavy / light, weights[2] / weights[0])
-
-
-@pytest.mark.parametrize('args, message', [
-    (['folder', '.', '--partial'], '--partial is not for folder.'),
-    (['sthv1', '.', '--seed', '1'], '--seed is not for sthv1.'),
-])
-def test_options_of_other_data_sets(run, args, message):
-    done = run('data/prepare', *args)
-    assert done.code == 2 and message in done.err
