@@ -15,9 +15,10 @@ from mmengine.fileio import list_from_file
 from ..files import is_inside
 from .video import SUFFIXES
 
-# The columns that MMAction2 reads.
+# The columns that MMAction2 reads, and where it looks for their files.
 _COLUMNS = dict(
     VideoDataset='FILE LABEL', RawframeDataset='FOLDER FRAMES LABEL')
+_PREFIXES = dict(VideoDataset='video', RawframeDataset='img')
 
 
 def read_lines(path: str) -> list[str]:
@@ -71,7 +72,7 @@ def find_videos(folder: str) -> tuple[list[str], Counter]:
     folders are skipped.
 
     Returns:
-        tuple[list[str], Counter]: Their paths, sorted, and how many files of
+        tuple[list[str], Counter]: The paths, sorted, and how many files of
         each other ending there are.
 
     Raises:
@@ -125,9 +126,8 @@ def check_list(dataset: Mapping,
     if not lines:
         raise ValueError(f'{path} is empty: give a list of lines '
                          f'`{_COLUMNS[kind]}`.')
-    prefix = (dataset.get('data_prefix')
-              or {}).get('video' if kind == 'VideoDataset' else 'img') or ''
-    folder = osp.join(root, prefix)
+    prefixes = dataset.get('data_prefix') or {}
+    folder = osp.join(root, prefixes.get(_PREFIXES[kind]) or '')
     if folder and '://' not in folder and not osp.isdir(folder):
         raise FileNotFoundError(
             f'folder {folder} of the clips in {path} does not exist: set '
@@ -156,16 +156,11 @@ def check_list(dataset: Mapping,
 def _parse_line(line: str, dataset: Mapping, kind: str,
                 place: str) -> tuple[str, list[int]]:
     """The file or folder and the labels of a line, as MMAction2 reads it."""
-    delimiter = dataset.get('delimiter', ' ')
+    delimiter, skipped = dataset.get('delimiter', ' '), 0
     if kind == 'RawframeDataset':
-        delimiter = None
+        delimiter, skipped = None, 2 if dataset.get('with_offset') else 1
     name, *numbers = line.strip().split(delimiter) or ['']
-    skipped = 0
-    if kind == 'RawframeDataset':
-        skipped = 2 if dataset.get('with_offset') else 1
-    most = skipped + 1
-    if dataset.get('multi_class'):
-        most = len(numbers)
+    most = len(numbers) if dataset.get('multi_class') else skipped + 1
     if (not name or not skipped <= len(numbers) <= most
             or not all(re.fullmatch(r'-?\d{1,9}', x) for x in numbers)):
         hint = ''

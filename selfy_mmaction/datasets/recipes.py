@@ -1,8 +1,9 @@
 """Functions that read and change the pipelines of configs.
 
-A config calls these on ``_base_``, the config that it inherits; its own
-children need no further call. Steps are found by their type, since their
-positions depend on how the clips are stored.
+A config calls the ``use_*`` functions on ``_base_``, the config that it
+inherits, which they change in place; its own children need no further call.
+Steps are found by their type, since their positions depend on how the clips
+are stored.
 """
 import copy
 import inspect
@@ -39,20 +40,13 @@ def find_step(pipeline: Sequence[dict], name: str) -> dict:
 
 
 def stage_datasets(cfg: ConfigDict, stage: str) -> list[ConfigDict]:
-    """The data sets of a stage, also those in a wrapper of MMEngine's.
+    """The data sets of 'train', 'val' or 'test', out of their wrappers.
 
-    Args:
-        cfg (ConfigDict): A config.
-        stage (str): 'train', 'val' or 'test'.
-
-    Returns:
-        list[ConfigDict]: Without ConcatDataset, RepeatDataset and the like;
-        empty if the config has no such stage.
+    The list is empty if the config has no such stage.
     """
 
     def unwrap(dataset: ConfigDict) -> Iterator[ConfigDict]:
-        inner = dataset.get('datasets') or [dataset.get('dataset')]
-        for part in inner:
+        for part in dataset.get('datasets') or [dataset.get('dataset')]:
             yield from unwrap(part) if part else [dataset]
 
     loader = cfg.get(f'{stage}_dataloader')
@@ -75,7 +69,7 @@ def stage_pipeline(cfg: ConfigDict, stage: str) -> list[ConfigDict]:
         ValueError: If the config has no such stage, or several pipelines.
     """
     pipelines = stage_pipelines(cfg, stage)
-    if not pipelines or any(other != pipelines[0] for other in pipelines):
+    if not pipelines or pipelines != pipelines[:1] * len(pipelines):
         raise ValueError(
             f'the config has {"several pipelines" if pipelines else "nothing"}'
             f' for {stage}: give {stage}_dataloader one.')
@@ -93,9 +87,6 @@ def gives_logits(cfg: ConfigDict) -> bool:
 
 def frame_size(pipeline: Sequence[dict]) -> tuple[int, int]:
     """Height and width of the frames that a pipeline returns.
-
-    Args:
-        pipeline (Sequence[dict]): The steps.
 
     Raises:
         ValueError: If none of them fixes the size.
@@ -152,12 +143,9 @@ def clip_frames(cfg: ConfigDict, part: str = 'backbone') -> int | None:
 
 
 def use_frames(cfg: ConfigDict, frames: int) -> None:
-    """Sample another number of frames per clip.
+    """Sample another number of frames per clip, one from each segment.
 
-    Args:
-        cfg (ConfigDict): A config with data loaders, changed in place; its
-            model, if it has one, is changed too.
-        frames (int): Frames per clip, one from each segment.
+    The model, if the config has one, is changed too.
 
     Raises:
         ValueError: If a pipeline does not sample frames.
@@ -185,11 +173,7 @@ def scale_sizes(pipeline: Sequence[dict], factor: float) -> None:
 
 
 def use_size(cfg: ConfigDict, size: int) -> None:
-    """Change the size of the frames, and all sizes before it in proportion.
-
-    Args:
-        cfg (ConfigDict): A config with data loaders, changed in place.
-        size (int): The height of the frames.
+    """Change the height of the frames, and all other sizes in proportion.
 
     Raises:
         ValueError: If a pipeline does not fix their size.
@@ -206,8 +190,8 @@ def use_folder(cfg: ConfigDict, root: str,
     list ``test``, it is tested; without a list ``val`` nothing is validated.
 
     Args:
-        cfg (ConfigDict): A config with data loaders, changed in place; its
-            model, if it has one, gets the number of classes.
+        cfg (ConfigDict): The config; its model, if it has one, gets the
+            number of classes.
         root (str): The folder of the data.
         frozen_classes (Sequence[str]): The classes that a mirror image would
             not belong to. Training flips the clips of all others.
@@ -250,7 +234,7 @@ def use_rawframes(
     """Read folders of frames instead of videos.
 
     Args:
-        cfg (ConfigDict): A config with data loaders, changed in place.
+        cfg (ConfigDict): The config.
         filename_tmpl (str): Template of the names of the frames, which count
             from 1. Defaults to that of MMAction2's build_rawframes.py.
         folders (tuple[str, str]): Names of the folder of the videos and of
@@ -261,7 +245,8 @@ def use_rawframes(
     """
     for pipeline in _pipelines(cfg):
         pipeline.remove(find_step(pipeline, 'Init'))
-        _replace(pipeline, 'Decode', 'RawFrameDecode')
+        place = pipeline.index(find_step(pipeline, 'Decode'))
+        pipeline[place] = ConfigDict(type='RawFrameDecode')
     for dataset in _datasets(cfg):
         dataset.type = 'RawframeDataset'
         dataset.filename_tmpl = filename_tmpl
@@ -272,9 +257,6 @@ def use_rawframes(
 
 def use_videos(cfg: ConfigDict) -> None:
     """Read videos instead of folders of frames.
-
-    Args:
-        cfg (ConfigDict): A config with data loaders, changed in place.
 
     Raises:
         ValueError: If a pipeline does not read folders of frames.
@@ -293,9 +275,6 @@ def use_videos(cfg: ConfigDict) -> None:
 def use_video_file(cfg: ConfigDict) -> None:
     """Read videos by this package's decoder, whichever the config names.
 
-    Args:
-        cfg (ConfigDict): A config with data loaders, changed in place.
-
     Raises:
         ValueError: If a pipeline decodes nothing.
     """
@@ -309,18 +288,12 @@ def replace_decoder(pipeline: list[dict]) -> None:
     Raises:
         ValueError: If it decodes nothing.
     """
-    decode = find_step(pipeline, 'Decode')
-    pipeline[pipeline.index(decode)] = ConfigDict(type='VideoDecode')
-    pipeline[:] = [
-        step for step in pipeline
-        if not get_str_type(step['type']).endswith('Init')
+    place = pipeline.index(find_step(pipeline, 'Decode'))
+    pipeline[place] = ConfigDict(type='VideoDecode')
+    pipeline[:] = [ConfigDict(type='VideoInit')] + [
+        step
+        for step in pipeline if not get_str_type(step['type']).endswith('Init')
     ]
-    pipeline.insert(0, ConfigDict(type='VideoInit'))
-
-
-def _replace(pipeline: list, name: str, kind: str) -> None:
-    place = pipeline.index(find_step(pipeline, name))
-    pipeline[place] = ConfigDict(type=kind)
 
 
 def _rename_list(dataset: ConfigDict, *storages: str) -> None:
@@ -334,11 +307,11 @@ def _datasets(cfg: ConfigDict) -> Iterator[ConfigDict]:
         yield from stage_datasets(cfg, stage)
 
 
-def _pipelines(cfg: ConfigDict) -> Iterator[list]:
+def _pipelines(cfg: ConfigDict) -> list[list[ConfigDict]]:
     """The pipelines of a config, each once."""
     pipelines = stage_pipelines(cfg, 'train', 'val', 'test')
-    yield from pipelines
     # read by MMAction2's inference API
-    if 'test_pipeline' in cfg and not any(cfg.test_pipeline is pipeline
-                                          for pipeline in pipelines):
-        yield cfg.test_pipeline
+    other = cfg.get('test_pipeline')
+    if other is not None and all(other is not x for x in pipelines):
+        pipelines.append(other)
+    return pipelines

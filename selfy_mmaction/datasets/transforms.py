@@ -84,11 +84,7 @@ class SelectiveFlip(BaseTransform):
         self.keep = Flip(flip_ratio=0, **kwargs)
 
     def transform(self, results: dict) -> dict:
-        """Flip the clip, or mark it as not flipped.
-
-        Args:
-            results (dict): The sample; its ``label`` is a class number.
-        """
+        """Flip the clip, or mark it as not flipped."""
         frozen = results['label'] in self.frozen_labels
         return self.keep(results) if frozen else self.flip(results)
 
@@ -106,11 +102,7 @@ class VideoInit(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
-        """Open the video.
-
-        Args:
-            results (dict): The sample.
-        """
+        """Open the video."""
         name = results['filename']
         # Lists of MMAction2 may leave out this ending.
         video = VideoFile(name if splitext(name)[1] else f'{name}.mp4')
@@ -129,11 +121,7 @@ class VideoDecode(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
-        """Decode the frames.
-
-        Args:
-            results (dict): The sample.
-        """
+        """Decode the frames."""
         indices = np.ravel(results['frame_inds'])
         with results.pop('video_reader') as video:
             frames = video.frames(indices)
