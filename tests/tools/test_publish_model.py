@@ -10,7 +10,6 @@ import torch
 import yaml
 from dumping import write_dump
 from mmengine.config import Config
-from publish_model import strip_paths
 from safetensors import safe_open
 
 from selfy_mmaction.apis.inference import VideoPredictor
