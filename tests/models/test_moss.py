@@ -1,12 +1,10 @@
 """Higher orders against their authors' module, in numbers of tests/data."""
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from mmaction.engine import TSMOptimWrapperConstructor
-from mmaction.registry import MODELS
+from official import DATA
 from torch import nn
 
 from selfy_mmaction.evaluation.complexity import count_block
@@ -14,7 +12,6 @@ from selfy_mmaction.models import MOSSBlock
 from selfy_mmaction.models.convert import convert_moss_state_dict
 from selfy_mmaction.ops import stss
 
-DATA = Path(__file__).resolve().parents[1] / 'data'
 CASES = 'two_orders', 'dot_softmax'
 SIMILARITIES = {'cosine': 'cosine', 'dotproduct_softmax': 'softmax'}
 
@@ -135,71 +132,9 @@ def test_an_explicit_padding_is_kept(options, expected):
     assert {x.temporal_padding for x in block.encoders} == {expected}
 
 
-@pytest.mark.parametrize('relu', [True, False])
-@pytest.mark.parametrize('size', [(6, 6), (5, 8)])
-def test_starts_as_the_identity_and_every_parameter_learns(relu, size):
-    torch.manual_seed(0)
-    block = MOSSBlock(6, 4, orders=2, mid_channels=5, relu=relu)
-    x = torch.randn(8, 6, *size)
-    x = x.relu() if relu else x
-    assert torch.equal(block(x), x)
-    nn.init.ones_(block.scale.weight)
-    block(x).square().sum().backward()
-    # A bias before a batch norm has no effect, up to rounding; everything
-    # else has a gradient.
-    assert all(p.grad is not None for p in block.parameters())
-    assert all(p.grad.abs().max() > 1e-6
-               for name, p in block.named_parameters())
-
-
-def test_with_cp_changes_nothing():
-    torch.manual_seed(0)
-    block = MOSSBlock(6, 4, mid_channels=5)
-    nn.init.ones_(block.scale.weight)
-    x = torch.randn(8, 6, 5, 5).relu().requires_grad_()
-    results = []
-    for with_cp in False, True:
-        block.with_cp = with_cp
-        before = {k: v.clone() for k, v in block.state_dict().items()}
-        out = block(x)
-        results.append(
-            (out, *torch.autograd.grad(out.sum(), [x, *block.parameters()]),
-             *block.buffers()))
-        results[-1] = [value.detach().clone() for value in results[-1]]
-        block.load_state_dict(before)
-    torch.testing.assert_close(*results)
-
-
-def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match='orders of MOSSBlock must be a posi'):
-        MOSSBlock(6, 4, orders=0)
-    with pytest.raises(ValueError, match='window must be three odd'):
-        MOSSBlock(6, 4, window=(5, 8, 8))
-    with pytest.raises(ValueError, match='MOSSBlock should be a multiple of'):
-        MOSSBlock(6, 4)(torch.zeros(6, 6, 4, 4))
-
-
 def test_other_keys_are_named():
     with pytest.raises(ValueError, match="'head.weight'"):
         convert_moss_state_dict({'head.weight': torch.zeros(1)})
-
-
-@pytest.mark.parametrize('backbone', [
-    dict(type='ResNetSELFY', depth=18, is_shift=False, selfy_indices=(0, 2)),
-    dict(type='MobileNetV2SELFY'),
-])
-def test_backbones_take_it_for_their_block(backbone):
-    torch.manual_seed(0)
-    backbone = dict(
-        backbone, num_segments=4, selfy=dict(type='MOSSBlock', mid_channels=4))
-    network = MODELS.build(backbone).eval()
-    plain = MODELS.build(dict(backbone, selfy_indices=())).eval()
-    assert all(isinstance(x, MOSSBlock) for x in network.selfy.values())
-    weights = network.state_dict()
-    plain.load_state_dict({key: weights[key] for key in plain.state_dict()})
-    x = torch.randn(4, 3, 32, 32)
-    with torch.no_grad():
-        assert torch.equal(network(x), plain(x))
 
 
 def test_complexity_is_that_of_the_layers():
@@ -213,17 +148,3 @@ def test_complexity_is_that_of_the_layers():
     # and the scale of the sum
     assert count_block(block, 6, H, W) == (2 * order + positions * 6,
                                            2 * positions * 3 * 35 * 5)
-
-
-def test_the_recipes_optimizer_has_every_parameter():
-    model = nn.ModuleDict(
-        dict(block=MOSSBlock(6, 4, mid_channels=5), fc=nn.Linear(2, 2)))
-    build = TSMOptimWrapperConstructor(
-        dict(optimizer=dict(type='SGD', lr=1.)), dict(fc_lr5=False))
-    wrapper = build(model)
-    learned = {
-        param
-        for group in wrapper.optimizer.param_groups
-        for param in group['params']
-    }
-    assert learned == {*model.parameters()}
