@@ -93,7 +93,7 @@ def test_compiles_and_exports(name):
 
 @every_block
 def test_fused_norms_change_nothing(name):
-    block, x = awaken(build(name)), torch.randn(6, 8, 9, 9)
+    block, x = awaken(build(name)).double(), torch.randn(6, 8, 9, 9).double()
     with torch.no_grad():
         block.train()(x)  # statistics other than the initial ones
         expected = block.eval()(x)
