@@ -10,9 +10,9 @@ import pytest
 import torch
 from mmaction.structures import ActionDataSample
 
-from selfy_mmaction.apis.export import OPSET, normalize
+from selfy_mmaction.apis.export import OPSET
 from selfy_mmaction.apis.inference import VideoPredictor
-from selfy_mmaction.apis.onnx import ONNXPredictor
+from selfy_mmaction.apis.onnx import ONNXPredictor, normalize
 from selfy_mmaction.datasets.recipes import find_step
 from selfy_mmaction.engine import launch
 
@@ -61,10 +61,14 @@ def test_views_are_averaged_as_the_config_says(config, checkpoint, exported,
               'SampleFrames').twice_sample = True
     predictor = VideoPredictor(cfg, str(checkpoint), 'cpu')
     model, video = predictor.model, str(video_dir / 'left0.mp4')
+    how = model.data_preprocessor
     clips = predictor.read(video)['inputs'].unflatten(0, (2, -1))
     with torch.no_grad():
         # [V, T, 3, H, W], two views => logits [V, K]
-        logits = model(normalize(model, clips), mode='tensor', stage='head')
+        logits = model(
+            normalize(clips, how.mean, how.std, how.to_rgb),
+            mode='tensor',
+            stage='head')
     ways = dict(
         score=logits.mean(0).softmax(0), prob=logits.softmax(1).mean(0))
     # The two ways differ on this video.
