@@ -23,12 +23,12 @@ from selfy_mmaction.engine.checks import check_frames
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
 LEFT_RIGHT = {
-    'Pulling something from left to right',
-    'Pulling something from right to left',
-    'Pushing something from left to right',
-    'Pushing something from right to left',
-    'Turning the camera left while filming something',
-    'Turning the camera right while filming something'
+    f'{act} from {way}'
+    for act in ('Pulling something', 'Pushing something')
+    for way in ('left to right', 'right to left')
+} | {
+    f'Turning the camera {side} while filming something'
+    for side in ('left', 'right')
 }
 # Classes, and what differs from Something-Something V2 and others: `batch` is
 # the batch of all GPUs, `views` the number of clips x crops per video in
@@ -49,38 +49,35 @@ OTHERS = dict(
     gym99=dict(classes=99, best='acc/mean1'),
     gym288=dict(classes=288, best='acc/mean1'))
 RECIPES = {
-    name: SimpleNamespace(**{
-        **USUAL,
-        **others
-    })
+    name: SimpleNamespace(**(USUAL | others))
     for name, others in OTHERS.items()
 }
-
-
-def get_dataset(config):
-    """The data set in the name of a config."""
-    name = config.split('_r50_')[1].removeprefix('1x1x16_')
-    return name.removesuffix('_2clip')
-
-
-NAMES = sorted(
-    path.stem for path in CONFIGS.glob('*_r50_*.py')
-    if get_dataset(path.stem) in RECIPES)
+DATASET = re.compile(r'.*_r50_(?:1x1x16_)?(\w+?)(?:_2clip)?')
+NAMES = {
+    path.stem: match[1]
+    for path in sorted(CONFIGS.glob('*_r50_*.py'))
+    if (match := DATASET.fullmatch(path.stem)) and match[1] in RECIPES
+}
 # The same data sets and their views, for transformers.
 VIDEOMAE = {
     'selfy_vit_b16_videomae_sthv2': ('sthv2', 2 * 3),
     'selfy_vit_b16_videomae_k400': ('k400', 5 * 3)
 }
-
-
-@pytest.fixture(autouse=True)
-def scope():
-    init_default_scope('mmaction')
+SMALL = {
+    (320, 240): (40, 32),
+    (-1, 256): (-1, 36),
+    (224, 224): (32, 32),
+    (-1, 224): (-1, 32),
+    224: 32,
+    240: 32,
+    256: 36
+}
 
 
 @pytest.fixture(scope='module')
 def prepare(tmp_path_factory, repo):
     """Prepares the miniature release of a data set, once."""
+    init_default_scope('mmaction')
     folder = tmp_path_factory.mktemp('kinds')
     videos = dict(
         mp4=release_files.make_video(folder / 'one.mp4'),
@@ -99,15 +96,6 @@ def prepare(tmp_path_factory, repo):
 def shrink(cfg, root):
     """Bring a config down to a miniature data set and to small frames."""
     cfg.model.backbone.pretrained = None
-    small = {
-        (320, 240): (40, 32),
-        (-1, 256): (-1, 36),
-        (224, 224): (32, 32),
-        (-1, 224): (-1, 32),
-        224: 32,
-        240: 32,
-        256: 36
-    }
     for stage in 'train', 'val', 'test':
         loader = cfg[f'{stage}_dataloader']
         loader.update(num_workers=0, persistent_workers=False, batch_size=1)
@@ -116,30 +104,20 @@ def shrink(cfg, root):
         if 'gym288' in classes:
             loader.dataset.metainfo.classes = f'{root}/{classes}'
         for step in loader.dataset.pipeline:
-            for key in 'scale', 'crop_size':
-                if key in step:
-                    value = step[key]
-                    step[key] = small.get(
-                        value if isinstance(value, int) else tuple(value))
+            for key in {'scale', 'crop_size'} & {*step}:
+                value = step[key]
+                step[key] = SMALL.get(
+                    value if isinstance(value, int) else tuple(value))
     return cfg
 
 
-def shrink_network(cfg):
-    """Make a ResNet one of depth 18, from scratch."""
-    cfg.model.backbone.update(depth=18, pretrained=None)
-    cfg.model.cls_head.in_channels = 512
-    return cfg
-
-
-def get_frames(name):
-    return 16 if '1x1x16' in name else 8
-
-
-def check_stages(cfg):
-    """Hold the pipelines to the network, before they are small."""
+def load(name):
+    """A config, whose pipelines are held to the network at full size."""
+    cfg = Config.fromfile(CONFIGS / f'{name}.py')
     assert cfg.test_pipeline == cfg.test_dataloader.dataset.pipeline
     for stage in 'train', 'val', 'test':
         check_frames(cfg, stage)
+    return cfg
 
 
 def load_batch(cfg, stage):
@@ -156,17 +134,30 @@ def predict(model, batch):
     return sample
 
 
+def never_flipped(step, classes):
+    """The classes that a step never flips."""
+    assert step.flip_ratio == 0.5
+    flip = TRANSFORMS.build({**step, 'flip_ratio': 1})
+    frames = [np.zeros((2, 3, 3), np.uint8)]
+    return {
+        name
+        for label, name in enumerate(classes) if not flip(
+            dict(label=label, modality='RGB', img_shape=(
+                2, 3), imgs=frames))['flip']
+    }
+
+
 @pytest.mark.parametrize('name', NAMES)
 def test_config_trains_and_tests(name, prepare):
-    dataset = get_dataset(name)
-    recipe, frames = RECIPES[dataset], get_frames(name)
+    recipe, frames = RECIPES[NAMES[name]], 16 if '1x1x16' in name else 8
     views = 2 if name.endswith('_2clip') else recipe.views
-    cfg = Config.fromfile(CONFIGS / f'{name}.py')
-    check_stages(cfg)
+    cfg = load(name)
     assert cfg.auto_scale_lr.base_batch_size == recipe.batch
     assert cfg.train_dataloader.batch_size * 8 == recipe.batch
+    assert cfg.train_dataloader.drop_last
     assert cfg.model.backbone.depth == 50
-    cfg = shrink_network(shrink(cfg, prepare(dataset)))
+    cfg = shrink(cfg, prepare(NAMES[name]))
+    cfg.model.backbone.depth, cfg.model.cls_head.in_channels = 18, 512
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     kind = 'ResNetSELFY' if 'selfy' in name else 'ResNetTSM'
@@ -176,7 +167,8 @@ def test_config_trains_and_tests(name, prepare):
         assert part.num_segments == frames
 
     batch, data = load_batch(cfg, 'train')
-    assert len(data.metainfo['classes']) == recipe.classes
+    classes = data.metainfo['classes']
+    assert len(classes) == recipe.classes
     assert [len(clip) for clip in batch['inputs']] == [frames]
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     weight = model.cls_head.fc_cls.weight
@@ -184,6 +176,28 @@ def test_config_trains_and_tests(name, prepare):
     losses = model.train_step(batch, wrapper)
     assert np.isfinite(losses['loss'].item())
     assert not torch.equal(before, weight)
+    step, = (
+        s for s in cfg.train_dataloader.dataset.pipeline if 'Flip' in s.type)
+    assert recipe.frozen == never_flipped(step, classes) == {
+        name
+        for name in classes
+        # "pulling it right out" is no direction
+        if {'left', 'right'}
+        & {*name.lower().replace('right out', '').split()}
+    }
+    if recipe.frozen:  # the labels of the official code
+        assert {sorted(classes).index(x)
+                for x in LEFT_RIGHT} == {86, 87, 93, 94, 166, 167}
+
+    for stage in 'train', 'val', 'test':
+        config = cfg[f'{stage}_dataloader'].dataset
+        steps = [step.type for step in config.pipeline]
+        assert config.type == recipe.storage
+        assert recipe.sampler in steps
+        assert ('VideoDecode' in steps) == (recipe.storage == 'VideoDataset')
+        data = DATASETS.build(config)
+        labels = [data.get_data_info(i)['label'] for i in range(len(data))]
+        assert 0 <= min(labels) and max(labels) < recipe.classes
 
     batch, data = load_batch(cfg, 'test')
     assert [len(clip) for clip in batch['inputs']] == [views * frames]
@@ -205,9 +219,7 @@ def test_config_trains_and_tests(name, prepare):
 def test_videomae_config_trains_and_tests(name, prepare):
     assert set(VIDEOMAE) == {path.stem for path in CONFIGS.glob('*_vit_*.py')}
     dataset, views = VIDEOMAE[name]
-    classes = RECIPES[dataset].classes
-    cfg = Config.fromfile(CONFIGS / f'{name}.py')
-    check_stages(cfg)
+    cfg = load(name)
     assert cfg.train_dataloader.batch_size * 8 == 64
     # No clip is flipped if the data set has frozen classes.
     flip = find_step(cfg.train_dataloader.dataset.pipeline, 'Flip')
@@ -255,45 +267,8 @@ def test_videomae_config_trains_and_tests(name, prepare):
     batch, _ = load_batch(cfg, 'test')
     assert [clip.shape for clip in batch['inputs']] == [(views, 3, 16, 32, 32)]
     sample = predict(model, batch)
-    assert sample.pred_score.shape == (classes, )
+    assert sample.pred_score.shape == (RECIPES[dataset].classes, )
     torch.testing.assert_close(sample.pred_score.sum(), torch.tensor(1.))
-
-
-@pytest.mark.parametrize('dataset', RECIPES)
-def test_data_of_the_recipe(dataset, prepare):
-    recipe = RECIPES[dataset]
-    name = 'selfy_tsm_r50_1x1x16_' + dataset
-    cfg = shrink(Config.fromfile(CONFIGS / f'{name}.py'), prepare(dataset))
-    for stage in 'train', 'val', 'test':
-        data = cfg[f'{stage}_dataloader'].dataset
-        steps = [step.type for step in data.pipeline]
-        assert data.type == recipe.storage
-        assert recipe.sampler in steps
-        assert ('VideoDecode' in steps) == (recipe.storage == 'VideoDataset')
-        data = DATASETS.build(data)
-        labels = [data.get_data_info(i)['label'] for i in range(len(data))]
-        assert 0 <= min(labels) and max(labels) < recipe.classes
-    # Which classes are never flipped, by their names.
-    pipeline = cfg.train_dataloader.dataset.pipeline
-    step, = (step for step in pipeline if 'Flip' in step.type)
-    assert step.flip_ratio == 0.5
-    flip = TRANSFORMS.build({**step, 'flip_ratio': 1})
-    classes = data.metainfo['classes']
-    assert recipe.frozen == {
-        classes[label]
-        for label in range(recipe.classes) if not flip(
-            dict(
-                label=label,
-                modality='RGB',
-                img_shape=(2, 3),
-                imgs=[np.zeros((2, 3, 3), np.uint8)]))['flip']
-    } == {
-        name
-        for name in classes
-        # "pulling it right out" is no direction
-        if {'left', 'right'}
-        & {*name.lower().replace('right out', '').split()}
-    }
 
 
 @pytest.mark.parametrize('name, call, folder, steps', [
@@ -316,8 +291,7 @@ def test_other_storage_is_the_documented_line(name, call, folder, steps,
         written = written.replace(old, new)
     path = tmp_path / 'user.py'
     path.write_text(written)
-    cfg, dataset = Config.fromfile(path), get_dataset(name)
-    assert cfg.test_pipeline == cfg.test_dataloader.dataset.pipeline
+    cfg, dataset = load(tmp_path / 'user'), NAMES[name]
     for stage in 'train', 'val', 'test':
         pipeline = cfg[f'{stage}_dataloader'].dataset.pipeline
         assert [step.type for step in pipeline][:len(steps)] == steps
@@ -339,4 +313,4 @@ def test_other_storage_is_the_documented_line(name, call, folder, steps,
     assert Preparation(dataset, root, storage, partial_copy=True).run()
     data = DATASETS.build(data)
     assert len(data) == 4
-    assert data[0]['inputs'].shape == (get_frames(name), 3, 32, 32)
+    assert data[0]['inputs'].shape[1:] == (3, 32, 32)
